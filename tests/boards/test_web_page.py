@@ -5,11 +5,14 @@ Its boards are fakes at pseudo-terminals, where a test needs an exact moment; on
 
 from __future__ import annotations
 
+import http.server
 import importlib.resources
+import json
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from datetime import datetime, timezone
 from pathlib import Path
@@ -293,32 +296,68 @@ def test_a_wrong_password_is_said_and_signing_out_hides_the_boards(browser, page
     browser.one("heading", "Sign in")
 
 
-def test_another_site_can_neither_ask_nor_frame_the_page(browser, page, tmp_path):
+@pytest.fixture
+def other_site(page):
+    """Serve, at another port of this machine, pages that a stranger made; yield the port."""
+
+    class Stranger(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            data = f"<!doctype html><p>stranger<iframe src='{page.url}'></iframe>".encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+# Of one site with the page, to which the browser sends its cookie, and of another.
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_another_site_can_neither_ask_nor_frame_the_page(browser, page, other_site, host):
     sign_in(browser, page, "ada")
-    other = page.url.replace("127.0.0.1", "localhost")  # another origin, and another site
-    browser.open(f"{other}static/icon.svg")
-    sent = browser.run(
-        "try { await fetch(given[0], {method: 'POST', credentials: 'include', mode: 'no-cors', "
-        "body: given[1]}); return 'sent'; } catch (error) { return 'refused'; }",
-        f"{page.url}api/board/request",
-        '{"name": "collect"}',
+    browser.sees("3 boards", "ada may control")
+    board = page.terminals["well"].board
+
+    def collected():
+        return len([each for each in board.done if each[0] == ids.COLLECT])
+
+    before = collected()
+    body = json.dumps({"board": names(page)["well"], "name": "collect", "arguments": {}})
+    send = (
+        "try { await fetch(given[0], {method: 'POST', credentials: 'include', mode: given[1], "
+        "headers: given[2], body: given[3]}); return 'sent'; } catch (error) { return 'refused'; }"
     )
-    read = browser.run(
-        "try { return (await fetch(given[0], {credentials: 'include'})).status; } "
-        "catch (error) { return 'refused'; }",
-        f"{page.url}api/session",
+    url = f"{page.url}api/board/request"
+    browser.open(f"http://{host}:{other_site}/")
+    complaints = []
+    browser.until(
+        lambda: (
+            complaints.extend(browser.problems())
+            or any("frame-ancestors" in each or "X-Frame-Options" in each for each in complaints)
+        )
     )
-    assert read == "refused"
-    assert sent in ("sent", "refused")  # the server's answer is checked in test_web_access.py
-    before = [each for each in page.terminals["warned"].board.done if each[0] == ids.COLLECT]
-    frame = tmp_path / "frame.html"
-    frame.write_text(f"<iframe src='{page.url}' width=900 height=600></iframe>")
-    browser.open(frame.as_uri())
-    assert any("frame-ancestors" in each or "X-Frame" in each for each in browser.problems()) or (
-        browser.driver.execute_script("return window.frames[0].length") == 0
-    )
-    after = [each for each in page.terminals["warned"].board.done if each[0] == ids.COLLECT]
-    assert before == after
+    plain, own = {"Content-Type": "text/plain"}, {"Content-Type": "application/json"}
+    # It arrives, all the same: the browser refuses the answer.
+    assert browser.run(send, url, "no-cors", plain, body) == "refused"
+    assert browser.run(send, url, "cors", plain, body) == "refused"
+    assert browser.run(send, url, "cors", own, body) == "refused"
+    assert browser.run(send, url, "cors", {**own, "X-Boardwarden": "1"}, body) == "refused"
+    read = "try { return (await fetch(given[0], {credentials: 'include'})).status; } "
+    read += "catch (error) { return 'refused'; }"
+    assert browser.run(read, f"{page.url}api/session") == "refused"
+    assert collected() == before
+    browser.open(page.url)  # the same from the page itself: the board does it
+    assert browser.run(send, url, "cors", {**own, "X-Boardwarden": "1"}, body) == "sent"
+    assert collected() == before + 1
 
 
 # --- what is lost, and back -----------------------------------------------------------------------

@@ -58,7 +58,7 @@ async def test_wrong_uses_get_a_sentence_and_lose_nothing(tmp_path):
     users_file(file, ada="control")
     before = file.read_bytes()
     for words, sentence in (
-        (("add", file, "bob"), "at least 8 characters"),  # it reads an empty one
+        (("add", file, "bob"), "has 8 to 1024 characters"),  # it reads an empty one
         (("add", file, "b\x1bob"), "is no user's name"),
         (("add", file), "takes the name of a user"),
         (("list", file, "ada"), "takes no name"),
@@ -82,12 +82,19 @@ async def test_wrong_uses_get_a_sentence_and_lose_nothing(tmp_path):
         json.dumps({"format": 1, "users": [
             {"name": "a", "right": "observe", "salt": "00" * 16, "hash": "00" * 32, "n": 1 << 30}
         ]}),
+        json.dumps({"format": 1, "users": [
+            {"name": "a", "right": "observe", "salt": "00" * 16, "hash": "00" * 32, "n": 1 << 17}
+        ]}),
+        json.dumps({"format": 1, "users": [
+            {"name": ["a"], "right": "observe", "salt": "00" * 16, "hash": "00" * 32}
+        ]}),
     ],
 )  # fmt: skip
 def test_a_file_that_is_none_of_users_lets_nobody_in(tmp_path, text):
     file = tmp_path / "users.json"
     file.write_text(text)
-    with pytest.raises(users.UsersError):
+    file.chmod(0o600)
+    with pytest.raises(users.UsersError, match=r"is no file of users|of a newer boardwarden"):
         users.load(file)
 
 
@@ -97,6 +104,20 @@ def test_a_password_is_checked_against_its_hash():
     assert not users.is_password(user, "correct horses")
     assert not users.is_password(None, "correct horse")
     assert users.new_user("ada", users.CONTROL, "correct horse").hash != user.hash
+
+
+def test_the_most_that_a_file_may_ask_for_can_be_computed(tmp_path):
+    file = tmp_path / "users.json"
+    user = {"name": "a", "right": "observe", "salt": "00" * 16, "hash": "00" * 32}
+    file.write_text(json.dumps({"format": 1, "users": [{**user, "n": 1 << 16, "p": 16}]}))
+    file.chmod(0o600)
+    assert not users.is_password(users.load(file)["a"], "correct horse")
+
+
+@pytest.mark.parametrize("length", [7, 1025])
+def test_how_long_a_password_may_be_is_said(length):
+    with pytest.raises(users.UsersError, match="has 8 to 1024 characters"):
+        users.new_user("ada", users.CONTROL, "x" * length)
 
 
 async def test_the_page_is_not_served_to_strangers(tmp_path):

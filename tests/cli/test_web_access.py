@@ -10,7 +10,9 @@ from full_board import full_board
 from web_client import Client
 from web_page import PASSWORD, PageThread, users_file
 
-from boardwarden.web import guard
+from boardwarden import errors
+from boardwarden.board import Board
+from boardwarden.web import guard, requests
 from boardwarden.web.guard import Access, parse_networks
 from boardwarden.web.sessions import IDLE_S, LONGEST_S, Brake, Sessions
 from boardwarden.web.users import UsersFile, load, save
@@ -120,14 +122,14 @@ def test_after_three_failures_the_next_has_to_wait():
     brake = Brake(lambda: now[0])
     for _ in range(3):
         assert brake.wait_s("peer") == 0
-        brake.failed("peer")
+        brake.failed("peer", "ada")
     assert brake.wait_s("peer") == 2
     assert brake.wait_s("another") == 0
     now[0] += 2
     assert brake.wait_s("peer") == 0
-    brake.failed("peer")
+    brake.failed("peer", "ada")
     assert brake.wait_s("peer") == 4
-    brake.succeeded("peer")
+    brake.succeeded("peer", "ada")
     assert brake.wait_s("peer") == 0
 
 
@@ -267,6 +269,57 @@ def test_an_interval_and_a_threshold_can_be_undone(page, client, request_of):
     assert all(each.metric != "cpu" for each in page.watched[0].board.thresholds)
 
 
+def test_what_an_apply_stored_is_stored_no_more_once_it_is_undone(page, client, request_of):
+    until_connected(page)
+    client.login("ada")
+    board = page.terminals["board"].board
+    applied = {"text": "[limits]\nmax_operations = 3\n", "save": True}
+
+    def ask(name, arguments):
+        return client.post("/api/board/request", request_of(name, **arguments))[2]
+
+    first = ask("apply_policy", applied)
+    assert first["ok"], first
+    assert board.policy.stored == 1
+    text = ask("policy", {})["policy"]
+    # Over a stored one: undone, that is stored again.
+    second = ask("apply_policy", {**applied, "text": "[limits]\nmax_operations = 2\n"})
+    assert ask(second["undo"]["name"], second["undo"]["arguments"])["ok"]
+    assert (board.policy.stored, ask("policy", {})["policy"]) == (1, text)
+    assert ask(first["undo"]["name"], first["undo"]["arguments"])["ok"]
+    assert board.policy.stored == 0
+    assert "max_operations = 4" in ask("policy", {})["policy"]
+
+
+def test_a_policy_that_is_perhaps_not_stored_is_in_force_and_can_be_undone(
+    page, client, request_of, monkeypatch
+):
+    until_connected(page)
+    client.login("ada")
+    refuses = errors.RequestRefused("The board says nothing.", 1)
+
+    async def save_policy(self, insist=False):
+        raise refuses
+
+    monkeypatch.setattr(Board, "save_policy", save_policy)
+    applied = {"text": "[limits]\nmax_operations = 3\n", "save": True}
+    found = client.post("/api/board/request", request_of("apply_policy", **applied))[2]
+    assert not found["ok"]
+    assert found["text"].endswith("The policy is in force, but perhaps not stored.")
+    undo = found["undo"]
+    back = client.post("/api/board/request", request_of(undo["name"], **undo["arguments"]))[2]
+    assert back["ok"], back
+
+
+def test_the_log_tells_boards_of_one_name_apart():
+    log = requests.RequestLog()
+    for broker in ("one", "two"):
+        log.add("ada", f"mqtt://{broker}/green-1", broker, requests.Answer(True, "Done."))
+    found = log.entries("mqtt://one/green-1")
+    assert [(each["what"], each["board"]) for each in found] == [("one", "green-1")]
+    assert len(log.entries()) == 2
+
+
 # --- where it may be served -----------------------------------------------------------------------
 
 
@@ -288,6 +341,10 @@ def test_the_page_is_refused_where_strangers_could_read_it(users):
             guard.check_access("0.0.0.0", access)
     guard.check_access("192.0.2.1", Access(users=known, tls=tls))
     guard.check_access("0.0.0.0", Access(users=known, tls=tls, names=("b.example",)))
+    for name in ("b.example:8443", "https://b.example", "[::1]:80", ""):
+        with pytest.raises(ValueError, match="without scheme and port"):
+            guard.check_access("192.0.2.1", Access(users=known, tls=tls, names=(name,)))
+    guard.check_access("::", Access(users=known, tls=tls, names=("2001:db8::7",)))
     with pytest.raises(ValueError, match="is no address of a proxy"):
         parse_networks(["proxy"])
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 import time
 
 import pytest
+from certificates import certificate
 from full_board import full_board
 from many_boards import StandIn
 from web_client import Client
@@ -88,6 +90,45 @@ def test_more_connections_than_the_boards_can_spare_are_closed_and_the_others_go
     assert client.get("/api/session")[0] == 200
 
 
+def test_with_tls_a_connection_that_begins_no_handshake_is_counted_and_closed(
+    tmp_path, monkeypatch
+):
+    made = certificate(tmp_path)
+    monkeypatch.setattr(connection, "HEAD_S", 0.5)
+    monkeypatch.setattr(connection, "MAX_CONNECTIONS", 1)
+    with PageThread(Access(tls=(made.file, made.key))) as page:
+        begin = time.monotonic()
+        silent = opened(page)
+        assert rest(opened(page)) == b""  # one too many
+        assert time.monotonic() - begin < 0.5
+        assert rest(silent) == b""
+        trusting = ssl.create_default_context(cafile=str(made.file))
+        raw = opened(page)
+        with trusting.wrap_socket(raw, server_hostname="127.0.0.1") as tls:
+            tls.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            assert rest(tls).startswith(b"HTTP/1.1 200 ")
+
+
+def test_who_does_not_read_is_disconnected(monkeypatch):
+    lost = threading.Event()
+    ended = connection.Connection.connection_lost
+
+    def connection_lost(self, error):
+        ended(self, error)
+        lost.set()
+
+    monkeypatch.setattr(connection.Connection, "connection_lost", connection_lost)
+    monkeypatch.setattr(connection, "STALL_S", 0.2)
+    boards = [StandIn(number) for number in range(300)]
+    with PageThread(stand_ins=boards) as page, socket.socket() as viewer:
+        viewer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        viewer.settimeout(20)
+        viewer.connect(("127.0.0.1", page.port))
+        viewer.sendall(head(page, method="GET /api/fleet/events"))
+        assert viewer.recv(20).startswith(b"HTTP/1.1 200")
+        assert lost.wait(15)
+
+
 def test_asking_for_the_head_of_a_stream_opens_none(page, client):
     client.login("ada")
     lines = (f"Cookie: {client.cookie}", "Connection: close")
@@ -128,11 +169,20 @@ def test_a_proxy_is_known_on_a_socket_for_both_versions_of_the_internet_protocol
 def test_guesses_from_the_addresses_of_one_network_are_counted_together():
     brake = Brake(lambda: 0.0)
     for number in range(3):
-        brake.failed(f"2001:db8::{number}")
+        brake.failed(f"2001:db8::{number}", "ada")
     assert brake.wait_s("2001:db8::ffff") == 2
     assert brake.wait_s("2001:db8:0:1::") == 0
-    brake.succeeded("2001:db8::5")
+    brake.succeeded("2001:db8::5", "ada")
     assert brake.wait_s("2001:db8::ffff") == 0
+
+
+def test_ones_own_password_does_not_forget_the_guesses_of_anothers():
+    brake = Brake(lambda: 0.0)
+    brake.failed("peer", "bob")
+    for _ in range(3):
+        brake.failed("peer", "ada")
+        brake.succeeded("peer", "bob")
+    assert brake.wait_s("peer") == 2
 
 
 def test_two_servers_on_one_machine_do_not_sign_each_others_users_out(page, client):
@@ -203,6 +253,22 @@ async def test_many_viewers_at_once_are_sent_what_was_made_once():
     assert b"board2" in await anext(third)
     for each in (first, second, third):
         await each.aclose()
+
+
+async def test_a_viewer_who_does_not_keep_up_gets_everything_again():
+    view = FleetView([StandIn(number) for number in range(3)])
+    view.tick()
+    messages = view.messages()
+    assert (await anext(messages)).startswith(b"event: fleet")
+    view.tick()
+    view.tick()
+    assert (await anext(messages)).startswith(b"event: rows")
+    for _ in range(100):
+        view.tick()
+    assert (await anext(messages)).startswith(b"event: fleet")
+    view.tick()
+    assert (await anext(messages)).startswith(b"event: rows")
+    await messages.aclose()
 
 
 async def test_what_a_board_prints_does_not_pile_up_for_a_viewer_who_does_not_read():

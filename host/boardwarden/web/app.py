@@ -24,7 +24,7 @@ from .board_view import BoardView
 from .fleet_view import FleetView
 from .guard import Access, Guard
 from .requests import Answer, BadRequest, RequestLog
-from .row import STATES, board_name
+from .row import STATES
 from .sessions import LONGEST_S, Brake, Sessions
 from .users import is_password
 
@@ -120,9 +120,9 @@ class Page:
             user = self._access.users.get(name)
             right = await asyncio.to_thread(is_password, user, password)
             if user is None or not right:
-                self._brake.failed(peer)
+                self._brake.failed(peer, name)
                 return _error(403, "The name or the password is wrong.")
-        self._brake.succeeded(peer)
+        self._brake.succeeded(peer, name)
         answer = JSONResponse({"user": user.name, "right": user.right})
         token = self._sessions.begin(user)
         answer.set_cookie(self._cookie, token, max_age=int(LONGEST_S), **self._cookie_options)
@@ -200,7 +200,7 @@ class Page:
                 return _error(400, str(error))
         if name not in requests.ONLY_READ:
             what = requests.words(name, arguments)
-            self._log.add(user, board_name(watched.address), what, answer)
+            self._log.add(user, watched.address, what, answer)
         return JSONResponse(asdict(answer))
 
     async def _requests(self, request: Request) -> Response:
@@ -208,7 +208,7 @@ class Page:
         if not self._may_look(request):
             return _error(401, "Sign in first.")
         board = request.query_params.get("board", "")
-        return JSONResponse({"requests": self._log.entries(board and board_name(board))})
+        return JSONResponse({"requests": self._log.entries(board)})
 
 
 async def _index(request: Request) -> Response:

@@ -9,13 +9,15 @@ from typing import Any
 from boardwarden.board import Board
 from boardwarden.grants import Meter, Threshold
 from boardwarden.models import Capability, OperationState, enum_name
-from boardwarden.policy import toml as policy_toml
 from boardwarden.render import tables
 from boardwarden.render.crashes import exception_lines, reset_lines
 from boardwarden.render.status import Row as TextRow
 from boardwarden.render.status import status_rows, trend_rows
 from boardwarden.render.tables import busiest, event_text
 from boardwarden.render.text import NOTHING, count, duration, percent, printable, size
+
+from .requests import threshold_arguments
+from .row import uptime_zero
 
 _TREND_S = 60.0
 _MAX_EVENTS = 100
@@ -93,7 +95,9 @@ def sections(board: Board) -> Section:
         "thresholds": {
             **_table(tables.THRESHOLDS, tables.threshold_rows(board.thresholds), ()),
             "levels": [enum_name(each.level) for each in board.thresholds],
-            "edit": [_editable(each) for each in board.thresholds],
+            "edit": [
+                threshold_arguments(printable(each.metric), each) for each in board.thresholds
+            ],
         },
         "limits": [[label, text] for label, text in tables.limit_rows(board.limits)]
         if decides
@@ -175,20 +179,6 @@ def _operations(board: Board) -> Section:
     return {**found, "progress": progress}
 
 
-def _editable(each: Threshold) -> Section:
-    """Return a threshold as the form for it has it: levels as they are typed."""
-    levels = {"warn": each.warn, "critical": each.critical, "clear": each.clear}
-    return {
-        "metric": printable(each.metric),
-        **{
-            name: "" if level is None else policy_toml.level(each.metric, level)
-            for name, level in levels.items()
-        },
-        "hold": policy_toml.seconds(each.hold_s),
-        "action": enum_name(each.action),
-    }
-
-
 def _tasks(meters: Sequence[Meter]) -> Section:
     rows = [
         [
@@ -209,17 +199,9 @@ def _tasks(meters: Sequence[Meter]) -> Section:
     return {"head": _METERS, "rows": rows, "blocks": blocks}
 
 
-def uptime_zero(board: Board) -> float | None:
-    """Return when the board's uptime was 0, in seconds since the epoch."""
-    status = board.status
-    if status.last_updated is None or status.cpu.uptime_s is None:
-        return None
-    return status.last_updated.timestamp() - status.cpu.uptime_s
-
-
 def _events(board: Board) -> list[list[Any]]:
     """Return [number, seconds since the epoch, text], the newest first."""
-    zero = uptime_zero(board)
+    zero = uptime_zero(board.status)
     # Rounded: it moves by a few milliseconds with each sample, and the events do not.
     return [
         [

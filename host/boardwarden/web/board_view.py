@@ -15,15 +15,17 @@ from boardwarden.history import History
 from boardwarden.render.text import Printable
 
 from . import recorded
-from .board_sections import Section, sections, uptime_zero
+from .board_sections import Section, sections
 from .fleet_view import FleetView, sse
 from .past import FIGURES, figures
+from .row import uptime_zero
 
 _TICK_S = 0.25
 _HEARTBEAT_S = 5.0
 _MAX_CONSOLE = 32 * 1024  # characters that wait for a viewer
 # A graph's figure in the board's own history, which has neither garbage nor the longest steps.
-_STORED = {"live": "memory", "cpu": "cpu", "fragmentation": "fragmentation", "storage": "storage"}
+_STORED = {"live": "memory", "cpu": "cpu", "fragmentation": "fragmentation"}
+_FETCHED = ("memory", "cpu")  # the board stores no fragmentation: its points are of samples
 Points = list[tuple[float, float]]
 
 
@@ -106,13 +108,13 @@ class BoardView:
                 recorded.read, self._recording, self._address, time.time()
             )
         with contextlib.suppress(BoardError):  # an agent without a history will do
-            await board.fetch_history(statistics=("mean",))
+            await board.fetch_history(_FETCHED, ("mean",))
         self._history_came = True
 
     def _history(self, board: Board) -> Section:
         """Return the points of each graph, as far back as they are known."""
         past = self._fleet.past(self._address)
-        zero = uptime_zero(board)
+        zero = uptime_zero(board.status)
         series: dict[str, Points] = {}
         for name in FIGURES:
             recent = past.series(name)

@@ -59,7 +59,7 @@ class Viewer:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, message: bytes) -> None:
-        """Add a message; too many are dropped, and `behind` then."""
+        """Add a message, and wake messages()."""
         self.unread.append(message)
         self.ready.set()
 
@@ -69,7 +69,6 @@ class FleetView:
 
     def __init__(self, boards: Iterable[Watched]) -> None:
         self.boards = boards
-        self.begin = time.time()
         self._tracked: dict[str, Tracked] = {}
         self._changes: deque[dict[str, Any]] = deque(maxlen=_MAX_CHANGES)
         self._changed = 0  # how many changes there ever were
@@ -85,7 +84,7 @@ class FleetView:
     def past(self, board_id: str) -> Past:
         """Return what is remembered of a board's figures."""
         tracked = self._tracked.get(board_id)
-        return Past(self.begin) if tracked is None else tracked.past
+        return Past() if tracked is None else tracked.past
 
     def row(self, board_id: str) -> tuple[Row, float] | None:
         """Return a board's row, and since when it is in its state."""
@@ -119,7 +118,7 @@ class FleetView:
             known.add(watched.address)
             tracked = self._tracked.get(watched.address)
             if tracked is None:
-                tracked = self._tracked[watched.address] = Tracked(Past(self.begin), since=now)
+                tracked = self._tracked[watched.address] = Tracked(Past(), since=now)
             try:
                 row = self._update(watched, tracked, now)
             except Exception:  # what a board says is data, and must not hide the others
@@ -247,11 +246,12 @@ class FleetView:
                     yield sse("alive", {})
                     continue
                 viewer.ready.clear()
-                if len(viewer.unread) > _MAX_UNREAD:
-                    viewer.unread.clear()
-                    yield self._everything()
                 while viewer.unread:
-                    yield viewer.unread.popleft()
+                    if len(viewer.unread) > _MAX_UNREAD:  # _send added no more
+                        viewer.unread.clear()
+                        yield self._everything()
+                    else:
+                        yield viewer.unread.popleft()
         finally:
             self._viewers.discard(viewer)
 

@@ -103,6 +103,12 @@ def check_access(host: str, access: Access) -> None:
     """Raise AccessError where the page would be open to others than are meant."""
     if bool(access.proxies) != bool(access.user_header):
         raise AccessError("--proxy and --user-header go together: from whom, and in which header.")
+    for name in access.names:
+        if not _is_name(name):
+            raise AccessError(
+                f"--name {name!r} is no name: give it without scheme and port, such as "
+                "boards.example.org."
+            )
     if is_loopback(host):
         return
     if not access.tls and not access.proxies:
@@ -194,6 +200,14 @@ def _name(host: str) -> str:
     """Return the name in a Host header, without its port; empty for what is no name."""
     found = _HOST.fullmatch(host)
     return "" if found is None else (found[1] or found[2]).lower()
+
+
+def _is_name(name: str) -> bool:
+    """Return whether a Host header can name that, with a port after it: a name or an address."""
+    try:
+        return bool(ipaddress.IPv6Address(name))
+    except ValueError:
+        return ":" not in name and _name(name) == name.lower() != ""
 
 
 def _safe(send: Send, scope: Scope) -> Send:

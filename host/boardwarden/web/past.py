@@ -9,8 +9,8 @@ from boardwarden.models import Status
 FIGURES = ("live", "used", "largest", "cpu", "lag", "fragmentation")  # bytes, fractions, seconds
 SHARES = ("memory", "cpu")  # of a row's small graphs, in percent
 _POINTS = 600
-_ROW = 1 + len(FIGURES)
-_EVERY_S = 1.0  # at most one point in so many seconds
+_ROW = len(FIGURES)
+_LEAST_S = 0.9  # between two points: samples of one a second come a little early, too
 _SHARES = 60  # points of a small graph
 _NONE = float("nan")
 _NO_SHARE = -1
@@ -32,23 +32,26 @@ def figures(status: Status) -> Point:
 
 
 class Past:
-    """The last points of a board; times are seconds since `begin`, which is of the epoch."""
+    """The last points of a board; times are seconds since the epoch."""
 
-    def __init__(self, begin: float) -> None:
-        self._begin = begin
+    def __init__(self) -> None:
+        self._times = array("d")  # a float of 32 bits has no seconds of a date
         self._points = array("f")
         self._shares = {name: array("b") for name in SHARES}
-        self._last = -_EVERY_S
 
     def add(self, at: float, status: Status) -> None:
-        """Add a sample's figures, at most one a second; drop the oldest."""
-        time = at - self._begin
-        if time - self._last < _EVERY_S * 0.9:
+        """Add a sample's figures, at most one a second; drop the oldest.
+
+        Points later than the sample are of before the clock was set back, and are dropped, too.
+        """
+        while self._times and self._times[-1] > at:
+            del self._times[-1:], self._points[-_ROW:]
+        if self._times and at - self._times[-1] < _LEAST_S:
             return
-        self._last = time
-        self._points.extend((time, *(_NONE if each is None else each for each in figures(status))))
-        if len(self._points) > (_POINTS + 60) * _ROW:
-            del self._points[: 60 * _ROW]
+        self._times.append(at)
+        self._points.extend(_NONE if each is None else each for each in figures(status))
+        if len(self._times) > _POINTS + 60:
+            del self._times[:60], self._points[: 60 * _ROW]
 
     def add_shares(self, memory: int | None, cpu: int | None) -> None:
         """Add a point to the small graphs; None is a gap."""
@@ -64,10 +67,7 @@ class Past:
 
     def series(self, name: str) -> list[tuple[float, float]]:
         """Return (seconds since the epoch, figure) of one of FIGURES, oldest first."""
-        place = 1 + FIGURES.index(name)
-        points = self._points
+        values = self._points[FIGURES.index(name) :: _ROW]
         return [
-            (self._begin + points[at], points[at + place])
-            for at in range(0, len(points), _ROW)
-            if points[at + place] == points[at + place]
+            (at, value) for at, value in zip(self._times, values, strict=True) if value == value
         ]

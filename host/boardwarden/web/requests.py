@@ -18,13 +18,15 @@ from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.board import Board
 from boardwarden.errors import BoardError, Denied, PolicyError
 from boardwarden.grants import Threshold
-from boardwarden.models import Action, enum_name
+from boardwarden.models import Action, StoredPolicy, enum_name
 from boardwarden.policy import differences
 from boardwarden.policy import file as policy_file
 from boardwarden.policy import toml as policy_toml
 from boardwarden.render.differences import difference_rows
 from boardwarden.render.text import duration, printable, size
 from boardwarden.rollout import one_board
+
+from .row import board_name
 
 _MAX_LOG = 200
 _OBJECTS = ("metric", "id", "interval")  # arguments that go without their name
@@ -63,17 +65,17 @@ class RequestLog:
         self._entries: deque[dict[str, Any]] = deque(maxlen=_MAX_LOG)
         self._number = 0
 
-    def add(self, who: str, board: str, what: str, answer: Answer) -> None:
-        """Add a request that was answered; it is logged, too."""
+    def add(self, who: str, address: str, what: str, answer: Answer) -> None:
+        """Add a request to the board at an address that was answered; it is logged, too."""
         self._number += 1
         entry = {"number": self._number, "at": round(time.time(), 1), "who": printable(who)}
-        entry.update(board=printable(board), what=printable(what), answer=printable(answer.text))
-        self._entries.append({**entry, "ok": answer.ok})
+        entry.update(board=board_name(address), what=printable(what), answer=printable(answer.text))
+        self._entries.append({**entry, "id": address, "ok": answer.ok})
         _log.info("%s: %s asks for %s: %s", *(entry[each] for each in _LOGGED))
 
-    def entries(self, board: str = "") -> list[dict[str, Any]]:
-        """Return the requests to a board, or all; the newest first."""
-        return [each for each in reversed(self._entries) if board in ("", each["board"])]
+    def entries(self, address: str = "") -> list[dict[str, Any]]:
+        """Return the requests to the board at an address, or all; the newest first."""
+        return [each for each in reversed(self._entries) if address in ("", each["id"])]
 
 
 _LOGGED = ("board", "who", "what", "answer")
@@ -155,7 +157,7 @@ async def _threshold(board: Board, arguments: Arguments) -> Answer:
 
 
 def threshold_arguments(metric: str, each: Threshold | None) -> dict[str, Any]:
-    """Return the arguments that make a threshold what it is; None is none."""
+    """Return the arguments that make a threshold what it is, as they are typed; None is none."""
     if each is None:
         return {"metric": metric, "warn": "", "critical": "", "clear": "", "action": "tell"}
     levels = {"warn": each.warn, "critical": each.critical, "clear": each.clear}
@@ -186,21 +188,41 @@ async def _compare_policy(board: Board, arguments: Arguments) -> Answer:
 
 async def _apply_policy(board: Board, arguments: Arguments) -> Answer:
     wanted = await _wanted(arguments)
+    saves = bool(arguments.get("save"))
+    stored = await board.stored_policy() if saves else None  # first: an older agent has none
     before = await board.policy()
     steps = differences.steps(before, wanted)
     problem = await one_board.send(board, steps, before)
     if problem is not None:
         advice = " Apply it again." if problem.lost else ""
         return Answer(False, printable(problem.sentence) + advice)
-    undo = {"name": "apply_policy", "arguments": {"text": policy_toml.dumps(before)}}
-    if not arguments.get("save"):
+    text = policy_toml.dumps(before)
+    if not saves:
+        undo = {"name": "apply_policy", "arguments": {"text": text}}
         return Answer(True, "It is in force until the board restarts.", undo)
-    undo["arguments"]["save"] = True  # type: ignore[index]
+    was_stored = stored == StoredPolicy.IN_FORCE
+    undo = {"name": "restore_policy", "arguments": {"text": text, "save": was_stored}}
     try:
         await board.save_policy()
     except Denied as error:
-        return Answer(False, f"{error} The policy is in force until the board restarts.", undo)
+        sentence = f"{error} The policy is in force until the board restarts."
+        return Answer(False, printable(sentence), undo)
+    except BoardError as error:
+        sentence = f"{error} The policy is in force, but perhaps not stored."
+        return Answer(False, printable(sentence), undo)
     return Answer(True, "It is in force, and stored: it holds after a restart.", undo)
+
+
+async def _restore_policy(board: Board, arguments: Arguments) -> Answer:
+    """Put back the policy of before, stored again only if `save`, as it was: an apply's undo."""
+    stored = StoredPolicy.IN_FORCE if arguments.get("save") else StoredPolicy.NOTHING
+    before = one_board.Before(await _wanted(arguments), stored)
+    problem = await one_board.restore(board, await one_board.read(board), before)
+    if problem is not None:
+        return Answer(False, printable(problem.sentence))
+    if stored == StoredPolicy.IN_FORCE:
+        return Answer(True, "The former policy is in force, and stored.")
+    return Answer(True, "The former policy is in force, and none is stored.")
 
 
 async def _wanted(arguments: Arguments) -> Any:
@@ -241,5 +263,6 @@ HANDLERS: dict[str, Handler] = {
     "policy": _policy,
     "compare_policy": _compare_policy,
     "apply_policy": _apply_policy,
+    "restore_policy": _restore_policy,
 }
 ONLY_READ = ("policy", "compare_policy")  # are not in the log

@@ -92,9 +92,15 @@ def row_of(watched: Watched, now: float) -> Row:
 
 def started(status: Status) -> float | None:
     """Return when the board's uptime began, to 10 s, in seconds since the epoch."""
+    zero = uptime_zero(status)
+    return None if zero is None else round(zero / 10) * 10
+
+
+def uptime_zero(status: Status) -> float | None:
+    """Return when a board's uptime was 0, in seconds since the epoch; None where not known."""
     if status.last_updated is None or status.cpu.uptime_s is None:
         return None
-    return round((status.last_updated.timestamp() - status.cpu.uptime_s) / 10) * 10
+    return status.last_updated.timestamp() - status.cpu.uptime_s
 
 
 def health(board: Board, now: float) -> tuple[str, str, float | None]:

@@ -15,13 +15,15 @@ import uvicorn
 
 from boardwarden.serve.watched import Watched
 
+from . import connection
 from .app import Page
-from .connection import Connection
+from .connection import Connection, Listening
 from .errors import AccessError
 from .fleet_view import FleetView
 from .guard import Access
 
 logging.getLogger("uvicorn").setLevel(logging.ERROR)  # else anybody's junk fills the log
+_log = logging.getLogger(__name__)
 _GRACE_S = 1  # for answers that are under way at the end
 _MAX_WAITING = 128  # to be accepted
 
@@ -40,7 +42,21 @@ class PageOptions:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without signal handlers: Ctrl-C and SIGTERM are the program's."""
+    """uvicorn without signal handlers: Ctrl-C and SIGTERM are the program's; TLS begins soon."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and wait for a handshake as long as for a request; asyncio would for a minute."""
+        await super().startup(sockets=[])
+        config = self.config
+        for each in sockets or []:
+            server = await asyncio.get_running_loop().create_server(
+                lambda: Connection(config, self.server_state, self.lifespan.state),
+                sock=each,
+                ssl=config.ssl,
+                ssl_handshake_timeout=connection.HEAD_S if config.ssl else None,
+                backlog=config.backlog,
+            )
+            self.servers.append(server)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -78,6 +94,8 @@ async def served(options: PageOptions, boards: Iterable[Watched]) -> AsyncIterat
         asyncio.create_task(fleet.run()),
         asyncio.create_task(server.serve(sockets=[listening])),
     ]
+    for task in tasks:
+        task.add_done_callback(_log_end)
     try:
         yield _url(options, listening)
     finally:
@@ -86,6 +104,13 @@ async def served(options: PageOptions, boards: Iterable[Watched]) -> AsyncIterat
         tasks[0].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         listening.close()
+
+
+def _log_end(task: asyncio.Task[None]) -> None:
+    """Log why a task ended by itself, which nobody waits for."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        _log.error("The page is served no more.", exc_info=error)
 
 
 def _tls(certificate: Path, key: Path) -> ssl.SSLContext:
@@ -103,9 +128,9 @@ def _tls(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int) -> Listening:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening = Listening(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))

@@ -67,43 +67,53 @@ class Sessions:
             del self._sessions[key]
 
 
-def _key(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+def _key(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 class Brake:
     """Has who signs in wrongly wait, by peer: after three failures 2 s, 4 s, … a minute at most.
 
-    A peer is an address; of IPv6 its network of 64 bits, in which one machine has any number.
+    A peer is an address; of IPv6 its network of 64 bits, in which one machine has any number. Its
+    failures are those of all names together; who signs in has those of that name forgotten, no
+    others: one's own password is no way to guess another's.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._failures: dict[str, tuple[int, float]] = {}  # how many, and when the last was
+        # How many of a network and a name, and when the last was.
+        self._failures: dict[tuple[str, bytes], tuple[int, float]] = {}
 
     def wait_s(self, peer: str) -> float:
         """Return for how many more seconds a peer has to wait; 0 if it has not to."""
-        count, last = self._failures.get(_network(peer), (0, 0.0))
+        network, now = _network(peer), self._clock()
+        found = [
+            each
+            for key, each in self._failures.items()
+            if key[0] == network and now - each[1] <= _FORGET_S
+        ]
+        count = sum(each[0] for each in found)
         if count < _FREE_ATTEMPTS:
             return 0.0
+        last = max(each[1] for each in found)
         wait = min(_LONGEST_WAIT_S, 2.0 ** min(10, count - _FREE_ATTEMPTS + 1))
-        return max(0.0, last + wait - self._clock())
+        return max(0.0, last + wait - now)
 
-    def failed(self, peer: str) -> None:
-        """Count a failure of a peer."""
-        peer = _network(peer)
+    def failed(self, peer: str, name: str) -> None:
+        """Count a failure of a peer to sign in by a name."""
+        key = _network(peer), _key(name)
         now = self._clock()
         if len(self._failures) >= _MAX_PEERS:
             recent = {
-                peer: each for peer, each in self._failures.items() if now - each[1] < _FORGET_S
+                key: each for key, each in self._failures.items() if now - each[1] < _FORGET_S
             }
             self._failures = recent if len(recent) < _MAX_PEERS else {}
-        count, last = self._failures.get(peer, (0, now))
-        self._failures[peer] = (1 if now - last > _FORGET_S else count + 1, now)
+        count, last = self._failures.get(key, (0, now))
+        self._failures[key] = (1 if now - last > _FORGET_S else count + 1, now)
 
-    def succeeded(self, peer: str) -> None:
-        """Forget the failures of a peer."""
-        self._failures.pop(_network(peer), None)
+    def succeeded(self, peer: str, name: str) -> None:
+        """Forget the failures of a peer by a name."""
+        self._failures.pop((_network(peer), _key(name)), None)
 
 
 def _network(peer: str) -> str:

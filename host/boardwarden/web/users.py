@@ -24,6 +24,7 @@ _MAX_NAME = 64
 _MAX_FILE = 1_000_000
 # OWASP's Password Storage Cheat Sheet: N = 2**15, r = 8, p = 3; 32 MB while it is computed.
 _N, _R, _P = 1 << 15, 8, 3
+_MAX_N = 1 << 16  # and _R: a little more than 64 MB
 _MAX_MEMORY = 128 << 20
 _FORMAT = 1
 
@@ -53,9 +54,9 @@ def check_name(name: str) -> str:
 
 
 def new_user(name: str, right: str, password: str) -> User:
-    """Return a user with a password; raise UsersError for one that is too short."""
+    """Return a user with a password; raise UsersError for one too short or long."""
     if not MIN_PASSWORD <= len(password) <= _MAX_PASSWORD:
-        raise UsersError(f"A password has at least {MIN_PASSWORD} characters.")
+        raise UsersError(f"A password has {MIN_PASSWORD} to {_MAX_PASSWORD} characters.")
     salt = secrets.token_bytes(16)
     return User(check_name(name), right, salt.hex(), _hash(password, salt, _N, _R, _P))
 
@@ -99,7 +100,9 @@ def _checked(user: User) -> User:
     numbers = (user.n, user.r, user.p)
     if not all(type(each) is int for each in numbers) or user.right not in RIGHTS:
         raise ValueError
-    if not 1 < user.n <= 1 << 17 or user.n & (user.n - 1) or user.r != 8 or not 0 < user.p <= 16:
+    if not isinstance(user.name, str):
+        raise ValueError
+    if not 1 < user.n <= _MAX_N or user.n & (user.n - 1) or user.r != _R or not 0 < user.p <= 16:
         raise ValueError  # what takes more memory or time than a login may
     if len(bytes.fromhex(user.salt)) < 8 or len(bytes.fromhex(user.hash)) != 32:
         raise ValueError

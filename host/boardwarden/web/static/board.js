@@ -7,10 +7,11 @@ import { boardLink, stateMark } from "./fleet.js";
 import { duration, fullMoment, moment, percent, size } from "./format.js";
 import { showRequests } from "./log.js";
 import { follow } from "./stream.js";
+import { thinned } from "./thinned.js";
 
 const SPANS = { "2m": ["2 min", 120], "10m": ["10 min", 600], "1h": ["1 h", 3600], "24h": ["24 h", 86400], "7d": ["7 d", 604800] };
 const FIGURES = ["live", "used", "largest", "cpu", "lag", "fragmentation"]; // of a point
-const MAX_POINTS = 4000;
+const THIN_S = 60; // how often points that grow old are thinned
 const MAX_CONSOLE = 60000; // characters
 const LEAST_LAG_S = 0.02; // the upper edge, where all steps are shorter
 
@@ -28,6 +29,7 @@ class Board {
     this.shown = {};
     this.series = Object.fromEntries(FIGURES.map((name) => [name, []]));
     this.end_s = 0;
+    this.thinned_s = 0;
     const span = parameters.get("span");
     this.wasChosen = span in SPANS; // else as much as there is to see
     this.span = this.wasChosen ? span : "2m";
@@ -181,10 +183,14 @@ class Board {
       FIGURES.forEach((name, place) => {
         const points = this.series[name];
         if (values[place] === null) return;
-        if (points.length && points.at(-1)[0] >= at) return;
+        while (points.at(-1)?.[0] > at) points.pop(); // the server's clock was set back
+        if (points.at(-1)?.[0] === at) return;
         points.push([at, values[place]]);
-        if (points.length > MAX_POINTS) points.shift();
       });
+      if (Math.abs(at - this.thinned_s) >= THIN_S) {
+        this.thinned_s = at;
+        for (const name of FIGURES) this.series[name] = thinned(this.series[name], at);
+      }
     }
     if ("row" in sections) this.renderHead();
     for (const key of Object.keys(sections)) this.render(key);
@@ -228,7 +234,7 @@ class Board {
     this.note.hidden = !this.note.textContent;
     setText(this.pending, row.state === "lost" ? "There is nothing to show until the board answers; it is tried again." : "Waiting for the board…");
     const started = row.started === null || isGone ? "" : ` · up ${duration(Math.max(1, Math.round(Date.now() / 1000 - row.started)))}`;
-    setText(this.facts, `${row.id}${row.id === row.name ? "" : ""} · ${row.machine} · MicroPython ${row.firmware} · agent ${row.agent}${started}`);
+    setText(this.facts, `${row.id} · ${row.machine} · MicroPython ${row.firmware} · agent ${row.agent}${started}`);
   }
 
   // --- the cards --------------------------------------------------------------------------------
@@ -348,7 +354,6 @@ function memoryBar({ live, used, total, marks }) {
   return outer;
 }
 
-/** Return a table, or a line where it has no rows; action: a button in each row. */
 /**
  * Put children into an element, unless they are there: what has the focus, or is being clicked on, must
  * not be taken away; what was scrolled stays so.
@@ -362,7 +367,7 @@ function fill(element, children) {
   scrolled((each, at) => each.scrollTo(...(places[at] ?? [0, 0])));
 }
 
-/** Return a table; `old`, with the new texts, where it has the same rows. action: a button in each. */
+/** Return a table, or a line where it has no rows; `old`, with the new texts, where it has the same. action: a button in each. */
 function table({ head, rows, ids = [] }, nothing, action, old) {
   if (!rows.length) return h("p", { class: "nothing" }, nothing);
   const key = JSON.stringify([head, rows.map((cells) => cells[0]), Boolean(action)]);
