@@ -29,7 +29,7 @@ from boardwarden.recording.reading import Recording
 from boardwarden.recording.recorder import Recorder
 from boardwarden.recording.store import Store
 from boardwarden.serve.watched import Watched
-from boardwarden.transport import mqtt_broker, transport_for, trust
+from boardwarden.transport import mqtt_broker, tcp, transport_for
 
 _ID = "bench.board-1"
 
@@ -253,7 +253,7 @@ async def test_over_tls_a_board_needs_no_more_than_the_printed_rules(monkeypatch
     printed = CliRunner().invoke(app, ["broker-rules", "mosquitto", "--operator", "ann"])
     rules.write_text(printed.output)
     rules.chmod(0o600)
-    monkeypatch.setenv(trust.CA_FILE, str(made.file))
+    monkeypatch.setenv(tcp.CA_FILE, str(made.file))
     monkeypatch.setenv(mqtt_broker.PASSWORD, "ann")
     more = f"""allow_anonymous false
 password_file {passwords}

@@ -21,7 +21,7 @@ from boardwarden.cli.app import app
 from boardwarden.doctor.broker import broker_boards
 from boardwarden.serve.fleet import Fleet, Shard, parse_shard
 from boardwarden.testing import FakeStreamBoard
-from boardwarden.transport import mqtt, mqtt_broker, trust
+from boardwarden.transport import mqtt, mqtt_broker, tcp
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ acl_file {rules}
 certfile {made.file}
 keyfile {made.key}
 """
-    monkeypatch.setenv(trust.CA_FILE, str(made.file))
+    monkeypatch.setenv(tcp.CA_FILE, str(made.file))
     with Mosquitto(tmp_path, more) as started:
         started.address = started.address.replace("mqtt://", "mqtts://{user}@")
         yield started
@@ -232,7 +232,7 @@ async def test_the_printed_rules_hold_at_a_real_broker_with_passwords_and_tls(
     with pytest.raises(ConnectError, match="does not answer as a broker"):
         async with connect(f"mqtt://127.0.0.1:{guarded.port}/green-1"):
             pass
-    monkeypatch.delenv(trust.CA_FILE)
+    monkeypatch.delenv(tcp.CA_FILE)
     with pytest.raises(ConnectError, match="is not trusted"):
         async with connect(at("ann", "green-1")):
             pass

@@ -13,7 +13,7 @@ import boardwarden
 from boardwarden import keys
 from boardwarden._protocol.keys import KEY_ENVIRONMENT, board_key
 from boardwarden.transport import tcp
-from boardwarden.transport.trust import CA_FILE
+from boardwarden.transport.tcp import CA_FILE
 from warden_schema import ids
 
 

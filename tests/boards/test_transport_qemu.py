@@ -13,7 +13,7 @@ from cli_process import run
 import boardwarden
 from boardwarden.errors import AddressError, LinkLost
 from boardwarden.transport import transport_for
-from boardwarden.transport.qemu import QemuMachine, _open_port
+from boardwarden.transport.sim import QemuMachine, _open_port
 
 LIMIT_S = 20.0
 

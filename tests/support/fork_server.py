@@ -31,7 +31,6 @@ PRELOADED = (
     "boardwarden.recording.reading",
     "boardwarden.recording.recorder",
     "boardwarden.recording.store",
-    "boardwarden.transport.qemu",
     "boardwarden.transport.serial_port",
     "boardwarden.transport.sim",
     "boardwarden.transport.tcp",

@@ -25,10 +25,9 @@ from pathlib import Path
 from time import perf_counter
 
 import boardwarden
-from boardwarden.transport.pty_process import PtyProcess
-from boardwarden.transport.qemu import Qemu, QemuMachine
 from boardwarden.transport.rawrepl import RawRepl
-from boardwarden.transport.sim import Sim, find_micropython
+from boardwarden.transport.sim import Qemu, QemuMachine, Sim, find_micropython
+from boardwarden.transport.terminal import PtyProcess
 
 from .machine import SHORT_QUERY
 

@@ -19,7 +19,7 @@ from . import parse
 
 def addresses(incomplete: str) -> list[str]:
     """Return "sim" and this machine's serial ports that begin with what was typed."""
-    from boardwarden.transport.serial_search import listed
+    from boardwarden.transport.serial_port import listed
 
     known = ["sim", *(str(port.device) for port in listed())]
     return [address for address in known if address.startswith(incomplete)]

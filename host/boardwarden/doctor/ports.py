@@ -17,7 +17,7 @@ from boardwarden.errors import (
     VersionMismatch,
 )
 from boardwarden.models import Identity, Model
-from boardwarden.transport import serial_search
+from boardwarden.transport import serial_port
 
 _ANSWER_TIMEOUT_S = 2.0
 QUIET = ("agent", "REPL", "nothing")  # which need no sentence that says why
@@ -51,11 +51,11 @@ class Port(Model):
 def listed() -> list[Port]:
     """Return the ports that the system lists, not examined yet."""
     ports = []
-    for port in serial_search.listed():
+    for port in serial_port.listed():
         usb = f"{port.vid:04x}:{port.pid:04x}" if port.vid is not None else None
         text = port.description if port.description not in (None, "n/a") else None
         address = str(port.device)
-        ports.append(Port(address, text, usb, lasting_name=serial_search.lasting_name(address)))
+        ports.append(Port(address, text, usb, lasting_name=serial_port.lasting_name(address)))
     return ports
 
 

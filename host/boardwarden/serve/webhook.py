@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from boardwarden.render.text import count
-from boardwarden.transport.trust import trusted
+from boardwarden.transport.tcp import trusted
 
 Notice = Mapping[str, Any]
 

@@ -1,5 +1,5 @@
 """Transports to a board: `transport_for(address)` picks one, and imports only that."""
 
-from .choose import transport_for
+from .base import transport_for
 
 __all__ = ["transport_for"]

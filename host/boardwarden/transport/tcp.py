@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from urllib.parse import urlsplit
@@ -10,8 +11,8 @@ from urllib.parse import urlsplit
 from boardwarden.errors import ConnectError, LinkLost, PortMissing
 
 from .address import wrong_address
-from .trust import not_trusted, trusted
 
+CA_FILE = "BOARDWARDEN_CA"  # PEM, of who signed the other end's certificate, or that one itself
 _CONNECT_S = 5.0
 _AGAIN_S = 0.25
 _CHUNK_BYTES = 4096
@@ -22,6 +23,29 @@ _DEAD_AFTER = {
     "TCP_KEEPCNT": 3,
     "TCP_USER_TIMEOUT": 30_000,  # milliseconds, of what was sent
 }
+
+
+def trusted(address: str) -> ssl.SSLContext:
+    """Return what believes the system's authorities, or else the file that CA_FILE names.
+
+    address: for the ConnectError of a file that is none.
+    """
+    place = os.environ.get(CA_FILE) or None
+    try:
+        return ssl.create_default_context(cafile=place)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise ConnectError(
+            f"{CA_FILE} names no file with certificates: {place}: {error}.", address
+        ) from None
+
+
+def not_trusted(who: str, error: ssl.SSLCertVerificationError, address: str) -> ConnectError:
+    """Return the error of a certificate that is not believed."""
+    return ConnectError(
+        f"The certificate of {who} is not trusted ({error.verify_message}): {CA_FILE} names the "
+        "file with the certificate of who signed it, and the address has the name that it is for.",
+        address,
+    )
 
 
 class Tcp:
