@@ -45,11 +45,6 @@ if TYPE_CHECKING:
         SimulatorMissing as SimulatorMissing,
         VersionMismatch as VersionMismatch,
     )
-    from .gaps import (
-        Gap as Gap,
-        HistorySlot as HistorySlot,
-        Statistics as Statistics,
-    )
     from .grants import (
         BoardSession as BoardSession,
         Event as Event,
@@ -62,8 +57,11 @@ if TYPE_CHECKING:
     )
     from .history import (
         Column as Column,
+        Gap as Gap,
         History as History,
+        HistorySlot as HistorySlot,
         Sample as Sample,
+        Statistics as Statistics,
     )
     from .models import (
         Action as Action,
@@ -132,9 +130,9 @@ _MODULES = {
     "DeployError": "errors",
     "Event": "grants",
     "Frame": "crashes",
-    "Gap": "gaps",
+    "Gap": "history",
     "History": "history",
-    "HistorySlot": "gaps",
+    "HistorySlot": "history",
     "Identity": "models",
     "StoredPolicy": "models",
     "KeyFileError": "errors",
@@ -171,7 +169,7 @@ _MODULES = {
     "Sample": "history",
     "SessionQuota": "policy.model",
     "SimulatorMissing": "errors",
-    "Statistics": "gaps",
+    "Statistics": "history",
     "Status": "models",
     "Storage": "models",
     "SyncBoard": "sync",

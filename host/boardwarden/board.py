@@ -25,13 +25,13 @@ from warden_schema import ids
 
 from . import _arguments, keys
 from ._mirror import tables
-from ._mirror.console import Console
 from ._mirror.mirror import Mirror
+from ._mirror.readers import Console
 from ._mirror.tables import enum_or_int, from_thousandths
 from ._protocol import diagnosis
 from ._protocol.keys import Secret
+from ._protocol.requests import wait_until
 from ._protocol.session import Session
-from ._protocol.waiting import wait_until
 from .crashes import CaughtException, Reset, Restart
 from .errors import (
     BoardError,
@@ -42,9 +42,8 @@ from .errors import (
     RequestError,
     RequestRefused,
 )
-from .gaps import Gap, HistorySlot, oldest_s, slots
 from .grants import BoardSession, Event, Lease, Limits, MemoryProfile, Meter, Operation, Threshold
-from .history import BOARD_METRICS, Column, History, column
+from .history import BOARD_METRICS, Column, Gap, History, HistorySlot, column, oldest_s, slots
 from .models import (
     Action,
     Capability,

@@ -26,7 +26,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from remembering import figure, pass_s, remember
 
 from boardwarden import HistorySlot, Statistics, Status
-from boardwarden.gaps import Gap
+from boardwarden.history import Gap
 from boardwarden.models import Cpu, Identity
 from boardwarden.serve import backlog, otlp
 from boardwarden.serve.backlog import Missed

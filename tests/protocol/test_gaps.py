@@ -13,11 +13,10 @@ from virtual_time import run, until
 
 import boardwarden
 from boardwarden import Board, Gap, connect
-from boardwarden._mirror.event_log import MAX_EVENTS
 from boardwarden._mirror.mirror import Mirror
+from boardwarden._mirror.readers import MAX_EVENTS
 from boardwarden._protocol.messages import Message
-from boardwarden.gaps import slots
-from boardwarden.history import Column
+from boardwarden.history import Column, slots
 from boardwarden.testing import FakeBoard, FakeStream, FakeStreamBoard, FakeTransport
 from warden_schema import ids
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from virtual_time import run, until
 
 from boardwarden import Board, Event, connect
-from boardwarden._mirror.event_log import EventLog
 from boardwarden._mirror.mirror import Mirror
+from boardwarden._mirror.readers import EventLog
 from boardwarden._protocol import messages
 from boardwarden._protocol.snapshot import EventOrder
 from boardwarden._protocol.subscription import SILENCE_S, SUBSCRIBE_S, Subscription

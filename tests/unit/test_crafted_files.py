@@ -12,8 +12,8 @@ import pytest
 
 from boardwarden.board import Board
 from boardwarden.errors import PolicyError, RecordingError
-from boardwarden.gaps import HistorySlot, Statistics
 from boardwarden.grants import Event
+from boardwarden.history import HistorySlot, Statistics
 from boardwarden.models import Identity
 from boardwarden.plotting import plot
 from boardwarden.policy import file as policy_file

@@ -22,7 +22,7 @@ from boardwarden import (
     _quantities,
     models,
 )
-from boardwarden._mirror import event_log, tables
+from boardwarden._mirror import readers, tables
 from boardwarden._protocol import diagnosis
 from warden_schema import ids
 
@@ -165,7 +165,7 @@ def test_limits_of_this_and_of_an_older_board() -> None:
     ],
 )
 def test_an_event_message_becomes_an_event(row: tuple[Any, ...], subject: Any, value: Any) -> None:
-    event = event_log.event_from_row(row, 2)
+    event = readers.event_from_row(row, 2)
     assert (event.number, event.kind, event.detail) == (0, row[1], row[5])
     assert (event.uptime_s, event.missed) == (10.5, 2)
     assert (event.subject, event.value) == (subject, value)

@@ -19,16 +19,14 @@ BOARD = REPO / "device" / "warden"
 HOST_LAYERS = [
     ["errors"],
     ["transport"],
-    ["_protocol.framing", "_protocol.messages", "_protocol.snapshot", "_protocol.waiting"],
+    ["_protocol.framing", "_protocol.messages", "_protocol.snapshot"],
     ["_protocol.keys"],
     ["_protocol.diagnosis", "_protocol.link"],
     ["_protocol.subscription", "_protocol.requests"],
-    ["_protocol.shared_subscription"],
-    ["_protocol.shared_keys"],
+    ["_protocol.shared_stream"],
     ["_protocol"],  # the session, which composes the rest
     ["models"],
     ["crashes", "grants", "history", "keys"],
-    ["gaps"],
     ["_quantities", "_clock"],
     ["_arguments"],
     ["_mirror"],

@@ -14,8 +14,8 @@ import pytest
 from cli_process import COMMAND, kill_started, run
 
 from boardwarden.errors import RecordingError
-from boardwarden.gaps import HistorySlot, Statistics
 from boardwarden.grants import Event
+from boardwarden.history import HistorySlot, Statistics
 from boardwarden.models import Identity
 from boardwarden.plotting import plot
 from boardwarden.plotting.metrics import METRICS, scale

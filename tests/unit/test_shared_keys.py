@@ -8,8 +8,7 @@ import pytest
 
 from boardwarden._protocol import messages
 from boardwarden._protocol.keys import NOT_PROVED, Secret, board_key, hmac_of
-from boardwarden._protocol.shared_keys import SharedKeys
-from boardwarden._protocol.shared_subscription import SharedSubscription
+from boardwarden._protocol.shared_stream import SharedKeys, SharedSubscription
 from warden_schema import ids
 
 SECRET = Secret(ids.CONTROL, (bytes(range(200, 232)), bytes(range(100, 132))))

@@ -19,14 +19,13 @@ from boardwarden._clock import steady_time
 from boardwarden._protocol.messages import Message
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.crashes import Reset, Restart, restart
-from boardwarden.gaps import is_gap
 from boardwarden.grants import Limits
-from boardwarden.history import METRICS, History
+from boardwarden.history import METRICS, History, is_gap
 from boardwarden.models import Capability, Status, Trends
 from warden_schema import ids
 
-from . import event_log, tables
-from .event_log import EventLog
+from . import readers, tables
+from .readers import EventLog
 from .state import (
     NOTHING,
     Figure,
@@ -92,7 +91,7 @@ class Mirror:
         self.restart_count = 0
         self._restarted = False  # and why is still to come
         self._is_hello_old = False  # of the boot before; events wait for the new one's id
-        self._early: deque[tuple[Message, int]] = deque(maxlen=event_log.MAX_EVENTS)
+        self._early: deque[tuple[Message, int]] = deque(maxlen=readers.MAX_EVENTS)
         self._slept = False  # since the last sample
         self._last_reset: Reset | None = None  # that was known before
         self._metered = False
@@ -136,7 +135,7 @@ class Mirror:
             self._early.append((message, missed))
             return
         row = tuple(message[2 : _LENGTH[ids.EVENT]])
-        self.events.add(event_log.event_from_row(row, missed, self.boot_id))
+        self.events.add(readers.event_from_row(row, missed, self.boot_id))
         self._on_change()
 
     def on_synced(self) -> None:

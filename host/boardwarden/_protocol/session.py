@@ -27,11 +27,9 @@ from .diagnosis import PromptWatch
 from .framing import Deframer, frame
 from .keys import Keys, Secret
 from .link import Link
-from .requests import Requests
-from .shared_keys import SharedKeys
-from .shared_subscription import RETRY_S, WHOLE_S, SharedSubscription
+from .requests import Requests, wait_until
+from .shared_stream import RETRY_S, WHOLE_S, SharedKeys, SharedSubscription
 from .subscription import StateListener, Subscription
-from .waiting import wait_until
 
 _log = logging.getLogger(__name__)
 _GOODBYE_S = 0.5

@@ -38,7 +38,7 @@ from .terminal import waiting
 if TYPE_CHECKING:
     from rich.live import Live
 
-    from boardwarden.gaps import Gap
+    from boardwarden.history import Gap
     from boardwarden.recording.follower import Follower
     from boardwarden.recording.reading import LinkChange, Span
     from boardwarden.recording.recorder import Recorder

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from boardwarden.errors import RecordingError
-from boardwarden.gaps import Statistics, is_gap
+from boardwarden.history import Statistics, is_gap
 from boardwarden.recording.reading import (
     Happened,
     Recording,

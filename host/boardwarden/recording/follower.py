@@ -14,8 +14,8 @@ from boardwarden._clock import steady_time
 from boardwarden.board import Board
 from boardwarden.crashes import CaughtException, Reset
 from boardwarden.errors import LinkLost, RequestError
-from boardwarden.gaps import Gap, is_gap
 from boardwarden.grants import BoardSession, Event, Lease, Operation
+from boardwarden.history import Gap, is_gap
 from boardwarden.models import Capability, Model, Status
 
 from . import schema

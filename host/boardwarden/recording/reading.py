@@ -12,8 +12,8 @@ from types import NoneType, TracebackType
 from typing import Any, NamedTuple
 
 from boardwarden.errors import RecordingError
-from boardwarden.gaps import HistorySlot, Statistics
 from boardwarden.grants import Event
+from boardwarden.history import HistorySlot, Statistics
 from boardwarden.models import Model
 from warden_schema import ids
 

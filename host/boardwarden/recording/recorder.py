@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from boardwarden.board import Board
 from boardwarden.errors import RecordingError
-from boardwarden.gaps import Gap
+from boardwarden.history import Gap
 
 from .follower import Follower
 from .schema import Locked, Row

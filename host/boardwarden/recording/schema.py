@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from boardwarden.errors import RecordingError
-from boardwarden.gaps import HistorySlot
 from boardwarden.grants import Event
+from boardwarden.history import HistorySlot
 from boardwarden.models import Identity, Status
 from warden_schema import ids
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from boardwarden import _arguments
-from boardwarden._mirror import event_log
+from boardwarden._mirror import readers
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.errors import PolicyError, RecordingError
 from boardwarden.grants import Event, Limits
@@ -346,7 +346,7 @@ class _Run:
     # --- what follows ---------------------------------------------------------------------------
 
     def _happened(self, row: tuple[Any, ...]) -> None:
-        event = event_log.event_from_row(row, 0)
+        event = readers.event_from_row(row, 0)
         subject: Subject | None = None
         if isinstance(event.subject, int):
             if (event.kind, event.detail) == ("operation", "began"):

@@ -1,10 +1,12 @@
-"""The last 256 events, for any number of readers; a slow one learns how many it missed.
+"""What a board prints and its events, for any number of readers.
 
-Written by one thread and read by any: the events are one tuple that is replaced, never changed.
+The console gives late readers recent text first; of events a slow reader learns how many it missed.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from boardwarden.grants import Event
@@ -12,9 +14,72 @@ from warden_schema import ids
 
 from .tables import Row, from_thousandths, in_metric_unit, metric_name
 
+MAX_CHARACTERS = 256 * 1024  # for late listeners and for slow ones
 MAX_EVENTS = 256
 _OF_A_METRIC = ("threshold", "collect", "trim", "reset")  # whose subject is a metric
 _FIGURES = ("threshold", "reset")  # whose value is a figure of it
+
+
+class _Buffer:
+    """Text that waits to be read; drops the oldest when there is too much."""
+
+    def __init__(self, pieces: list[str]) -> None:
+        self.pieces = pieces
+        self._size = sum(map(len, pieces))
+
+    def put(self, text: str) -> None:
+        self.pieces.append(text)
+        self._size += len(text)
+        if self._size > MAX_CHARACTERS:
+            newest = "".join(self.pieces)[-MAX_CHARACTERS // 2 :]
+            self.pieces, self._size = [newest], len(newest)
+
+    def pop_all(self) -> str:
+        text = "".join(self.pieces)
+        self.pieces, self._size = [], 0
+        return text
+
+
+class Console:
+    """What the board printed; at most the last 256 Ki characters wait for a listener."""
+
+    def __init__(self) -> None:
+        self._recent = _Buffer([])
+        self._listeners: set[_Buffer] = set()
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    def put(self, text: str) -> None:
+        """Give text to all listeners."""
+        self._recent.put(text)
+        for listener in self._listeners:
+            listener.put(text)
+        self._notify_all()
+
+    def close(self) -> None:
+        """End the text: listeners end when they have read all of it."""
+        self._closed = True
+        self._notify_all()
+
+    async def listen(self) -> AsyncGenerator[str, None]:
+        """Yield the text printed recently, then each piece as it comes, until close()."""
+        buffer = _Buffer(self._recent.pieces.copy())
+        self._listeners.add(buffer)
+        try:
+            while True:
+                changed = self._changed
+                if text := buffer.pop_all():
+                    yield text
+                elif self._closed:
+                    return
+                else:
+                    await changed.wait()
+        finally:
+            self._listeners.discard(buffer)
+
+    def _notify_all(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
 
 class EventLog:
