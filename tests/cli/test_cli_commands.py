@@ -8,7 +8,7 @@ import pytest
 
 from boardwarden import StoredPolicy, _program, connect, testing
 from boardwarden._program import print_rows
-from boardwarden.cli import doctor, follow, look, watch
+from boardwarden.cli import doctor, look, terminal, watch
 from boardwarden.doctor import checkup
 from boardwarden.doctor.stored_policy import find_stored_policy
 from boardwarden.errors import BoardError, PortMissing
@@ -157,7 +157,7 @@ async def test_console_prints_text_as_it_arrives(board, capsys):
 
 
 async def test_a_status_without_a_load_figure_is_shown(board, capsys, monkeypatch):
-    monkeypatch.setattr(follow, "_FULL_INTERVAL_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(terminal, "_FULL_INTERVAL_TIMEOUT_S", 0.05)
     board.values["cpu_permille"] = None
     await look._status(testing.FakeTransport(board), True)
     assert json.loads(capsys.readouterr().out)["cpu"]["usage"] is None

@@ -9,7 +9,7 @@ from virtual_time import until
 
 from boardwarden import Denied, Event, LinkLost, Priority, ResourceType, _program, testing
 from boardwarden._protocol import diagnosis
-from boardwarden.cli import alloc, follow, grants, limits, look, parse, top
+from boardwarden.cli import grants, limits, look, parse, terminal
 from boardwarden.grants import Lease, Meter, Threshold
 from boardwarden.models import Status
 from boardwarden.policy import file as policy_file
@@ -194,11 +194,11 @@ async def test_release_and_cancel_end_a_lease_and_an_operation(board, link, caps
 
 
 def wanted(size=4096, seconds=0.1):
-    return alloc.Wanted(MEMORY, size, "ota", Priority.HIGH, None, seconds)
+    return grants.Wanted(MEMORY, size, "ota", Priority.HIGH, None, seconds)
 
 
 async def test_alloc_holds_a_lease_for_its_time(board, link, capsys):
-    await alloc._alloc(link, wanted(), False)
+    await grants._alloc(link, wanted(), False)
     number = board.policy._next_id - 1
     assert lines(capsys) == [
         f"lease {number}: 4.0 KB of memory, for 0.1 s",
@@ -212,7 +212,7 @@ async def test_alloc_holds_a_lease_for_its_time(board, link, capsys):
 async def test_a_denied_alloc_prints_the_reason(board, link, capsys):
     board.policy.drop(ids.LEASE, 3)
     with pytest.raises(_program.Failure) as caught:
-        await alloc._alloc(link, wanted(10**6), True)
+        await grants._alloc(link, wanted(10**6), True)
     assert caught.value.status == 3
     assert str(caught.value) == (
         "Denied: not enough memory is free; 90 KB are available; "
@@ -230,7 +230,7 @@ async def granted(board):
 
 
 async def test_alloc_ends_when_its_lease_ends(board, link, capsys):
-    task = asyncio.create_task(alloc._alloc(link, wanted(seconds=60), False))
+    task = asyncio.create_task(grants._alloc(link, wanted(seconds=60), False))
     await granted(board)
     board.policy._end(ids.LEASE, board.policy._next_id - 1, "preempted")
     with pytest.raises(_program.Failure, match="ended on the board: preempted"):
@@ -238,7 +238,7 @@ async def test_alloc_ends_when_its_lease_ends(board, link, capsys):
 
 
 async def test_alloc_ends_when_the_board_restarts(board, link, capsys):
-    task = asyncio.create_task(alloc._alloc(link, wanted(seconds=60), False))
+    task = asyncio.create_task(grants._alloc(link, wanted(seconds=60), False))
     await granted(board)
     board.restart()
     with pytest.raises(_program.Failure, match="restarted"):
@@ -246,7 +246,7 @@ async def test_alloc_ends_when_the_board_restarts(board, link, capsys):
 
 
 async def test_alloc_reports_a_lost_link(board, link, capsys):
-    task = asyncio.create_task(alloc._alloc(link, wanted(seconds=60), False))
+    task = asyncio.create_task(grants._alloc(link, wanted(seconds=60), False))
     await asyncio.sleep(0.1)
     link.refuse = LinkLost("out")
     link.cut()
@@ -288,7 +288,7 @@ async def test_console_says_that_nothing_is_printed_over_a_network(board, capsys
 @pytest.fixture
 def metered(board, monkeypatch):
     """Let there be sixteen meters, of which one is a thread."""
-    monkeypatch.setattr(top, "_FIRST_S", 0.2)
+    monkeypatch.setattr(look, "_METERS_TIMEOUT_S", 0.2)
     board.interval_s = 0.05
     for place in range(15):
         board.policy.put(ids.METER, place, [place, f"task {place}", 0, 1, place, 5, 9, None])
@@ -298,7 +298,7 @@ def metered(board, monkeypatch):
 
 
 async def test_top_once_fits_80_columns_with_the_busiest_task_first(metered, link, capsys):
-    await top._top(link, True, False)
+    await look._top(link, True, False)
     printed = lines(capsys)
     assert len(printed) <= 24
     assert printed[0].startswith("cpu 12 %, loop lag 2 ms, longest step 9 ms")
@@ -306,12 +306,12 @@ async def test_top_once_fits_80_columns_with_the_busiest_task_first(metered, lin
     assert LONG in printed[3]
     assert "thread" in printed[-1]
     assert metered.policy.metered == [6000, 0]
-    found = await json_of(capsys, top._top(link, False, True))
+    found = await json_of(capsys, look._top(link, False, True))
     assert [meter["cpu"] for meter in found["meters"]][:2] == [0.3, 0.014]
 
 
 async def test_top_in_a_pipe_prints_each_sample(metered, link, capsys):
-    task = asyncio.create_task(top._top(link, False, False))
+    task = asyncio.create_task(look._top(link, False, False))
     seen = ""
 
     async def twice():
@@ -326,8 +326,8 @@ async def test_top_in_a_pipe_prints_each_sample(metered, link, capsys):
 
 
 async def test_top_without_meters_names_warden_spawn(board, link, capsys, monkeypatch):
-    monkeypatch.setattr(top, "_FIRST_S", 0.2)
-    await top._top(link, True, False)
+    monkeypatch.setattr(look, "_METERS_TIMEOUT_S", 0.2)
+    await look._top(link, True, False)
     assert "warden.spawn()" in lines(capsys)[2]
 
 
@@ -443,14 +443,14 @@ async def test_meters_without_figures_come_last():
 
 
 async def test_paced_yields_none_while_no_item_arrives(monkeypatch):
-    monkeypatch.setattr(follow, "_POLL_S", 0.02)
+    monkeypatch.setattr(terminal, "_POLL_S", 0.02)
 
     async def items():
         yield 1
         await asyncio.sleep(0.05)
         yield 2
 
-    seen = [item async for item in follow.paced(items())]
+    seen = [item async for item in terminal.paced(items())]
     assert [item for item in seen if item] == [1, 2]
     assert seen[0] is None
     assert seen[2] is None

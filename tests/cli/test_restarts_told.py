@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from boardwarden import connect, testing
-from boardwarden.cli import look, record, top, watch
+from boardwarden.cli import look, record, watch
 from boardwarden.recording.store import Rotation
 from warden_schema import ids
 
@@ -50,7 +50,7 @@ COMMANDS = {
     "watch --json": lambda link, path: watch._watch([link], True),
     "events --follow": lambda link, path: look._events(link, True, False),
     "console": lambda link, path: look._console(link, False),
-    "top": lambda link, path: top._top(link, False, False),
+    "top": lambda link, path: look._top(link, False, False),
     "record": recorded,
 }
 
@@ -60,7 +60,7 @@ async def test_a_command_that_follows_a_board_tells_once_that_it_restarted_and_w
     board, link, capsys, tmp_path, monkeypatch, name
 ):
     monkeypatch.setattr("boardwarden.cli.record.connect", lambda _: connect(link))
-    monkeypatch.setattr("boardwarden.cli.follow._POLL_S", 0.05)
+    monkeypatch.setattr("boardwarden.cli.terminal._POLL_S", 0.05)
     task = asyncio.create_task(COMMANDS[name]("fake" if name == "record" else link, tmp_path))
     seen = ""
 

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, NamedTuple
 
 import typer
 
 from boardwarden import _arguments
-from boardwarden._program import checked, print_json, print_line, print_table, run
-from boardwarden.models import Model
+from boardwarden._arguments import MAX_SECONDS
+from boardwarden._program import (
+    DENIED,
+    Failure,
+    Interrupted,
+    checked,
+    print_json,
+    print_line,
+    print_note,
+    print_table,
+    run,
+)
+from boardwarden.board import Board
+from boardwarden.errors import Denied, NotFound
+from boardwarden.grants import Lease
+from boardwarden.models import Model, Priority, ResourceType, enum_name
 from boardwarden.render import tables
+from boardwarden.render.status import link_state
+from boardwarden.render.tables import amount, denial
 
-from .options import BoardOption, JsonOption, given
-from .terminal import answer, connect
+from . import parse
+from .options import BoardOption, JsonOption, PriorityOption, given, one_of
+from .terminal import answer, connect, paced
 
 LeaseArgument = Annotated[
     int, typer.Argument(metavar="ID", help="The id that `boardwarden leases` shows.")
@@ -106,3 +126,142 @@ async def _cancel(address: str, number: int, as_json: bool) -> None:
 def dicts(models: Sequence[Model]) -> list[dict[str, object]]:
     """Return models as dicts for JSON."""
     return [each.to_dict() for each in models]
+
+
+def alloc(
+    resource: Annotated[
+        str,
+        typer.Argument(
+            metavar="RESOURCE",
+            help="memory, storage, cpu-time or network-bandwidth.",
+            autocompletion=one_of(parse.words(ResourceType)),
+        ),
+    ],
+    amount: Annotated[
+        str,
+        typer.Argument(metavar="AMOUNT", help="Bytes: 8192, 8k or 1M; of CPU time: 0.25 or 25%."),
+    ],
+    board: BoardOption = "",
+    owner: Annotated[str, typer.Option(metavar="NAME", help="Who it is for.")] = "boardwarden",
+    priority: PriorityOption = "normal",
+    mount: Annotated[
+        str | None, typer.Option(metavar="PATH", help="The file system, for storage.")
+    ] = None,
+    seconds: Annotated[
+        str | None,
+        typer.Option("--for", metavar="DURATION", help="How long, such as 10s; else until Ctrl-C."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold a lease while this command runs. Exit status 3 if the board denies it."""
+    kind = checked(parse.resource, resource)
+    size = checked(parse.amount, kind, amount)
+    rank = checked(parse.priority, priority)
+    checked(parse.options, _arguments.allocation, kind, size, owner, rank, None, mount)
+    length = None if seconds is None else checked(parse.duration, "--for", seconds)
+    wanted = Wanted(kind, size, owner, rank, mount, length)
+    run(_alloc(given(board), wanted, as_json))
+
+
+class Wanted(NamedTuple):
+    """What is to be allocated; `seconds` None holds it until Ctrl-C."""
+
+    resource: ResourceType
+    amount: float
+    owner: str
+    priority: Priority
+    mount: str | None
+    seconds: float | None
+
+
+async def _alloc(address: str, wanted: Wanted, as_json: bool) -> None:
+    """Hold a lease for its time or until Ctrl-C, release it, and print that."""
+    async with connect(address) as board:
+        lease = await _granted(board, wanted, as_json)
+        with _interrupts() as interrupt:
+            interrupted = await _hold(board, lease, wanted, interrupt, as_json)
+        if interrupted:
+            raise Interrupted
+
+
+async def _hold(
+    board: Board, lease: Lease, wanted: Wanted, interrupt: asyncio.Event, as_json: bool
+) -> bool:
+    """Hold the lease, then release it; return whether Ctrl-C ended it."""
+    if as_json:
+        print_json({"lease": lease.to_dict()})
+    else:
+        what = f"{amount(lease.resource, lease.amount)} of {enum_name(lease.resource)}"
+        print_line(f"lease {lease.id}: {what}, {_how_long(wanted)}")
+    interrupted = await _wait_for_end(board, lease, wanted.seconds, interrupt)
+    with contextlib.suppress(NotFound):  # its time may be over now, too
+        async with answer():
+            await board.release(lease.id)
+    print_json({"released": lease.id}) if as_json else print_line(f"released lease {lease.id}")
+    return interrupted
+
+
+async def _granted(board: Board, wanted: Wanted, as_json: bool) -> Lease:
+    resource, size, owner, priority, mount, _ = wanted
+    try:
+        async with answer():
+            return await board.allocate(resource, size, owner, priority, MAX_SECONDS, mount)
+    except Denied as error:
+        if as_json:
+            names = ("reason", "available", "retry_after_s", "blockers")
+            print_json({"denied": {name: getattr(error, name) for name in names}})
+        raise Failure(denial(error, resource, board.allocations), DENIED) from None
+
+
+async def _wait_for_end(
+    board: Board, lease: Lease, seconds: float | None, interrupt: asyncio.Event
+) -> bool:
+    """Wait until the time is over (False) or Ctrl-C (True); raise Failure if the lease ends."""
+    stop = asyncio.create_task(interrupt.wait())
+    watch = asyncio.create_task(_lost(board, lease.id))
+    try:
+        await asyncio.wait([stop, watch], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if watch.done():
+            raise Failure(f"Lease {lease.id} ended on the board: {watch.result()}.")
+        return stop.done()
+    finally:
+        for task in (stop, watch):
+            task.cancel()
+        await asyncio.gather(stop, watch, return_exceptions=True)
+
+
+async def _lost(board: Board, number: int) -> str:
+    """Wait until the lease ends and return why; print meanwhile if the link is lost or back."""
+    connected, listed = True, False
+    boot = board.status.board.boot_id
+    async for event in paced(board.events()):
+        if board.connected != connected:
+            connected = board.connected
+            print_note(link_state(board))
+        if event is not None and (event.kind, event.subject) == ("lease", number):
+            return event.detail or "it does not say why"
+        if board.status.board.boot_id != boot:
+            return "it restarted"
+        here = any(lease.id == number for lease in board.allocations)
+        if event is None and listed and not here:
+            return "nobody remembers why"
+        listed = listed or here
+    return "the connection is closed"
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[asyncio.Event]:
+    """Turn Ctrl-C into an event, so that there is time to release."""
+    loop = asyncio.get_running_loop()
+    interrupt = asyncio.Event()
+    with contextlib.suppress(NotImplementedError):  # Windows: the lease ends with the connection
+        loop.add_signal_handler(signal.SIGINT, interrupt.set)
+    try:
+        yield interrupt
+    finally:
+        with contextlib.suppress(NotImplementedError):
+            loop.remove_signal_handler(signal.SIGINT)
+
+
+def _how_long(wanted: Wanted) -> str:
+    return "until Ctrl-C" if wanted.seconds is None else f"for {wanted.seconds:g} s"

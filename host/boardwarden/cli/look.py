@@ -1,30 +1,53 @@
-"""Commands that show a board: status, trends, events, console, capabilities."""
+"""Commands that show a board: status, top, trends, events, crashes, safe, console, capabilities."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+import contextlib
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from boardwarden._program import checked, print_json, print_line, print_note, print_rows, run
+from boardwarden._program import (
+    checked,
+    fail,
+    print_json,
+    print_line,
+    print_note,
+    print_rows,
+    run,
+    terminal_width,
+)
 from boardwarden.board import Board
 from boardwarden.doctor.stored_policy import find_stored_policy
-from boardwarden.grants import Event
+from boardwarden.grants import Event, Meter
 from boardwarden.models import enum_name
 from boardwarden.render import tables
+from boardwarden.render.crashes import exception_lines, reset_lines
 from boardwarden.render.news import News
-from boardwarden.render.status import policy_rows, status_rows, trend_rows
-from boardwarden.render.text import Printable
+from boardwarden.render.status import WIDTH, policy_rows, status_rows, trend_rows
+from boardwarden.render.tables import busiest
+from boardwarden.render.text import NOTHING, Printable, columns, count, duration, percent
 from boardwarden.transport.address import is_mqtt, is_network
 
 from . import parse
-from .follow import paced, print_news, wait_full_interval
+from .grants import dicts
 from .options import BoardOption, JsonOption, given
-from .terminal import connect, waiting
+from .terminal import answer, connect, paced, print_news, redraw, ticks, wait_full_interval, waiting
 
 PeriodOption = Annotated[
     str, typer.Option("--period", metavar="DURATION", help="How far to look back, such as 10m.")
 ]
+_METERS = ("cpu", "longest", "steps", "name", "kind", "priority", "lease")
+_NO_METERS = "nothing is metered: see warden.spawn() and warden.thread() in docs/board.md"
+_METERS_TIMEOUT_S = 3.0  # until there is something to show
+_NO_CRASHES = (
+    "no resets and no exceptions: the board keeps them if its application uses warden.run()"
+)
 
 
 def status(board: BoardOption = "", as_json: JsonOption = False) -> None:
@@ -141,3 +164,128 @@ async def _follow(board: Board, as_json: bool) -> None:
 
 def _print_event(event: Event, as_json: bool) -> None:
     print_json(event.to_dict()) if as_json else print_line(tables.event_line(event))
+
+
+def top(
+    board: BoardOption = "",
+    once: Annotated[bool, typer.Option("--once", help="Print once and exit.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which tasks use the core, and which block the loop."""
+    run(_top(given(board), once, as_json))
+
+
+async def _top(address: str, once: bool, as_json: bool) -> None:
+    """Show the meters until interrupted, or once."""
+    async with connect(address) as board, board.metering():
+        async with waiting("waiting for the meters of a whole interval"):
+            await _first_meters(board)
+        if as_json:
+            print_json(_meters_json(board))
+        elif once:
+            print_line(meters_picture(board, terminal_width()))
+        elif sys.stdout.isatty():
+            await redraw(board, address, lambda width: meters_picture(board, width))
+        else:
+            news = News(board)
+            async for sampled in ticks(board):
+                print_news(news)
+                if sampled:
+                    print_line(meters_picture(board, WIDTH) + "\n")
+
+
+def meters_picture(board: Board, width: int) -> str:
+    """Return the load and the meters, the busiest first, in lines of at most `width` columns."""
+    cpu = board.status.cpu
+    lag, worst = duration(cpu.loop_lag_s), duration(cpu.loop_lag_worst_s)
+    figures = f"cpu {percent(cpu.usage)}, loop lag {lag}, longest step {worst}"
+    counts = f"{count(cpu.active_tasks, 'task')}, {count(cpu.active_threads, 'thread')}"
+    meters = busiest(board.meters)
+    table = (
+        columns(_METERS, _meter_rows(meters), width) if meters else textwrap.wrap(_NO_METERS, width)
+    )
+    return "\n".join([*textwrap.wrap(f"{figures}, {counts}", width), "", *table])
+
+
+def _meter_rows(meters: Sequence[Meter]) -> Iterator[tuple[str, ...]]:
+    for each in meters:
+        yield (
+            percent(each.cpu),
+            duration(each.worst_s),
+            NOTHING if each.steps is None else str(each.steps),
+            each.name,
+            each.kind,
+            enum_name(each.priority),
+            NOTHING if each.lease is None else str(each.lease),
+        )
+
+
+async def _first_meters(board: Board) -> None:
+    """Wait up to 3 s for the meters of a whole interval; there may be none."""
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(_two_samples(board), _METERS_TIMEOUT_S)
+
+
+async def _two_samples(board: Board) -> None:
+    await board.wait_sample()
+    await board.wait_sample()
+
+
+def _meters_json(board: Board) -> dict[str, Any]:
+    return {
+        "cpu": board.status.cpu.to_dict(),
+        "meters": [each.to_dict() for each in busiest(board.meters)],
+    }
+
+
+def crashes(
+    board: BoardOption = "",
+    source: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The board's programs, to show the lines that failed."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show why the board restarted, and which exceptions ended something, the newest first."""
+    if source is not None and not source.is_dir():
+        fail(f"--source: {source} is no folder.")
+    run(_crashes(given(board), source, as_json))
+
+
+def safe(
+    board: BoardOption = "",
+    leave: Annotated[
+        bool, typer.Option("--leave", help="Have the board try its application again, now.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell whether the board is in safe mode, where its application does not run."""
+    run(_safe(given(board), leave, as_json))
+
+
+async def _crashes(address: str, source: Path | None, as_json: bool) -> None:
+    """Print resets, then exceptions."""
+    async with connect(address) as board:
+        resets, exceptions = board.resets, board.exceptions
+    if as_json:
+        print_json({"resets": dicts(resets), "exceptions": dicts(exceptions)})
+        return
+    for line in (*reset_lines(resets, source), *exception_lines(exceptions, source)):
+        print_line(line)
+    if not resets and not exceptions:
+        print_line(_NO_CRASHES)
+
+
+async def _safe(address: str, leave: bool, as_json: bool) -> None:
+    """Print whether the board is in safe mode, or end that."""
+    async with connect(address) as board, answer():
+        if leave:
+            await board.leave_safe_mode()
+            is_safe, text = False, "the board tries its application again"
+        else:
+            is_safe = await board.safe_mode()
+            text = "in safe mode: the application does not run" if is_safe else "not in safe mode"
+    if as_json:
+        print_json({"safe": is_safe})
+    else:
+        print_line(text)

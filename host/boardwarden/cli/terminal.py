@@ -1,4 +1,4 @@
-"""The terminal's side of commands: what they wait for, progress, questions, the log."""
+"""The terminal's side of commands: what they wait for, progress, questions, the log, redrawing."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import os
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from boardwarden import board as boards
 from boardwarden._program import Failure, print_line, print_note
 from boardwarden.board import Board
 from boardwarden.errors import AtPrompt, NoAgent
+from boardwarden.models import Status
+from boardwarden.render.news import News
+from boardwarden.render.status import link_state
 from boardwarden.render.text import harmless, printable
 from boardwarden.transport.address import is_mqtt, is_serial
 
@@ -28,6 +31,10 @@ _YES = (b"y", b"yes")
 _SOON_S = 0.3  # what is over sooner shows no progress
 _LOGGER = logging.getLogger("boardwarden")
 _HANDLER = logging.StreamHandler()
+T = TypeVar("T")
+
+_FULL_INTERVAL_TIMEOUT_S = 3.0
+_POLL_S = 1.0  # at least so often, to notice that the link is lost
 
 
 @contextlib.asynccontextmanager
@@ -212,3 +219,70 @@ def show_logs(level: int) -> None:
         _LOGGER.addHandler(_HANDLER)
         _LOGGER.setLevel(level)
     _LOGGER.setLevel(min(level, _LOGGER.level))
+
+
+async def ticks(board: Board) -> AsyncIterator[bool]:
+    """Yield True now and at each new sample, False after each second without one."""
+    first = True
+    async for status in paced(board.updates()):
+        yield first or status is not None
+        first = False
+
+
+async def paced(items: AsyncGenerator[T, None]) -> AsyncIterator[T | None]:
+    """Yield None at once, then the items as they come, and None after each second without one."""
+    item = asyncio.ensure_future(anext(items))
+    try:
+        yield None
+        while True:
+            done, _ = await asyncio.wait([item], timeout=_POLL_S)
+            if not done:
+                yield None
+            elif isinstance(item.exception(), StopAsyncIteration):
+                return
+            else:
+                yield item.result()
+                item = asyncio.ensure_future(anext(items))
+    finally:
+        item.cancel()
+
+
+def print_news(news: News, of: str = "") -> None:
+    """Print to standard error what is new of a link and its board's restarts."""
+    for line in news.lines():
+        print_note(f"{of}{line}")
+
+
+async def wait_full_interval(board: Board) -> Status:
+    """Wait up to 3 s for a sample that covers a full interval; load is known only then."""
+    with contextlib.suppress(asyncio.TimeoutError):  # monitoring is stopped, or slow: no matter
+        await asyncio.wait_for(_until_full_interval(board), _FULL_INTERVAL_TIMEOUT_S)
+    return board.status
+
+
+async def _until_full_interval(board: Board) -> None:
+    while not _has_full_interval(board):
+        await board.wait_sample()
+
+
+def _has_full_interval(board: Board) -> bool:
+    now, cpu = board.status, board.capabilities.get("cpu")
+    if (now.cpu.uptime_s or 0) < (now.interval_s or 0):
+        return False
+    return now.cpu.usage is not None or cpu is None or not cpu.available
+
+
+async def redraw(board: Board, title: str, picture: Callable[[int], str]) -> None:
+    """Draw picture(width) under a title at each sample, until cancelled; restarts stay above."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    news = News(board)
+    with Live(console=console, auto_refresh=False) as live:
+        async for _ in ticks(board):
+            for line in news.restarts():
+                console.print(printable(f"{title}: {line}"), style="red", markup=False)
+            head = Text(f"{title}: {link_state(board)}\n", style="" if board.connected else "red")
+            live.update(head.append(picture(console.width), style="default"), refresh=True)

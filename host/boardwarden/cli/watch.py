@@ -17,8 +17,8 @@ from boardwarden.render.status import sample_line
 from boardwarden.transport.address import short_names
 from boardwarden.transport.base import Transport
 
-from .follow import print_news, ticks
 from .options import BoardsOption, JsonOption, all_given
+from .terminal import print_news, ticks
 
 if TYPE_CHECKING:
     from boardwarden.tui.feed import Feed

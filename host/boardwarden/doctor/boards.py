@@ -1,0 +1,202 @@
+"""The boards that can be found: at serial ports, on the network, at an MQTT broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from boardwarden.board import connect
+from boardwarden.errors import (
+    AtPrompt,
+    BoardError,
+    NoAgent,
+    PermissionDenied,
+    PortBusy,
+    PortMissing,
+    VersionMismatch,
+)
+from boardwarden.models import Identity, Model
+from boardwarden.render.text import NOTHING
+from boardwarden.transport import serial_port
+from boardwarden.transport.address import wrong_address
+from warden_schema import ids
+
+if TYPE_CHECKING:
+    from zeroconf.asyncio import AsyncZeroconf
+
+_ANSWER_TIMEOUT_S = 2.0
+QUIET = ("agent", "REPL", "nothing")  # which need no sentence that says why
+_ANSWERS = (
+    (PortBusy, "busy"),
+    (PermissionDenied, "no permission"),
+    (PortMissing, "no such port"),
+    (VersionMismatch, "agent of another version"),
+    (AtPrompt, "REPL"),
+    (NoAgent, "nothing"),
+)
+SERVICE = "_boardwarden._tcp.local."
+LISTEN_S = 2.0  # RFC 6762 lets who answers wait for up to 120 ms, and messages get lost
+_RESOLVE_MS = 1500
+_KEPT = {"nothing": "none", "in_force": "stored", "broken": "broken", "set_aside": "set aside"}
+
+
+@dataclass(frozen=True)
+class Port(Model):
+    """A serial port: `answers` is agent, agent of another version, REPL, nothing, busy, …
+
+    `description` is what the system knows of the device, `lasting_name` the path that leads to it
+    wherever it is plugged in; `problem` the sentence that says why.
+    """
+
+    address: str = ""
+    description: str | None = None
+    usb_id: str | None = None
+    answers: str = "nothing"
+    board: Identity | None = None
+    problem: str | None = None
+    lasting_name: str | None = None
+
+
+def listed() -> list[Port]:
+    """Return the ports that the system lists, not examined yet."""
+    ports = []
+    for port in serial_port.listed():
+        usb = f"{port.vid:04x}:{port.pid:04x}" if port.vid is not None else None
+        text = port.description if port.description not in (None, "n/a") else None
+        address = str(port.device)
+        ports.append(Port(address, text, usb, lasting_name=serial_port.lasting_name(address)))
+    return ports
+
+
+async def examined(ports: Iterable[Port]) -> list[Port]:
+    """Return ports with what answers there, all examined at once."""
+    return list(await asyncio.gather(*(_examine(port) for port in ports)))
+
+
+async def _examine(port: Port) -> Port:
+    try:
+        async with connect(port.address, timeout=_ANSWER_TIMEOUT_S) as board:
+            return replace(port, answers="agent", board=board.status.board)
+    except BoardError as error:
+        answer = next((answer for kind, answer in _ANSWERS if isinstance(error, kind)), "error")
+        return replace(port, answers=answer, problem=str(error))
+
+
+@dataclass(frozen=True)
+class NetworkBoard(Model):
+    """A board that announced itself; `address` is None where it did not say where it is."""
+
+    board: str = ""
+    address: str | None = None
+    host: str | None = None
+
+
+async def network_boards(listen_s: float = LISTEN_S) -> list[NetworkBoard]:
+    """Return the boards that answer within so many seconds, by name; raise OSError.
+
+    Needs zeroconf.
+    """
+    from zeroconf import ServiceStateChange, Zeroconf
+    from zeroconf.asyncio import AsyncServiceBrowser, AsyncZeroconf
+
+    found: dict[str, None] = {}
+
+    def on_change(
+        zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
+    ) -> None:
+        if state_change is ServiceStateChange.Removed:
+            found.pop(name, None)
+        else:
+            found[name] = None
+
+    async with AsyncZeroconf() as network:
+        browser = AsyncServiceBrowser(network.zeroconf, SERVICE, handlers=[on_change])
+        try:
+            await asyncio.sleep(listen_s)
+        finally:
+            await browser.async_cancel()
+        boards = await asyncio.gather(*(_resolved(network, name) for name in sorted(found)))
+    return [*boards]
+
+
+async def _resolved(network: AsyncZeroconf, name: str) -> NetworkBoard:
+    from zeroconf import BadTypeInNameException
+    from zeroconf.asyncio import AsyncServiceInfo
+
+    board = name.removesuffix(f".{SERVICE}")
+    try:
+        info = AsyncServiceInfo(SERVICE, name)
+    except BadTypeInNameException:  # with control characters, say
+        return NetworkBoard(board)
+    if not await info.async_request(network.zeroconf, _RESOLVE_MS):
+        return NetworkBoard(board)
+    ips = info.parsed_scoped_addresses()
+    host = info.server.rstrip(".") if info.server else None
+    if not ips or not info.port:
+        return NetworkBoard(board, None, host)
+    ip = f"[{ips[0]}]" if ":" in ips[0] else ips[0]
+    return NetworkBoard(board, f"tcp://{ip}:{info.port}", host)
+
+
+@dataclass(frozen=True)
+class BrokerBoard(Model):
+    """A board that was at a broker; `online` is None where what it left there makes no sense.
+
+    A broker does not say since when a state is as it is. `policy`: a state as `status` has it, or
+    the hash of the file; None: the board has not said, or it is offline.
+    """
+
+    board: str = ""
+    address: str = ""
+    online: bool | None = None
+    agent: str | None = None
+    machine: str | None = None
+    firmware: str | None = None
+    boot_id: int | None = None
+    policy: str | None = None
+
+    @property
+    def state(self) -> str:
+        """The words for `online`."""
+        return {True: "online", False: "offline", None: "malformed"}[self.online]
+
+    @property
+    def stored(self) -> str:
+        """The words for `policy`."""
+        return NOTHING if self.policy is None else _KEPT.get(self.policy, self.policy)
+
+
+async def broker_boards(address: str) -> list[BrokerBoard]:
+    """Return the boards that a broker knows, by name; raise a ConnectError.
+
+    address: as a board's, without its name.
+    """
+    from boardwarden.transport.mqtt import BoardState, retained_states
+    from boardwarden.transport.mqtt_broker import parse
+
+    place, rest = parse(address)
+    if rest:
+        raise wrong_address(address, f"{address!r} names a board, and no broker")
+
+    def made(name: str, state: BoardState) -> BrokerBoard:
+        identity, policy = state.identity, state.policy
+        stored = ids.KEPT[policy] if isinstance(policy, int) and policy in range(4) else policy
+        return BrokerBoard(
+            board=name,
+            address=f"{place}/{name}",
+            online=state.online,
+            agent=_text(identity.get("agent")),
+            machine=_text(identity.get("machine")),
+            firmware=_text(identity.get("firmware")),
+            boot_id=state.boot_id,
+            policy=None if stored is None else str(stored),
+        )
+
+    found = await retained_states(place)
+    return [made(name, state) for name, state in sorted(found.items())]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
