@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boardwarden.deploy.choosing import LEFT
-from boardwarden.deploy.figures import FILES, FROZEN, ROMFS, STATES, Footprint, parse
+from boardwarden.deploy.footprint import FILES, FROZEN, ROMFS, STATES, Footprint, parse
 from boardwarden.render.text import size
 
 REPO = Path(__file__).resolve().parent.parent

@@ -24,8 +24,8 @@ from repl_board import ReplBoard
 
 from boardwarden.cli import deploy as cli_deploy
 from boardwarden.deploy import compiler, deploying, programs
+from boardwarden.deploy.choosing import Heap
 from boardwarden.deploy.parts import room_files
-from boardwarden.deploy.survey import Heap
 from boardwarden.errors import DeployError, LinkLost
 
 ASYNCIO_APP = b"""\
@@ -512,7 +512,7 @@ def test_json_is_all_that_is_printed(board):
 def test_a_board_that_is_too_small_is_refused_with_figures(board, monkeypatch, capsys):
     """This one has 64 bits, of which nothing is known: its heap is said to be another."""
     small = Heap(60_000, 56_000, 55_000, 32, None)
-    monkeypatch.setattr("boardwarden.deploy.survey.heap", lambda repl: small)
+    monkeypatch.setattr("boardwarden.deploy.choosing.heap", lambda repl: small)
     before = board.files()
     with board:
         with pytest.raises(DeployError, match=r"of the 55 KB .* third; frozen .* board is as it"):

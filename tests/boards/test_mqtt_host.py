@@ -18,7 +18,7 @@ from virtual_time import until
 import boardwarden
 from boardwarden import BoardOffline, ConnectError, PermissionDenied, PortMissing, connect
 from boardwarden.cli.app import app
-from boardwarden.doctor.broker import broker_boards
+from boardwarden.doctor.boards import broker_boards
 from boardwarden.serve.fleet import Fleet, Shard, parse_shard
 from boardwarden.testing import FakeStreamBoard
 from boardwarden.transport import mqtt, mqtt_broker, tcp

@@ -11,7 +11,8 @@ from cli_process import run_and_wait as run
 from cli_process import silent_port
 from repl_board import ReplBoard
 
-from boardwarden.doctor import checkup, repl_look, taken
+from boardwarden.deploy import footprint
+from boardwarden.doctor import checkup, repl_look
 from boardwarden.transport.sim import board_path
 
 LIVES = b"async def main():\n    await asyncio.sleep(1000)\nprint('on')\nasyncio.run(main())\n"
@@ -165,4 +166,4 @@ def test_what_an_installed_agent_takes_is_told_by_its_start_line(tmp_path, monke
         assert " >> 1)" in probe
         monkeypatch.setattr(repl_look, "_PROBE", probe.replace(" >> 1)", " >> 1 >> 31)"))
         found = asyncio.run(checkup.ask_repl(checkup.Checkup(board.port, checkup.PROMPT)))
-    assert found.repl.takes == taken.taken("files", watching=True)
+    assert found.repl.takes == footprint.taken("files", watching=True)

@@ -13,8 +13,8 @@ from zeroconf import ServiceInfo
 from zeroconf.asyncio import AsyncZeroconf
 
 from boardwarden.cli.app import app
-from boardwarden.doctor import network
-from boardwarden.doctor.network import SERVICE, NetworkBoard
+from boardwarden.doctor import boards
+from boardwarden.doctor.boards import SERVICE, NetworkBoard
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ async def test_boards_that_announce_themselves_are_listed_with_their_addresses()
 
 async def test_a_name_that_is_none_has_no_address():
     async with AsyncZeroconf(interfaces=["127.0.0.1"]) as responder:
-        assert await network._resolved(responder, f"a\x1b[2J.{SERVICE}") == NetworkBoard("a\x1b[2J")
+        assert await boards._resolved(responder, f"a\x1b[2J.{SERVICE}") == NetworkBoard("a\x1b[2J")
 
 
 def test_a_network_without_boards_is_said(monkeypatch):

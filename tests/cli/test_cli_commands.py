@@ -10,7 +10,7 @@ from boardwarden import StoredPolicy, _program, connect, testing
 from boardwarden._program import print_rows
 from boardwarden.cli import doctor, look, terminal, watch
 from boardwarden.doctor import checkup
-from boardwarden.doctor.stored_policy import find_stored_policy
+from boardwarden.doctor.checkup import find_stored_policy
 from boardwarden.errors import BoardError, PortMissing
 from warden_schema import ids
 

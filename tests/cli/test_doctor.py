@@ -10,8 +10,9 @@ from cli_process import run as run_async
 from cli_process import run_and_wait as run
 
 from boardwarden import testing
-from boardwarden.deploy.figures import footprint
-from boardwarden.doctor import checkup, taken
+from boardwarden.deploy import footprint
+from boardwarden.deploy.footprint import footprints
+from boardwarden.doctor import checkup
 from boardwarden.doctor.link_health import Counters, Samples, evaluated
 from boardwarden.doctor.repl_look import Firmware
 from boardwarden.models import Capability, LinkStatus
@@ -220,21 +221,21 @@ def test_the_advice_follows_from_the_repls_answers():
 
 
 def test_how_the_agent_is_installed_follows_from_its_place():
-    assert taken.way_of("warden/__init__.py") == "frozen"
-    assert taken.way_of("/rom/lib/warden/__init__.mpy") == "romfs"
-    assert taken.way_of("/lib/warden/__init__.mpy") == "files"
-    assert taken.way_of("lib/warden/__init__.mpy") == "files"
+    assert footprint.way_of("warden/__init__.py") == "frozen"
+    assert footprint.way_of("/rom/lib/warden/__init__.mpy") == "romfs"
+    assert footprint.way_of("/lib/warden/__init__.mpy") == "files"
+    assert footprint.way_of("lib/warden/__init__.mpy") == "files"
 
 
 @pytest.mark.parametrize("state", ["watching", "deciding"])
 def test_what_the_agent_takes_is_what_was_counted(state):
-    found = taken.taken("", watching=state == "watching")
-    counted = {way: footprint()[way, state].bytes for way in ("files", "romfs", "frozen")}
+    found = footprint.taken("", watching=state == "watching")
+    counted = {way: footprints()[way, state].bytes for way in ("files", "romfs", "frozen")}
     assert found.to_dict() == {
         "state": state,
         **{f"{way}_bytes": size for way, size in counted.items()},
     }
-    only = taken.taken("romfs", watching=state == "watching")
+    only = footprint.taken("romfs", watching=state == "watching")
     assert (only.files_bytes, only.romfs_bytes, only.frozen_bytes) == (None, counted["romfs"], None)
 
 
@@ -247,6 +248,6 @@ async def test_what_a_running_agent_takes_is_told_for_each_way():
         await kill_started()
         terminal.close()
     text = " ".join(done.out.split())
-    files, frozen = (size(footprint()[way, "watching"].bytes) for way in ("files", "frozen"))
+    files, frozen = (size(footprints()[way, "watching"].bytes) for way in ("files", "frozen"))
     assert f"takes {files} as files or " in text
     assert f"or {frozen} frozen of heap, watching" in text

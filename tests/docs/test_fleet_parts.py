@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from boardwarden import PermissionDenied
 from boardwarden.cli.app import app
-from boardwarden.doctor.broker import broker_boards
+from boardwarden.doctor.boards import broker_boards
 from boardwarden.serve.fleet import parse_shard
 from boardwarden.transport import mqtt_broker
 

@@ -5,10 +5,9 @@ import json
 import pytest
 from places import REPO
 
-from boardwarden.deploy import choosing, figures
-from boardwarden.deploy.choosing import Option
-from boardwarden.deploy.figures import Footprint
-from boardwarden.deploy.survey import Heap, Names
+from boardwarden.deploy import choosing, footprint
+from boardwarden.deploy.choosing import Heap, Names, Option
+from boardwarden.deploy.footprint import Footprint
 
 TAKES = {
     ("files", "deciding"): Footprint(70_000, 0),
@@ -108,9 +107,9 @@ def test_what_is_said():
 
 def test_the_figures_are_those_that_were_counted():
     counted = json.loads((REPO / "bench" / "footprint.json").read_text())
-    found = figures.footprint()
-    ways = (figures.FILES, figures.BYTECODE, figures.ROMFS, figures.FROZEN)
-    states = (*figures.STATES, figures.RUN)
+    found = footprint.footprints()
+    ways = (footprint.FILES, footprint.BYTECODE, footprint.ROMFS, footprint.FROZEN)
+    states = (*footprint.STATES, footprint.RUN)
     assert set(found) == {(way, state) for way in ways for state in states}
     for (way, state), figure in found.items():
         assert figure.bytes == counted[f"unix32/{way}/{state}"]
@@ -119,7 +118,7 @@ def test_the_figures_are_those_that_were_counted():
 
 def test_an_agent_that_runs_the_application_takes_more_where_it_decides():
     counted = {"deciding": 80_000, "watching": 45_000, "run": 91_000}
-    found = figures.parse({f"unix32/files/{name}": size for name, size in counted.items()})
-    runs = figures.with_run(found)
+    found = footprint.parse({f"unix32/files/{name}": size for name, size in counted.items()})
+    runs = footprint.with_run(found)
     assert runs["files", "deciding"].bytes == 91_000
     assert runs["files", "watching"].bytes == 45_000

@@ -14,7 +14,7 @@ from places import REPO
 
 from boardwarden.deploy import parts
 from boardwarden.deploy.compiler import rooms as real_rooms
-from boardwarden.deploy.parts import frequent
+from boardwarden.deploy.parts import joining
 
 # The smallest agent that has one of everything.
 AGENT = {
@@ -366,10 +366,10 @@ def test_the_joiner_runs_without_the_host_package(tmp_path: Path) -> None:
 
 def test_the_most_frequent_names_come_first() -> None:
     few = "def a(b):\n    return c(b)\n"
-    assert frequent.line_for(ast.parse(few)) == ""
+    assert joining.line_for(ast.parse(few)) == ""
     many = few + "".join(f"x.y{number}\n" for number in range(200))
     often = many + "def a(self, b):\n    global g\n    n = g = c(z=b) + _N + b.m(b.m) + n\n" * 3
-    line = frequent.line_for(ast.parse(often))
+    line = joining.line_for(ast.parse(often))
     first, *names = line.splitlines()[1].split(".")
     assert first == "__name__ or __name__"
     assert len(names) == len(set(names)) == 118

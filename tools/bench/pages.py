@@ -8,7 +8,7 @@ from pathlib import Path
 
 import board_table
 import footprint
-from boardwarden.deploy.figures import parse as footprint_of
+from boardwarden.deploy.footprint import parse as footprint_of
 
 from . import targets
 from .table import markdown, number

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import footprint
-from boardwarden.deploy.figures import parse as parse_footprint
+from boardwarden.deploy.footprint import parse as parse_footprint
 
 from .table import number
 

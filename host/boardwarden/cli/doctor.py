@@ -19,13 +19,20 @@ from boardwarden._program import (
     print_table,
     reported,
 )
-from boardwarden.doctor.broker import BrokerBoard, broker_boards
+from boardwarden.deploy.footprint import Taken
+from boardwarden.doctor.boards import (
+    QUIET,
+    BrokerBoard,
+    NetworkBoard,
+    Port,
+    broker_boards,
+    examined,
+    network_boards,
+    serial_ports,
+)
 from boardwarden.doctor.checkup import AGENT, OTHER_AGENT, PROMPT, Checkup, ask_repl, examine
 from boardwarden.doctor.link_health import LinkHealth
-from boardwarden.doctor.network import NetworkBoard, network_boards
-from boardwarden.doctor.ports import QUIET, Port, examined, listed
 from boardwarden.doctor.repl_look import Firmware
-from boardwarden.doctor.taken import Taken
 from boardwarden.render.status import Row, policy_rows
 from boardwarden.render.text import NOTHING, count, duration, percent, size
 from boardwarden.transport.address import FORMS, is_serial
@@ -150,7 +157,7 @@ def _may_ask(found: Checkup, yes: bool, reporter: TerminalReporter) -> bool:
 def _boards(addresses: Sequence[str], as_json: bool) -> None:
     """Print what answers at the given serial ports, or at all."""
     given = [Port(address) for address in addresses]
-    ports = asyncio.run(_examined(given or listed()))
+    ports = asyncio.run(_examined(given or serial_ports()))
     if as_json:
         for port in ports:
             print_json(port.to_dict())

@@ -23,7 +23,7 @@ from boardwarden._program import (
     terminal_width,
 )
 from boardwarden.board import Board
-from boardwarden.doctor.stored_policy import find_stored_policy
+from boardwarden.doctor.checkup import find_stored_policy
 from boardwarden.grants import Event, Meter
 from boardwarden.models import enum_name
 from boardwarden.render import tables

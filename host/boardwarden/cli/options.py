@@ -77,9 +77,9 @@ def given(board: str, how: str = "--board") -> str:
     """
     if board:
         return board
-    from boardwarden.doctor.ports import listed
+    from boardwarden.doctor.boards import serial_ports
 
-    found = [port for port in listed() if port.usb_id]
+    found = [port for port in serial_ports() if port.usb_id]
     if len(found) != 1:
         names = ", ".join(port.lasting_name or port.address for port in found)
         here = f" Boards may be at {names}." if found else ""

@@ -1,4 +1,4 @@
-"""Choosing how the agent is installed: what each way takes of a board's heap, and what fits.
+"""Choosing how the agent is installed: what a board has, what each way takes of it, and what fits.
 
 It fits where at least a third of the heap that is free remains for the application, and the largest
 block that it takes is there in one piece.
@@ -6,6 +6,8 @@ block that it takes is there in one piece.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,9 +15,19 @@ from typing import Any
 from boardwarden.models import Model
 from boardwarden.render.text import size
 
-from .figures import BYTECODE, DECIDING, FILES, FROZEN, ROMFS, STATES, WATCHING, Footprint
-from .survey import PLACE_BYTES, Heap
+from . import programs
+from .footprint import BYTECODE, DECIDING, FILES, FROZEN, ROMFS, STATES, WATCHING, Footprint
+from .repl import Repl
+from .romfs import HEADER, UnknownImage, image_size
 
+# Of py/qstr.c: the first pool that is made has 20 places, each further one twice as many; a pool is
+# six words, and a place takes a pointer, a hash of two bytes and a length. On 32 bits.
+_FIRST_PLACES = 20
+_POOL_BYTES = 24
+PLACE_BYTES = 7
+_BLOCK_BYTES = 16
+_BLANK = (0x00, 0xFF)
+_POOLS = re.compile(r"n_pool=(\d+), n_qstr=(\d+)")
 LEFT = 3  # one part of so many has to remain
 GUIDE = "docs/guides/firmware.md"
 _IN_WORDS = {
@@ -24,6 +36,74 @@ _IN_WORDS = {
     ROMFS: "in the ROMFS partition",
     FROZEN: "frozen into the firmware",
 }
+
+
+@dataclass(frozen=True)
+class Names:
+    """MicroPython's pools of names: how many there are, and how many names are in them."""
+
+    pools: int
+    used: int
+
+    def growth(self, more: int) -> tuple[int, int]:
+        """Return the bytes that the pools grow by for so many names more, and the largest block."""
+        left = _FIRST_PLACES * (2**self.pools - 1) - self.used
+        pool, total, largest = self.pools, 0, 0
+        while more > left:
+            places = _FIRST_PLACES * 2**pool
+            largest = -(-(_POOL_BYTES + places * PLACE_BYTES) // _BLOCK_BYTES) * _BLOCK_BYTES
+            total, left, pool = total + largest, left + places, pool + 1
+        return total, largest
+
+
+@dataclass(frozen=True)
+class Heap:
+    """A board's heap in bytes, after a collection and without its application.
+
+    names: None where the firmware does not tell; word_bits: 32, or 64 on a desktop.
+    """
+
+    total_bytes: int
+    free_bytes: int
+    largest_free_block_bytes: int
+    word_bits: int
+    names: Names | None
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The first ROMFS partition, in bytes.
+
+    image_bytes: of the image that is in it; 0 for a blank one, None for something else.
+    """
+
+    size_bytes: int
+    block_bytes: int
+    is_device: bool  # a block device, else memory that vfs.rom_ioctl() writes to
+    image_bytes: int | None
+
+
+def heap(repl: Repl) -> Heap:
+    """Ask a board for its heap."""
+    (total, free, largest, wide), printed = repl.call_printing(programs.HEAP)
+    found = _POOLS.search(printed)
+    names = Names(int(found[1]), int(found[2])) if found else None
+    return Heap(total, free, largest, 64 if wide else 32, names)
+
+
+def partition(repl: Repl) -> Partition | None:
+    """Ask a board for its ROMFS partition; None where its firmware has none."""
+    found = repl.call(programs.PARTITION)
+    if found is None:
+        return None
+    size, block, is_device, begin = found
+    image: int | None = None
+    if begin.startswith(HEADER):
+        with contextlib.suppress(UnknownImage):
+            image = image_size(begin)
+    elif any(begin == bytes([blank]) * len(begin) for blank in _BLANK):
+        image = 0
+    return Partition(size, block, bool(is_device), image)
 
 
 @dataclass(frozen=True)

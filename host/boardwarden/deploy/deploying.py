@@ -17,18 +17,17 @@ from boardwarden.errors import AtPrompt, ConnectError, DeployError, LinkLost, No
 from boardwarden.keys import BOARD_FILE as KEYS_FILE
 from boardwarden.render.text import count, size
 
-from . import choosing, starting, survey
+from . import choosing, starting
 from .board import About, BoardFiles
 from .choosing import Plan
 from .compiler import Compiler, agent_version
-from .figures import ROMFS, WATCHING
+from .footprint import ROMFS, WATCHING
 from .installing import Installation
-from .interrupts import Interrupts
 from .programs import WORK, run_agent
 from .repl import Repl
-from .reporter import Once, Reporter
 from .situation import Situation, rom_files
 from .starting import FILES, hello
+from .user import Interrupts, Once, Reporter
 
 T = TypeVar("T")
 
@@ -401,7 +400,7 @@ class _Run:
         listed = work.listed(found)
         if found.installed:
             work.refuse_another(found, listed)
-        rom, unusable = rom_files(self.files, survey.partition(self.files.repl), self._reporter,
+        rom, unusable = rom_files(self.files, choosing.partition(self.files.repl), self._reporter,
                                   self._stop)  # fmt: skip
         self._stop.check()
         for edit in edits:

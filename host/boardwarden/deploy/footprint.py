@@ -1,4 +1,8 @@
-"""None"""
+"""What the agent takes of a board's heap: bytes, as counted on 32 bits by tools/footprint.py.
+
+The figures stand in bench/footprint.json and nowhere else; the wheel has a copy of that file beside
+the board's sources.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +49,7 @@ def parse(counted: Mapping[str, int]) -> dict[tuple[str, str], Footprint]:
 
 
 @cache
-def footprint() -> Mapping[tuple[str, str], Footprint]:
+def footprints() -> Mapping[tuple[str, str], Footprint]:
     """Return the figures of this version's agent, by way and state."""
     return parse(json.loads(_file().read_text(encoding="utf-8")))
 
@@ -96,7 +100,7 @@ def taken(way: str, watching: bool) -> Taken:
     """Return what the agent takes, installed in a way that is known, or in any where it is ""."""
     state = WATCHING if watching else DECIDING
     sizes = [
-        footprint()[each, state].bytes if way in ("", each) else None
+        footprints()[each, state].bytes if way in ("", each) else None
         for each in (FILES, ROMFS, FROZEN)
     ]
     return Taken(state, *sizes)

@@ -12,10 +12,9 @@ from boardwarden.errors import DeployError
 
 from .board import BoardFiles, DiskFull, Found
 from .compiler import Compiler, agent_version, parts, rooms
-from .interrupts import Interrupts
 from .parts import PACKAGES
 from .programs import MANIFEST, OLD, WORK
-from .reporter import Reporter
+from .user import Interrupts, Reporter
 
 NAME = f"warden/{MANIFEST}"
 _MADE_LIB = "# made lib"

@@ -7,8 +7,8 @@ from boardwarden.errors import DeployError
 from boardwarden.keys import BOARD_FILE, board_file
 
 from .board import BoardFiles
-from .interrupts import Interrupts
 from .repl import Repl
+from .user import Interrupts
 
 _UNIQUE_ID = """\
 try:

@@ -16,14 +16,13 @@ from boardwarden.errors import DeployError, LinkLost
 from boardwarden.render.text import count, size
 
 from . import programs
+from .choosing import Partition
 from .installing import NAME, AgentsFiles, Manifest, Wanted, parse, refuse_another
-from .interrupts import Interrupts
 from .parts import PACKAGES
 from .repl import FileError, Repl
-from .reporter import Reporter
 from .romfs import HEADER, Tree, UnknownImage, build, files, with_files
 from .romfs import parse as parse_image
-from .survey import Partition
+from .user import Interrupts, Reporter
 
 LIB = "lib"  # of the image: mounted at /rom, it is /rom/lib in sys.path
 _PIECE_BYTES = 1024  # at once, of what is written and read

@@ -8,10 +8,11 @@ from dataclasses import replace
 from boardwarden.errors import DeployError
 from boardwarden.render.text import count, size
 
-from . import starting, survey
+from . import choosing, starting
 from .board import BoardFiles, Found
 from .choosing import (
     Option,
+    Partition,
     Plan,
     fitting,
     in_order,
@@ -22,7 +23,7 @@ from .choosing import (
     ways,
 )
 from .compiler import Compiler
-from .figures import (
+from .footprint import (
     BYTECODE,
     DECIDING,
     FILES,
@@ -31,15 +32,13 @@ from .figures import (
     STATES,
     WATCHING,
     as_bytecode,
-    footprint,
+    footprints,
     with_run,
 )
 from .installing import Installation, Manifest, Wanted, compiled, listed_too
-from .interrupts import Interrupts
 from .partition import RomFiles
-from .reporter import Reporter
 from .romfs import UnknownImage
-from .survey import Partition
+from .user import Interrupts, Reporter
 
 ANY = "any"  # the architecture of bytecode
 
@@ -68,14 +67,14 @@ class Situation:
         self._stop = stop
         self._compiled = made
         self.frozen = frozen
-        self.heap = survey.heap(files.repl)
+        self.heap = choosing.heap(files.repl)
         if files.about.loaded:  # the pool has the agent's names already, for as long as it is on
             self.heap = replace(self.heap, names=None)
         self.started = starting.start_line(files)
         self.work = Installation(files, reporter, stop)
         self.there: Found = self.work.completed() if changing else files.inspect()
         self.listed: Manifest = self.work.listed(self.there)
-        self.partition = None if frozen else survey.partition(files.repl)
+        self.partition = None if frozen else choosing.partition(files.repl)
         self.rom, self.unusable = rom_files(files, self.partition, reporter, stop)
         self._architecture = ANY if frozen else self._machine_code()
         if not frozen:
@@ -173,7 +172,7 @@ class Situation:
         asked: the only way to consider, "" for all; force: have a choice even where none fits;
         start: the file that is to start the agent, "" for none.
         """
-        figures, heap = footprint(), self.heap
+        figures, heap = footprints(), self.heap
         if self.started is None:
             runs = starting.runs(self._files, start, False)
         else:

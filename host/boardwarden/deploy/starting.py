@@ -26,7 +26,7 @@ from boardwarden.errors import AtPrompt, ConnectError, DeployError, VersionMisma
 from boardwarden.models import Identity
 
 from .board import BoardFiles
-from .reporter import Reporter
+from .user import Reporter
 
 FILES = ("main.py", "boot.py")
 OWN = "own/main.py"  # the user's main.py, where lines that run it have its place

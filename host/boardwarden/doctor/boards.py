@@ -59,7 +59,7 @@ class Port(Model):
     lasting_name: str | None = None
 
 
-def listed() -> list[Port]:
+def serial_ports() -> list[Port]:
     """Return the ports that the system lists, not examined yet."""
     ports = []
     for port in serial_port.listed():

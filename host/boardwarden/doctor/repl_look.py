@@ -6,12 +6,11 @@ import ast
 import asyncio
 from dataclasses import dataclass
 
+from boardwarden.deploy.footprint import DESKTOP, Taken, taken, way_of
 from boardwarden.errors import LinkLost, NoAgent
 from boardwarden.models import Model
 from boardwarden.transport import transport_for
 from boardwarden.transport.rawrepl import RawRepl
-
-from .taken import DESKTOP, Taken, taken, way_of
 
 _ENTER_S = 6.0
 _RUN_S = 20.0
