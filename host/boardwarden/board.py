@@ -55,9 +55,8 @@ from .models import (
     StoredPolicy,
     Trends,
 )
-from .policy import differences
-from .policy.differences import Step
-from .policy.model import Policy, SessionQuota, in_order
+from .policy import model
+from .policy.model import Policy, SessionQuota, Step, in_order
 from .transport import transport_for
 from .transport.address import is_mqtt, is_network
 from .transport.base import Transport
@@ -602,7 +601,7 @@ class Board:
         Each is for `send_step()`. Raises PolicyError if only the budget is given and the board's
         monitoring is stopped.
         """
-        return differences.steps(await self.policy(), wanted)
+        return model.steps(await self.policy(), wanted)
 
     async def send_step(self, step: Step) -> None:
         """Send one of the requests of policy_steps()."""

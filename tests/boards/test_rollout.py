@@ -24,12 +24,10 @@ from boardwarden.errors import AddressError, KeyRefused, NoPlace, PolicyError
 from boardwarden.grants import Event
 from boardwarden.models import StoredPolicy
 from boardwarden.policy import file as policy_file
-from boardwarden.rollout import health, one_board, rollout, undo_file
-from boardwarden.rollout.health import Health
-from boardwarden.rollout.one_board import Before
-from boardwarden.rollout.results import BoardResult, State, Summary
+from boardwarden.rollout import one_board, rollout, undo_file
+from boardwarden.rollout.boards import BoardResult, State, Summary, Target, find, parse_pattern
+from boardwarden.rollout.one_board import Before, Health
 from boardwarden.rollout.rollout import Progress, Rollout, Wanted, group_sizes, undo
-from boardwarden.rollout.targets import Target, find, parse_pattern
 from boardwarden.rollout.undo_file import UndoFile
 from boardwarden.testing import FakeStreamBoard
 from boardwarden.transport import mqtt_broker
@@ -283,13 +281,13 @@ def test_what_was_usual_is_scaled_where_a_board_remembers_less() -> None:
         return [Event(number, "denied", since + number / 10) for number in range(count)]
 
     hangs = [Event(0, "hang", 98.0, "begun"), Event(1, "hang", 99.0, "over")]
-    assert health._usual(hangs, "hang", 100.0, 60.0) == 1
-    assert health._usual([], "denied", 100.0, 60.0) == 0
-    assert health._usual(events(3, 98.0), "denied", 100.0, 60.0) == 3
-    assert health._usual(events(3, 20.0), "denied", 100.0, 60.0) == 0  # too long ago
-    assert health._usual(events(3, 98.0), "exception", 100.0, 60.0) == 0
+    assert one_board._usual(hangs, "hang", 100.0, 60.0) == 1
+    assert one_board._usual([], "denied", 100.0, 60.0) == 0
+    assert one_board._usual(events(3, 98.0), "denied", 100.0, 60.0) == 3
+    assert one_board._usual(events(3, 20.0), "denied", 100.0, 60.0) == 0  # too long ago
+    assert one_board._usual(events(3, 98.0), "exception", 100.0, 60.0) == 0
     full = events(ids.MAX_EVENTS, 90.0)  # of ten seconds: there were more before
-    assert health._usual(full, "denied", 100.0, 60.0) == 6 * ids.MAX_EVENTS
+    assert one_board._usual(full, "denied", 100.0, 60.0) == 6 * ids.MAX_EVENTS
 
 
 def test_what_happened_longer_ago_than_the_time_of_watching_is_not_compared() -> None:

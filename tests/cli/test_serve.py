@@ -19,7 +19,7 @@ from boardwarden import testing
 from boardwarden.crashes import CAUSES
 from boardwarden.serve import service
 from boardwarden.serve.metrics import METRICS
-from boardwarden.serve.prometheus import MirrorCollector
+from boardwarden.serve.service import MirrorCollector
 from boardwarden.serve.watched import Watched
 from warden_schema import ids
 

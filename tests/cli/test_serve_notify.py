@@ -15,10 +15,9 @@ from virtual_time import until
 from webhook_server import WebhookServer
 
 from boardwarden._quantities import THRESHOLD_METRICS
-from boardwarden.serve import notify, webhook
-from boardwarden.serve.notify import Notifier
+from boardwarden.serve import notify
+from boardwarden.serve.notify import Notifier, Quiet, Webhook, check_url, parse_quiet
 from boardwarden.serve.watched import Watched
-from boardwarden.serve.webhook import Quiet, Webhook, check_url, parse_quiet
 from warden_schema import ids
 
 _CPU = THRESHOLD_METRICS.index("cpu")
@@ -27,10 +26,10 @@ _CPU = THRESHOLD_METRICS.index("cpu")
 @pytest.fixture(autouse=True)
 async def quick(monkeypatch):
     """Shorten what is waited for, and end every command with its test."""
-    monkeypatch.setattr(webhook, "_GATHER_S", 0.02)
-    monkeypatch.setattr(webhook, "_RETRY_PAUSE_S", (0.05, 0.2))
-    monkeypatch.setattr(webhook, "_LOOK_S", 0.02)
-    monkeypatch.setattr(webhook, "_LAST_S", 0.5)
+    monkeypatch.setattr(notify, "_GATHER_S", 0.02)
+    monkeypatch.setattr(notify, "_RETRY_PAUSE_S", (0.05, 0.2))
+    monkeypatch.setattr(notify, "_LOOK_S", 0.02)
+    monkeypatch.setattr(notify, "_LAST_S", 0.5)
     monkeypatch.setattr(notify, "LOST_S", 0.3)
     yield
     await kill_started()
@@ -206,7 +205,7 @@ def test_a_webhook_that_never_answers_delays_nobody(caplog):
                 hook.put(notice(number))
             assert time.monotonic() - began < 0.5
             began = time.monotonic()
-        assert time.monotonic() - began < webhook._LAST_S + 2
+        assert time.monotonic() - began < notify._LAST_S + 2
     # The one that was being posted is counted, too.
     assert "1001 notices not posted to http://127.0.0.1:" in caplog.text
 

@@ -28,11 +28,10 @@ from remembering import figure, pass_s, remember
 from boardwarden import HistorySlot, Statistics, Status
 from boardwarden.history import Gap
 from boardwarden.models import Cpu, Identity
-from boardwarden.serve import backlog, otlp
-from boardwarden.serve.backlog import Missed
+from boardwarden.serve import otlp, watched
 from boardwarden.serve.metrics import METRICS
 from boardwarden.serve.otlp import endpoint
-from boardwarden.serve.watched import Watched
+from boardwarden.serve.watched import Missed, Watched
 from warden_schema import ids
 
 
@@ -300,8 +299,8 @@ def test_a_push_has_a_limited_number_of_missed_slots(monkeypatch):
 
 
 def test_what_is_put_back_takes_no_place_of_what_is_newer(monkeypatch):
-    monkeypatch.setattr(backlog, "_MAX_SLOTS", 4)
-    slots, held = _slots(6), backlog.Backlog("fake")
+    monkeypatch.setattr(watched, "_MAX_SLOTS", 4)
+    slots, held = _slots(6), watched.Backlog("fake")
     held.put_back(slots[3:])
     held.put_back(slots[:3])
     assert held.take(10) == slots[2:]
@@ -320,7 +319,7 @@ async def test_a_slot_whose_time_no_collector_can_take_is_not_held():
             slots = tuple(HistorySlot(begin, 60.0) for begin in begins)
             yield Gap(1, 0.0, 100.0, slots)
 
-    held = backlog.Backlog("fake")
+    held = watched.Backlog("fake")
     await held.collect(Board())
     assert [each.at for each in held.take(10)] == [900 + 10 + 30]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from boardwarden.history import Column, History
 from boardwarden.models import Cpu, Memory, Status
 from boardwarden.render.text import Printable
+from boardwarden.tui.feed import Tail, Track
 from boardwarden.tui.figures import Plot, progress
-from boardwarden.tui.track import Tail, Track
 
 
 def drawn(rows):

@@ -14,8 +14,7 @@ from boardwarden import errors
 from boardwarden.board import Board
 from boardwarden.web import guard, requests
 from boardwarden.web.guard import Access, parse_networks
-from boardwarden.web.sessions import IDLE_S, LONGEST_S, Brake, Sessions
-from boardwarden.web.users import UsersFile, load, save
+from boardwarden.web.users import IDLE_S, LONGEST_S, Brake, Sessions, UsersFile, load, save
 from warden_schema import ids
 
 

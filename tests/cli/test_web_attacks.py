@@ -15,11 +15,11 @@ from many_boards import StandIn
 from web_client import Client
 from web_page import PASSWORD, PageThread, users_file
 
-from boardwarden.web import app, connection, requests, users
+from boardwarden.web import app, requests, server, users
 from boardwarden.web.board_view import BoardView
 from boardwarden.web.fleet_view import FleetView
 from boardwarden.web.guard import Access, Guard, parse_networks
-from boardwarden.web.sessions import Brake
+from boardwarden.web.users import Brake
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +65,13 @@ def head(page, *lines, method="POST /api/login"):
 
 @pytest.mark.parametrize("begin", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\nX: "])
 def test_a_connection_that_sends_no_whole_request_is_closed(page, monkeypatch, begin):
-    monkeypatch.setattr(connection, "HEAD_S", 0.1)
+    monkeypatch.setattr(server, "HEAD_S", 0.1)
     assert rest(opened(page, begin)) == b""
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(page, monkeypatch):
     monkeypatch.setattr(app, "_BODY_S", 0.1)
-    monkeypatch.setattr(connection, "HEAD_S", 0.1)
+    monkeypatch.setattr(server, "HEAD_S", 0.1)
     assert rest(opened(page, head(page, "Content-Length: 99") + b"{")).startswith(b"HTTP/1.1 400 ")
 
 
@@ -82,7 +82,7 @@ def test_more_connections_than_the_boards_can_spare_are_closed_and_the_others_go
     cookie = f"Cookie: {client.cookie}"
     stream = opened(page, head(page, cookie, method="GET /api/fleet/events"))
     assert stream.recv(20).startswith(b"HTTP/1.1 200")
-    monkeypatch.setattr(connection, "MAX_CONNECTIONS", 0)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 0)
     assert rest(opened(page)) == b""
     monkeypatch.undo()
     assert stream.recv(100)
@@ -94,8 +94,8 @@ def test_with_tls_a_connection_that_begins_no_handshake_is_counted_and_closed(
     tmp_path, monkeypatch
 ):
     made = certificate(tmp_path)
-    monkeypatch.setattr(connection, "HEAD_S", 0.5)
-    monkeypatch.setattr(connection, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(server, "HEAD_S", 0.5)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
     with PageThread(Access(tls=(made.file, made.key))) as page:
         begin = time.monotonic()
         silent = opened(page)
@@ -111,14 +111,14 @@ def test_with_tls_a_connection_that_begins_no_handshake_is_counted_and_closed(
 
 def test_who_does_not_read_is_disconnected(monkeypatch):
     lost = threading.Event()
-    ended = connection.Connection.connection_lost
+    ended = server.Connection.connection_lost
 
     def connection_lost(self, error):
         ended(self, error)
         lost.set()
 
-    monkeypatch.setattr(connection.Connection, "connection_lost", connection_lost)
-    monkeypatch.setattr(connection, "STALL_S", 0.2)
+    monkeypatch.setattr(server.Connection, "connection_lost", connection_lost)
+    monkeypatch.setattr(server, "STALL_S", 0.2)
     boards = [StandIn(number) for number in range(300)]
     with PageThread(stand_ins=boards) as page, socket.socket() as viewer:
         viewer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -27,7 +27,7 @@ PRELOADED = (
     "boardwarden.deploy.deploying",
     "boardwarden.plotting.metrics",
     "boardwarden.policy.file",
-    "boardwarden.recording.follower",
+    "boardwarden.recording.recorder",
     "boardwarden.recording.reading",
     "boardwarden.recording.recorder",
     "boardwarden.recording.store",

@@ -19,8 +19,8 @@ from boardwarden.plotting import plot
 from boardwarden.policy import file as policy_file
 from boardwarden.policy.model import Policy
 from boardwarden.recording import schema
-from boardwarden.recording.follower import Follower
 from boardwarden.recording.reading import Recording
+from boardwarden.recording.recorder import Follower
 from boardwarden.recording.schema import FIGURES
 from boardwarden.recording.store import Store
 from boardwarden.replaying.replay import replay

@@ -18,9 +18,8 @@ from boardwarden.cli import record
 from boardwarden.models import Identity
 from boardwarden.plotting import plot
 from boardwarden.recording import schema
-from boardwarden.recording.follower import Follower
 from boardwarden.recording.reading import LostEvents, Recording, Remembered
-from boardwarden.recording.recorder import Recorder
+from boardwarden.recording.recorder import Follower, Recorder
 from boardwarden.recording.store import Store
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids

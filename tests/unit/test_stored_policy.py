@@ -13,8 +13,7 @@ from policies import POLICIES
 
 from boardwarden import Policy, SessionQuota
 from boardwarden._mirror import tables
-from boardwarden.policy import differences
-from boardwarden.policy.model import MEMORY_PROTECTION, in_order
+from boardwarden.policy.model import MEMORY_PROTECTION, in_order, steps
 from warden_schema import ids
 
 BOARD_PATH = [FAKES, REPO / "firmware_tests", REPO / "device"]
@@ -78,7 +77,7 @@ DEFAULT = Policy(
 
 
 def have(agent, wanted):
-    for step in differences.steps(policy_of(agent), wanted):
+    for step in steps(policy_of(agent), wanted):
         ask(agent, step.operation, *step.arguments)
 
 
@@ -106,7 +105,7 @@ def test_a_stored_policy_is_in_force_after_a_restart(new_agent, wanted):
     assert policy_of(agent) == DEFAULT
     have(agent, wanted)
     assert policy_of(agent) == expected(wanted)
-    assert differences.steps(policy_of(agent), wanted) == ()
+    assert steps(policy_of(agent), wanted) == ()
     assert ask(agent, ids.KEEP, 3)[0] == 1
     again = new_agent()
     assert again.policy.stored_policy.state == 1

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from boardwarden.models import Cpu, Identity, Memory, Status
 from boardwarden.recording import schema
 from boardwarden.recording.store import Store
-from boardwarden.web import recorded
+from boardwarden.web import past
 
 NOW = 1_800_000_000.0
 
@@ -39,7 +39,7 @@ def test_a_minutes_highest_figure_is_a_point_and_ten_minutes_before_the_last_day
         ("there", _status(50, 8)),
     ]
     samples.sort(key=lambda each: each[1].last_updated)
-    found = recorded.read(_recording(tmp_path / "r.bwr", samples), "here", NOW)
+    found = past.read_recorded(_recording(tmp_path / "r.bwr", samples), "here", NOW)
     assert [(NOW - at, value) for at, value in found["live"]] == [
         (100_000, 4),
         (99_300, 4),
@@ -53,5 +53,5 @@ def test_a_minutes_highest_figure_is_a_point_and_ten_minutes_before_the_last_day
 
 def test_a_recording_of_others_or_none_gives_no_points(tmp_path):
     path = _recording(tmp_path / "r.bwr", [("there", _status(50, 8))])
-    assert not any(recorded.read(path, "here", NOW).values())
-    assert not any(recorded.read(tmp_path / "none", "here", NOW).values())
+    assert not any(past.read_recorded(path, "here", NOW).values())
+    assert not any(past.read_recorded(tmp_path / "none", "here", NOW).values())

@@ -27,10 +27,8 @@ from boardwarden.doctor.checkup import find_stored_policy
 from boardwarden.grants import Event, Meter
 from boardwarden.models import enum_name
 from boardwarden.render import tables
-from boardwarden.render.crashes import exception_lines, reset_lines
-from boardwarden.render.news import News
-from boardwarden.render.status import WIDTH, policy_rows, status_rows, trend_rows
-from boardwarden.render.tables import busiest
+from boardwarden.render.status import WIDTH, News, policy_rows, status_rows, trend_rows
+from boardwarden.render.tables import busiest, exception_lines, reset_lines
 from boardwarden.render.text import NOTHING, Printable, columns, count, duration, percent
 from boardwarden.transport.address import is_mqtt, is_network
 

@@ -25,11 +25,10 @@ from boardwarden._program import (
 from boardwarden.board import Board
 from boardwarden.errors import BoardError, Denied, RequestRefused
 from boardwarden.models import StoredPolicy, enum_name
-from boardwarden.policy import differences
+from boardwarden.policy import model
 from boardwarden.policy import toml as policy_toml
-from boardwarden.policy.differences import Step
-from boardwarden.policy.model import Policy
-from boardwarden.render.differences import difference_rows
+from boardwarden.policy.model import Policy, Step
+from boardwarden.render.tables import difference_rows
 from boardwarden.rollout import one_board
 from warden_schema import ids
 
@@ -200,7 +199,7 @@ async def _apply(address: str, options: Applying) -> None:
         async with waiting("reading the board's policy"):
             stored = await board.stored_policy()  # first: an older agent could not store it
             before = await board.policy()
-        steps = differences.steps(before, options.wanted)
+        steps = model.steps(before, options.wanted)
         if not options.as_json:
             _print_differences(steps, stored)
         if options.dry_run:

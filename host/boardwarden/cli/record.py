@@ -27,8 +27,7 @@ from boardwarden._program import (
 )
 from boardwarden.board import Board, connect
 from boardwarden.errors import AddressError, BoardError, SimulatorMissing
-from boardwarden.render.news import News
-from boardwarden.render.status import link_state
+from boardwarden.render.status import News, link_state
 from boardwarden.render.text import count, duration, percent, printable, size
 
 from . import parse
@@ -39,9 +38,8 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from boardwarden.history import Gap
-    from boardwarden.recording.follower import Follower
     from boardwarden.recording.reading import LinkChange, Span
-    from boardwarden.recording.recorder import Recorder
+    from boardwarden.recording.recorder import Follower, Recorder
     from boardwarden.recording.store import Rotation, Store
 
 _LOCKED_S = 4.0  # that a locked file is tried to be opened,

@@ -25,13 +25,21 @@ from boardwarden._program import (
 )
 from boardwarden.errors import AddressError, PolicyError
 from boardwarden.policy.model import Policy
-from boardwarden.render.differences import difference_rows
+from boardwarden.render.tables import difference_rows
 from boardwarden.render.text import count, duration
 from boardwarden.rollout import undo_file
-from boardwarden.rollout.results import DONE, BoardResult, State, Summary
+from boardwarden.rollout.boards import (
+    DONE,
+    BoardResult,
+    Pattern,
+    State,
+    Summary,
+    Target,
+    find,
+    parse_pattern,
+)
 from boardwarden.rollout.rollout import Progress, Rollout, Wanted
 from boardwarden.rollout.rollout import undo as undo_all
-from boardwarden.rollout.targets import Pattern, Target, find, parse_pattern
 from boardwarden.rollout.undo_file import Changed, UndoFile
 
 from . import parse

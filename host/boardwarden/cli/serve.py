@@ -16,14 +16,14 @@ import typer
 
 from boardwarden._program import Failure, checked, fail, print_line, run
 from boardwarden.errors import AddressError
-from boardwarden.web.errors import AccessError
+from boardwarden.web.users import AccessError
 
 from . import terminal
 from .options import BoardsOption, all_given, require
 
 if TYPE_CHECKING:
-    from boardwarden.serve.followers import Follower
     from boardwarden.serve.service import Outlets
+    from boardwarden.serve.watched import Follower
     from boardwarden.web.server import PageOptions
 
 ListenOption = Annotated[
@@ -226,8 +226,7 @@ def _notices(notify: str | None, quiet: str | None) -> list[Follower]:
         if quiet is not None:
             fail("--quiet is about --notify URL, which is missing.")
         return []
-    from boardwarden.serve.notify import Notifier
-    from boardwarden.serve.webhook import Webhook, check_url, parse_quiet
+    from boardwarden.serve.notify import Notifier, Webhook, check_url, parse_quiet
 
     times = None if quiet is None else checked(parse_quiet, quiet)
     return [Notifier(Webhook(checked(check_url, notify), times))]

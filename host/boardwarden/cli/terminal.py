@@ -18,8 +18,7 @@ from boardwarden._program import Failure, print_line, print_note
 from boardwarden.board import Board
 from boardwarden.errors import AtPrompt, NoAgent
 from boardwarden.models import Status
-from boardwarden.render.news import News
-from boardwarden.render.status import link_state
+from boardwarden.render.status import News, link_state
 from boardwarden.render.text import harmless, printable
 from boardwarden.transport.address import is_mqtt, is_serial
 

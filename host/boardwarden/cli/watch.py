@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from boardwarden._program import Failure, Interrupted, print_json, print_line, run
 from boardwarden.board import Board, connect
 from boardwarden.errors import BoardError
-from boardwarden.render.news import News
-from boardwarden.render.status import sample_line
+from boardwarden.render.status import News, sample_line
 from boardwarden.transport.address import short_names
 from boardwarden.transport.base import Transport
 

@@ -1,10 +1,13 @@
-"""Leases, operations, sessions, thresholds, meters and events as the cells of tables."""
+"""Leases, operations, sessions, thresholds, meters, events, differences and crashes as lines."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 from boardwarden._quantities import metric_unit
+from boardwarden.crashes import CAUSES, CaughtException, Frame, Reset
 from boardwarden.errors import Denied
 from boardwarden.grants import (
     BoardSession,
@@ -17,6 +20,8 @@ from boardwarden.grants import (
     Threshold,
 )
 from boardwarden.models import ResourceType, enum_name
+from boardwarden.policy import toml as policy_toml
+from boardwarden.policy.model import Difference, SessionQuota
 
 from .status import Row
 from .text import NOTHING, duration, percent, printable, size
@@ -28,6 +33,9 @@ OPERATIONS = ("id", "name", "state", "priority", "done", "memory", "session", "l
 MEMORY_PROFILES = ("operation", "runs", "typical", "worst")
 SESSIONS = ("id", "name", "memory", "storage", "operations", "left")
 THRESHOLDS = ("metric", "level", "warn", "critical", "clear", "hold", "action", "figure then")
+_ARROW = "\N{RIGHTWARDS ARROW}"
+_SECONDS = ("interval", "limits.operation_timeout", "limits.overrun")
+_FRACTIONS = ("budget", "limits.memory_reserve")
 
 
 def lease_rows(leases: Sequence[Lease]) -> Cells:
@@ -179,3 +187,111 @@ def busiest(meters: Sequence[Meter]) -> list[Meter]:
         return 1 if each.cpu is None else -each.cpu, -(each.worst_s or 0), each.name
 
     return sorted(meters, key=rank)
+
+
+def difference_rows(differences: Sequence[Difference]) -> Iterator[Row]:
+    """Yield a row for each difference: before and after."""
+    for each in differences:
+        before, after = (_value_text(each.key, value) for value in (each.before, each.after))
+        yield each.key, f"{before} {_ARROW} {after}"
+
+
+def _value_text(key: str, value: Any) -> str:
+    if isinstance(value, Threshold):
+        return threshold_text(value)
+    if isinstance(value, SessionQuota):
+        return _quota(value)
+    if value is None:
+        return "not watched" if key.startswith("threshold.") else "none"
+    if key in _SECONDS:
+        return policy_toml.seconds(value)
+    return policy_toml.fraction(value) if key in _FRACTIONS else str(value)
+
+
+def threshold_text(each: Threshold) -> str:
+    """Write what is set of a threshold: "warn 75 %, critical 90 %, clear 70 %, protect"."""
+    levels = {"warn": each.warn, "critical": each.critical, "clear": each.clear}
+    parts = [
+        f"{name} {policy_toml.level(each.metric, value)}"
+        for name, value in levels.items()
+        if value is not None
+    ]
+    if each.hold_s:
+        parts.append(f"hold {policy_toml.seconds(each.hold_s)}")
+    return ", ".join([*parts, enum_name(each.action)])
+
+
+def _quota(each: SessionQuota) -> str:
+    parts = {
+        "memory": None if each.memory_bytes is None else policy_toml.size(each.memory_bytes),
+        "storage": None if each.storage_bytes is None else policy_toml.size(each.storage_bytes),
+        "operations": each.operations,
+        "ttl": None if each.ttl_s is None else policy_toml.seconds(each.ttl_s),
+    }
+    return ", ".join(f"{name} {text}" for name, text in parts.items() if text is not None)
+
+
+def reset_lines(resets: Sequence[Reset], source: Path | None = None) -> Iterator[str]:
+    """Yield the lines of resets, the newest first; source: a folder with the board's files."""
+    for each in reversed(resets):
+        cause = CAUSES.get(each.cause or "", each.cause) or "nobody knows why"
+        guess = ", inferred" if each.inferred else ""
+        mark = "" if each.expected else "! "
+        times = f", {each.count} times" if each.count > 1 else ""
+        yield printable(f"{mark}reset after boot {each.boot}{times}: {cause}{guess}")
+        known = {
+            "uptime": None if each.uptime_s is None else duration(each.uptime_s),
+            "running": each.who,
+            "live": None if each.live_bytes is None else size(each.live_bytes),
+            "largest block": None
+            if each.largest_free_block_bytes is None
+            else size(each.largest_free_block_bytes),
+            "longest step": None
+            if each.loop_lag_worst_s is None
+            else f"{each.loop_lag_worst_s * 1000:.0f} ms",
+            "pressure": None if not each.level else enum_name(each.level),
+        }
+        figures = ", ".join(f"{name} {value}" for name, value in known.items() if value)
+        if figures:
+            yield printable(f"  {figures}")
+        if each.error:
+            yield from _traceback(each.frames, each.error, source)
+
+
+def exception_lines(
+    exceptions: Sequence[CaughtException], source: Path | None = None
+) -> Iterator[str]:
+    """Yield the lines of exceptions, the newest first."""
+    for each in reversed(exceptions):
+        name = f" {each.name}" if each.name else ""
+        times = f", {each.count} times" if each.count > 1 else ""
+        when = "in an earlier boot or before the agent"
+        if each.uptime_s is not None:
+            when = f"{each.uptime_s:.0f} s after the start"
+        ended = "interrupted" if each.kind == "hang" else "ended"
+        yield printable(f"! {each.kind}{name} {ended}{times}, {when}")
+        yield from _traceback(each.frames, each.error, source)
+
+
+def _traceback(frames: Sequence[Frame], error: str, source: Path | None) -> Iterator[str]:
+    for frame in frames:
+        inside = f", in {frame.function}" if frame.function else ""
+        yield printable(f"  {frame.file}, line {frame.line}{inside}")
+        line = None if source is None else _source_line(source, frame)
+        if line:
+            yield printable(f"    {line}")
+    yield printable(f"  {error}")
+
+
+def _source_line(source: Path, frame: Frame) -> str | None:
+    """Return a line of the board's program, if its file is below the folder; the path may be cut.
+
+    A file whose name the folder has more than once is not guessed at.
+    """
+    parts = Path(frame.file.lstrip("/")).parts
+    for start in range(len(parts)):
+        found = list(source.rglob("/".join(parts[start:])))
+        if len(found) == 1 and found[0].is_file():
+            lines = found[0].read_text(encoding="utf-8", errors="replace").splitlines()
+            return lines[frame.line - 1].strip() if 0 < frame.line <= len(lines) else None
+    return None

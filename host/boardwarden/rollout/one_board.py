@@ -1,16 +1,25 @@
-"""Puts a policy on one board, whole or not at all, and has the board store it."""
+"""Puts a policy on one board, whole or not at all, and finds out whether it got worse by that."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from boardwarden.board import Board
 from boardwarden.errors import BoardError, Denied, PolicyError, RequestRefused
-from boardwarden.models import StoredPolicy
-from boardwarden.policy import differences
-from boardwarden.policy.differences import Step
-from boardwarden.policy.model import Policy
+from boardwarden.grants import Event, begins_hang
+from boardwarden.models import LEVELS, Level, StoredPolicy, enum_name
+from boardwarden.policy import model
+from boardwarden.policy.model import Policy, Step
+from boardwarden.render.status import link_state
+from boardwarden.render.tables import event_text
+from boardwarden.render.text import count, duration, printable
+from warden_schema import ids
+
+LOST_S = 10.0  # of silence; before, it may be a moment of its network
+# Events of which an application may have some at all times: more than before is worse.
+_COUNTED = {"denied": "refusal", "exception": "exception", "hang": "hang"}
 
 
 class Problem(NamedTuple):
@@ -34,7 +43,7 @@ class Before(NamedTuple):
 
     def steps(self, wanted: Policy) -> tuple[Step, ...]:
         """Return the requests that turn it into another policy; raise PolicyError."""
-        return differences.steps(self.policy, wanted)
+        return model.steps(self.policy, wanted)
 
     def is_as(self, wanted: Policy) -> bool:
         """Return whether there is nothing to change and nothing to store."""
@@ -114,3 +123,84 @@ async def _put_back(board: Board, before: Policy, what: str, denied: bool) -> Pr
     except (BoardError, PolicyError) as error:
         return Problem(f"{what} Its former policy could not be put back: {error}")
     return Problem(f"{what} Nothing was changed.", denied, unchanged=True)
+
+
+class Health:
+    """How a board was before a change, to be made then; worse() compares.
+
+    watch_s: how long it will be watched, and so how far back what it remembers is compared.
+    """
+
+    def __init__(self, board: Board, watch_s: float) -> None:
+        self._board = board
+        self._watch_s = watch_s
+        self._levels = {each.metric: each.level for each in board.thresholds}
+        self._restarts = board.restart_count
+        events = board.recent_events
+        self._last = events[-1].number if events else -1
+        now = board.status.cpu.uptime_s or 0.0
+        self._usual = {kind: _usual(events, kind, now, watch_s) for kind in _COUNTED}
+        self._silent_since: float | None = None
+
+    def worse(self, now: float, at_end: bool = False) -> str | None:
+        """Return what got worse, in words; None while nothing did.
+
+        now: seconds of any clock. at_end: of the time of watching: who is silent then is lost.
+        """
+        board = self._board
+        if board.restart_count > self._restarts:
+            return printable(str(board.restarts[-1]))
+        return self._lost(now, at_end) or self._crossed() or self._more_often()
+
+    def _lost(self, now: float, at_end: bool) -> str | None:
+        if self._board.connected or self._board.asleep:
+            self._silent_since = None
+            return None
+        if self._silent_since is None:
+            self._silent_since = now
+        if now - self._silent_since < LOST_S and not at_end:
+            return None
+        return link_state(self._board)
+
+    @property
+    def _events(self) -> list[Event]:
+        return [each for each in self._board.recent_events if each.number > self._last]
+
+    def _crossed(self) -> str | None:
+        for event in self._events:
+            if event.kind == "threshold":
+                level = LEVELS.get(event.detail or "", Level.CLEAR)
+                if level > self._levels.get(str(event.subject), Level.CLEAR):
+                    return event_text(event)
+        for each in self._board.thresholds:
+            if each.level > self._levels.get(each.metric, Level.CLEAR):
+                return printable(f"{each.metric} is at its level {enum_name(each.level)}")
+        return None
+
+    def _more_often(self) -> str | None:
+        for kind, noun in _COUNTED.items():
+            found = [each for each in self._events if _is_counted(each, kind)]
+            # In as long a time: to change a large group and watch it takes longer.
+            found = [each for each in found if each.uptime_s > found[-1].uptime_s - self._watch_s]
+            usual = self._usual[kind]
+            if len(found) > usual:
+                before = f", {usual} in {duration(self._watch_s)} before" if usual else ""
+                return f"{count(len(found), noun)}{before}; the last: {event_text(found[-1])}"
+        return None
+
+
+def _is_counted(event: Event, kind: str) -> bool:
+    return begins_hang(event) if kind == "hang" else event.kind == kind
+
+
+def _usual(events: Sequence[Event], kind: str, now: float, watch_s: float) -> int:
+    """Return how many events of a kind to expect: as many as came in as long a time before.
+
+    Where the board does not remember so far back, at the rate of what it remembers.
+    """
+    recent = [each for each in events if each.uptime_s >= now - watch_s]
+    found = sum(_is_counted(each, kind) for each in recent)
+    if len(recent) < len(events) or len(events) < ids.MAX_EVENTS:
+        return found
+    remembered_s = max(now - events[0].uptime_s, 0.001)
+    return math.ceil(found * max(1.0, watch_s / remembered_s))

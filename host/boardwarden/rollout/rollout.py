@@ -27,9 +27,8 @@ from boardwarden.errors import (
 from boardwarden.policy.model import Policy
 
 from . import one_board
-from .health import Health
-from .results import STOPPING, BoardResult, State, Summary, counted
-from .targets import Target
+from .boards import STOPPING, BoardResult, State, Summary, Target, counted
+from .one_board import Health
 from .undo_file import Changed, UndoFile, check
 
 WATCH_S = 60.0  # how long each group is watched

@@ -18,8 +18,7 @@ from boardwarden.errors import AddressError, PolicyError
 from boardwarden.models import StoredPolicy, enum_name
 from boardwarden.policy import file as policy_file
 from boardwarden.policy import toml as policy_toml
-from boardwarden.policy.differences import steps
-from boardwarden.policy.model import Policy
+from boardwarden.policy.model import Policy, steps
 from boardwarden.transport.mqtt import Mqtt
 
 from .one_board import Before

@@ -17,8 +17,7 @@ from boardwarden.errors import AddressError, ConnectError, LinkLost, PermissionD
 from boardwarden.transport.mqtt import ALL_STATES, board_of, decode_state
 from boardwarden.transport.mqtt_broker import parse, shared
 
-from .followers import Follower
-from .watched import Watched
+from .watched import Follower, Watched
 
 _RETRY_PAUSE_S = (0.2, 5.0)  # before the broker is tried again: at first, at most
 _MAX_SHARDS = 10_000

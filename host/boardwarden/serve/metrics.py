@@ -16,8 +16,7 @@ from boardwarden import Level, LinkStatus, OperationState, Priority, ResourceTyp
 from boardwarden.models import SystemHeap, enum_name
 from warden_schema import ids
 
-from .crashes import OTHER
-from .watched import Snapshot
+from .watched import OTHER, Snapshot
 
 Kind = Literal["gauge", "counter", "info"]
 Point = tuple[tuple[str, ...], float | None]  # values of the metric's own labels, and the figure

@@ -29,9 +29,8 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from boardwarden import Statistics
 
-from .backlog import Backlog, Missed
 from .metrics import METRICS, Metric
-from .watched import Watched
+from .watched import Backlog, Missed, Watched
 
 _PATH = "/v1/metrics"  # by OTLP, where an endpoint names none
 # Metrics of which a board has a history, by the names that a HistorySlot has for them.

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from boardwarden import (
     AddressError,
     Board,
     BoardError,
     BoardSession,
+    CaughtException,
     Cpu,
+    HistorySlot,
     Lease,
     Limits,
     LinkStatus,
@@ -21,19 +25,158 @@ from boardwarden import (
     Network,
     Operation,
     Overhead,
+    Reset,
     SimulatorMissing,
     Status,
     Threshold,
     connect,
 )
+from boardwarden.crashes import CAUSES
 from warden_schema import ids
 
-from .backlog import Backlog
-from .crashes import NO_CRASHES, OTHER, CrashCount, Crashes
-from .followers import Follower
-
-_RETRY_PAUSE_S = (1.0, 15.0)  # before connecting is tried again: at first, at most
 _log = logging.getLogger(__name__)
+_MAX_SLOTS = 1000  # a day without a link makes 144
+_MAX_NS = 2.0**64  # since the epoch, of a point in OTLP
+OTHER = "other"  # what this version does not know: else a board makes as many series as it likes
+_MAX_BOOT = 0x10000  # the boots are counted modulo so many
+_RETRY_PAUSE_S = (1.0, 15.0)  # before connecting is tried again: at first, at most
+
+
+class Follower(AbstractAsyncContextManager[Any], Protocol):
+    """Is entered before the boards are followed, and left after that has ended."""
+
+    async def follow(self, address: str, board: Board) -> None:
+        """Follow a board until cancelled; called each time that it was connected to anew."""
+        ...
+
+    def forget(self, address: str) -> None:
+        """Its broker does not know the board any more."""
+        ...
+
+
+class Missed(NamedTuple):
+    """A slot of the board's own history; `at` is its middle, in seconds since the epoch.
+
+    mount: of which `storage` is.
+    """
+
+    at: float
+    slot: HistorySlot
+    mount: str
+
+
+class Backlog:
+    """Holds up to 1000 slots of a board; collect() in the event loop, the rest from any thread."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._slots: deque[Missed] = deque(maxlen=_MAX_SLOTS)
+
+    async def collect(self, board: Board) -> None:
+        """Collect what the board tells of each time without samples, until it is closed."""
+        logged = ""
+        async for gap in board.gaps():
+            if gap.why and gap.why != logged:
+                logged = gap.why
+                missing_s = round(gap.end_s - gap.begin_s)
+                _log.warning(
+                    "%s: nothing came for %d s, and no history of it is pushed: %s",
+                    *(self._address, missing_s, logged),
+                )
+            status = board.status
+            uptime_s, updated = status.cpu.uptime_s, status.last_updated
+            if uptime_s is None or updated is None or status.board.boot_id != gap.boot_id:
+                continue
+            booted_at = updated.timestamp() - uptime_s
+            mount = (status.storage[0].mount if status.storage else None) or ""
+            for slot in gap.slots:
+                middle_s = slot.begin_s + slot.step_s / 2
+                at = booted_at + middle_s
+                if 0 <= at * 1e9 < _MAX_NS:  # else nothing could take it
+                    self._slots.append(Missed(at, slot, mount))
+
+    def take(self, most: int) -> list[Missed]:
+        """Return the oldest slots, in order, and forget them."""
+        return [self._slots.popleft() for _ in range(min(most, len(self._slots)))]
+
+    def put_back(self, slots: list[Missed]) -> None:
+        """Hold slots again that could not be pushed, as many as there is room for."""
+        room = _MAX_SLOTS - len(self._slots)
+        self._slots.extendleft(reversed(slots[max(0, len(slots) - room) :]))
+
+
+@dataclass(frozen=True)
+class Crashes:
+    """Counts since they began: resets by cause and whether expected, exceptions by what ended.
+
+    `kept`: whether the board keeps such lists.
+    """
+
+    resets: Mapping[tuple[str, bool], int] = field(default_factory=dict)
+    exceptions: Mapping[str, int] = field(default_factory=dict)
+    kept: bool = False
+
+
+NO_CRASHES = Crashes()
+
+
+class CrashCount:
+    """`crashes`: replaced at each update(), never changed, for another thread may be reading.
+
+    What is in the lists at the first update is not counted: it may be of years ago.
+    """
+
+    def __init__(self) -> None:
+        self.crashes = NO_CRASHES
+        self._began = False
+        self._boot: int | None = None  # that ended last
+        self._known: dict[tuple[str, str | None, str], int] = {}
+
+    def update(self, resets: Sequence[Reset], exceptions: Sequence[CaughtException]) -> None:
+        """Count what is new in a board's lists."""
+        ended = Counter(self.crashes.resets)
+        ended.update(self._new_resets(resets))
+        caught = Counter(self.crashes.exceptions)
+        caught.update(self._new_exceptions(exceptions))
+        kept = self.crashes.kept or bool(resets or exceptions)
+        self.crashes = Crashes(dict(ended), dict(caught), kept)
+        self._began = True
+
+    def _new_resets(self, resets: Sequence[Reset]) -> Counter[tuple[str, bool]]:
+        """Return how many boots ended since the last one that was counted, each by its entry."""
+        new: Counter[tuple[str, bool]] = Counter()
+        if not resets:
+            return new
+        before, self._boot = self._boot, resets[-1].boot
+        for each in resets if self._began else ():
+            since = each.count
+            if before is not None:
+                ahead = (each.boot - before) % _MAX_BOOT
+                since = min(each.count, ahead if ahead < _MAX_BOOT // 2 else 0)
+            if since:
+                new[_cause(each.cause), each.expected] += since
+        return new
+
+    def _new_exceptions(self, exceptions: Sequence[CaughtException]) -> Counter[str]:
+        new: Counter[str] = Counter()
+        known: dict[tuple[str, str | None, str], int] = {}
+        for each in exceptions:
+            key = (each.kind, each.name, each.traceback)
+            known[key] = each.count
+            before = self._known.get(key, 0)
+            if each.count < before and each.uptime_s is None:
+                continue  # of an earlier boot: the board had not written the last ones
+            if self._began:  # a count that fell began again, for it had made room
+                kind = each.kind if each.kind in ids.EXCEPTION_KINDS else OTHER
+                new[kind] += each.count - (before if each.count >= before else 0)
+        self._known = known
+        return +new
+
+
+def _cause(cause: str | None) -> str:
+    if cause is None:
+        return "unknown"
+    return cause if cause in CAUSES else OTHER
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ Nothing here talks to hardware. Simulating a real agent is the address "sim".
 
 from .fake_board import FakeBoard, FakePrompt
 from .fake_policy import FakePolicy
-from .fake_stream import FakeShared, FakeStream, FakeStreamBoard
-from .fake_transport import FakeTransport, Peer
+from .fake_stream import FakeShared, FakeStream, FakeStreamBoard, FakeTransport, Peer
 
 __all__ = [
     "FakeBoard",

@@ -14,15 +14,21 @@ from textual.widgets import DataTable, Log, Static
 from boardwarden.board import Board
 from boardwarden.grants import Operation
 from boardwarden.models import OperationState, enum_name
-from boardwarden.render.crashes import exception_lines, reset_lines
 from boardwarden.render.status import aligned
-from boardwarden.render.tables import LEASES, THRESHOLDS, busiest, lease_rows, threshold_rows
+from boardwarden.render.tables import (
+    LEASES,
+    THRESHOLDS,
+    busiest,
+    exception_lines,
+    lease_rows,
+    reset_lines,
+    threshold_rows,
+)
 from boardwarden.render.text import NOTHING, count, duration, percent, printable, size
 
-from .feed import Feed
+from .feed import Feed, Tail
 from .figures import progress
 from .text import about, blocker, level_text
-from .track import Tail
 
 Cells = tuple[str, ...]
 _BAR = 10

@@ -25,8 +25,7 @@ from .fleet_view import FleetView
 from .guard import Access, Guard
 from .requests import Answer, BadRequest, RequestLog
 from .row import STATES
-from .sessions import LONGEST_S, Brake, Sessions
-from .users import is_password
+from .users import LONGEST_S, Brake, Sessions, is_password
 
 STATIC = Path(__file__).parent / "static"
 _MAX_BODY = 128 * 1024

@@ -5,21 +5,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from boardwarden.board import Board
 from boardwarden.errors import BoardError
+from boardwarden.grants import Meter, Threshold
 from boardwarden.history import History
-from boardwarden.render.text import Printable
+from boardwarden.models import Capability, OperationState, enum_name
+from boardwarden.render import tables
+from boardwarden.render.status import Row as TextRow
+from boardwarden.render.status import status_rows, trend_rows
+from boardwarden.render.tables import busiest, event_text, exception_lines, reset_lines
+from boardwarden.render.text import NOTHING, Printable, count, duration, percent, printable, size
 
-from . import recorded
-from .board_sections import Section, sections
+from . import past
 from .fleet_view import FleetView, sse
 from .past import FIGURES, figures
+from .requests import threshold_arguments
 from .row import uptime_zero
 
+_TREND_S = 60.0
+_MAX_EVENTS = 100
+_METERS = ("cpu", "longest", "steps", "name", "kind", "priority", "lease")
+_BLOCKS_S = 0.02  # a step that is longer keeps the others waiting
+Section = dict[str, Any]
 _TICK_S = 0.25
 _HEARTBEAT_S = 5.0
 _MAX_CONSOLE = 32 * 1024  # characters that wait for a viewer
@@ -27,6 +40,215 @@ _MAX_CONSOLE = 32 * 1024  # characters that wait for a viewer
 _STORED = {"live": "memory", "cpu": "cpu", "fragmentation": "fragmentation"}
 _FETCHED = ("memory", "cpu")  # the board stores no fragmentation: its points are of samples
 Points = list[tuple[float, float]]
+
+
+def sections(board: Board) -> Section:
+    """Return the sections by name: texts, rows of tables, and figures of graphs."""
+    status, why = board.status, board.capabilities
+    memory, cpu, identity = status.memory, status.cpu, status.board
+    texts = _by_label(status_rows(status, why))
+    decides = board.limits.max_operations is not None
+    return {
+        "about": [
+            ["Hardware", printable(identity.machine or NOTHING)],
+            ["MicroPython", printable(identity.firmware or NOTHING)],
+            ["Agent", printable(identity.agent or NOTHING)],
+            ["Protocol", printable(identity.protocol or NOTHING)],
+            ["Unique id", printable(identity.unique_id or NOTHING)],
+            ["Last reset", printable(identity.reset_cause or NOTHING)],
+            *([["Boots", texts["boots"][0]]] if "boots" in texts else []),
+        ],
+        "memory": {
+            "live": memory.live_bytes,
+            "used": memory.used_bytes,
+            "total": memory.total_bytes,
+            "rows": [
+                ["Live", size(memory.live_bytes) + _why(memory.live_bytes, "live_memory", why)],
+                ["Used, with garbage", f"{size(memory.used_bytes)} ({percent(memory.usage)})"],
+                ["Total", size(memory.total_bytes)],
+                [
+                    "Largest free block",
+                    size(memory.largest_free_block_bytes)
+                    + _why(memory.largest_free_block_bytes, "largest_free_block", why),
+                ],
+                ["Fragmentation", percent(memory.fragmentation)],
+                ["Live left free at least", size(memory.low_water_bytes)],
+                *([["System heap", each] for each in texts.get("system heap", [])]),
+            ],
+            "marks": _marks(board.thresholds),
+        },
+        "load": [
+            ["CPU", percent(cpu.usage) + _why(cpu.usage, "cpu", why)],
+            ["Longest step", duration(cpu.loop_lag_worst_s)],
+            ["Loop lag, mean", duration(cpu.loop_lag_s)],
+            ["Tasks and threads", f"{_number(cpu.active_tasks)} and {_number(cpu.active_threads)}"],
+        ],
+        "storage": [
+            {
+                "mount": printable(each.mount or NOTHING),
+                "share": None if each.usage is None else round(100 * each.usage),
+                "text": f"{size(each.used_bytes)} of {size(each.total_bytes)} used "
+                f"({percent(each.usage)})",
+                "writes": _writes(each.agent_writes),
+            }
+            for each in status.storage
+        ],
+        "network": texts.get("network", []),
+        "no_storage": [] if status.storage else texts.get("storage", []),
+        "agent": [
+            ["Of the core", percent(status.overhead.cpu)],
+            ["Budget", percent(status.overhead.budget)],
+            ["Sends", f"{size(status.overhead.bytes_per_s)}/s"],
+            ["Frames dropped", _number(status.overhead.dropped_frames)],
+            ["Faults inside it", _number(status.overhead.faults)],
+            ["Samples", _interval(status.interval_s, status.wanted_interval_s)],
+        ],
+        "interval": status.interval_s,
+        "decides": decides,
+        "operations": _operations(board),
+        "leases": _table(tables.LEASES, tables.lease_rows(board.allocations), board.allocations),
+        "sessions": _table(tables.SESSIONS, tables.session_rows(board.sessions), board.sessions),
+        "thresholds": {
+            **_table(tables.THRESHOLDS, tables.threshold_rows(board.thresholds), ()),
+            "levels": [enum_name(each.level) for each in board.thresholds],
+            "edit": [
+                threshold_arguments(printable(each.metric), each) for each in board.thresholds
+            ],
+        },
+        "limits": [[label, text] for label, text in tables.limit_rows(board.limits)]
+        if decides
+        else [],
+        "tasks": _tasks(busiest(board.meters)),
+        "events": _events(board),
+        "crashes": _crashes(board),
+        "trends": [[label, text] for label, text in trend_rows(board.trends(_TREND_S))],
+        "unknown": [
+            [printable(name).replace("_", " "), printable(each.reason or NOTHING)]
+            for name, each in why.items()
+            if not each.available
+        ],
+        "link": _link(board),
+    }
+
+
+def _by_label(rows: Iterable[TextRow]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    label = ""
+    for name, text in rows:
+        label = name or label
+        found[label].append(printable(text))
+    return found
+
+
+def _why(value: object, capability: str, why: Any) -> str:
+    """Return the reason in brackets if there is no value and the board gave one."""
+    known: Capability | None = why.get(capability)
+    return f" ({printable(known.reason)})" if value is None and known and known.reason else ""
+
+
+def _number(value: int | None) -> str:
+    return NOTHING if value is None else str(value)
+
+
+def _interval(actual: float | None, wanted: float | None) -> str:
+    if not actual:
+        return "stopped"
+    text = f"every {duration(actual)}"
+    if wanted and actual > wanted and duration(actual) != duration(wanted):
+        text += f" ({duration(wanted)} would take more than the budget)"
+    return text
+
+
+def _writes(writes: Any) -> str:
+    return (
+        "" if writes is None else count(sum(writes.to_dict().values()), "write") + " by the agent"
+    )
+
+
+def _marks(thresholds: Iterable[Threshold]) -> list[tuple[str, float, str]]:
+    """Return (level, fraction of the memory, text) of each level that is set for memory."""
+    return [
+        (name, level, f"{name} {percent(level)}")
+        for each in thresholds
+        if each.metric == "memory"
+        for name, level in (("warn", each.warn), ("critical", each.critical))
+        if level is not None
+    ]
+
+
+def _table(
+    head: tuple[str, ...], rows: Iterable[tuple[str, ...]], models: Iterable[Any]
+) -> Section:
+    return {
+        "head": head,
+        "rows": [[printable(cell) for cell in row] for row in rows],
+        "ids": [each.id for each in models],
+    }
+
+
+def _operations(board: Board) -> Section:
+    found = _table(tables.OPERATIONS, tables.operation_rows(board.operations), board.operations)
+    progress = [
+        round(100 * (each.progress or 0)) if each.state != OperationState.WAITING else None
+        for each in board.operations
+    ]
+    return {**found, "progress": progress}
+
+
+def _tasks(meters: Sequence[Meter]) -> Section:
+    rows = [
+        [
+            percent(each.cpu),
+            duration(each.worst_s),
+            _number(each.steps),
+            printable(each.name),
+            printable(each.kind),
+            enum_name(each.priority),
+            _number(each.lease),
+        ]
+        for each in meters
+    ]
+    worst = max(meters, key=lambda each: each.worst_s or 0.0, default=None)
+    blocks = ""
+    if worst is not None and (worst.worst_s or 0.0) >= _BLOCKS_S:
+        blocks = f"{printable(worst.name)} blocks the loop for {duration(worst.worst_s)}"
+    return {"head": _METERS, "rows": rows, "blocks": blocks}
+
+
+def _events(board: Board) -> list[list[Any]]:
+    """Return [number, seconds since the epoch, text], the newest first."""
+    zero = uptime_zero(board.status)
+    # Rounded: it moves by a few milliseconds with each sample, and the events do not.
+    return [
+        [
+            each.number,
+            None if zero is None else round((zero + each.uptime_s) / 2) * 2,
+            event_text(each),
+            f"up {duration(each.uptime_s)}",
+        ]
+        for each in reversed(board.recent_events[-_MAX_EVENTS:])
+    ]
+
+
+def _crashes(board: Board) -> list[Section]:
+    """Return a title and its lines for each reset and exception, the newest first."""
+    found: list[Section] = []
+    for line in (*reset_lines(board.resets), *exception_lines(board.exceptions)):
+        if line.startswith("  ") and found:
+            found[-1]["lines"].append(line[2:])
+        else:
+            bad = line.startswith("! ")
+            found.append({"title": line.removeprefix("! "), "bad": bad, "lines": []})
+    return found
+
+
+def _link(board: Board) -> list[list[str]]:
+    link = board.link
+    return [
+        ["Damaged frames", str(link.bad_frames)],
+        ["Times that something was missed", str(link.gaps)],
+        ["Opened again", count(link.reconnects, "time")],
+    ]
 
 
 class BoardView:
@@ -42,7 +264,7 @@ class BoardView:
         self._printed = ""
         self._history_came = False
         self._recording = recording
-        self._recorded: recorded.Series = {}
+        self._recorded: past.Series = {}
 
     async def messages(self) -> AsyncIterator[bytes]:
         """Yield the sections that differ from what was sent, as Server-Sent Events."""
@@ -105,7 +327,7 @@ class BoardView:
     async def _read_history(self, board: Board) -> None:
         if self._recording is not None:
             self._recorded = await asyncio.to_thread(
-                recorded.read, self._recording, self._address, time.time()
+                past.read_recorded, self._recording, self._address, time.time()
             )
         with contextlib.suppress(BoardError):  # an agent without a history will do
             await board.fetch_history(_FETCHED, ("mean",))

@@ -16,8 +16,7 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import AccessError
-from .users import CONTROL, OBSERVE, UsersFile
+from .users import CONTROL, OBSERVE, AccessError, UsersFile
 
 # Nothing but what this server itself sends: no inline script, no frame, no other site.
 POLICY = (

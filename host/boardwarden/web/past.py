@@ -1,10 +1,14 @@
-"""A board's figures of the last minutes, in little memory: there may be thousands of boards."""
+"""A board's figures: of the last minutes, in little memory, and of before, from a recording."""
 
 from __future__ import annotations
 
+import logging
 from array import array
+from pathlib import Path
 
+from boardwarden.errors import RecordingError
 from boardwarden.models import Status
+from boardwarden.recording.reading import Recording
 
 FIGURES = ("live", "used", "largest", "cpu", "lag", "fragmentation")  # bytes, fractions, seconds
 SHARES = ("memory", "cpu")  # of a row's small graphs, in percent
@@ -16,6 +20,17 @@ _NONE = float("nan")
 _NO_SHARE = -1
 
 Point = tuple[float | None, ...]
+LONGEST_S = 7 * 86_400.0  # that is read
+# There is one point in so many seconds, of the last day and before: more would not be seen.
+_DAY_S = 86_400.0
+_STEPS_S = (60.0, 600.0)
+# The recording's columns, in the order of FIGURES.
+_COLUMNS = (
+    *("live_bytes", "used_bytes", "largest_free_block_bytes", "cpu", "loop_lag_worst_s"),
+    "fragmentation",
+)
+Series = dict[str, list[tuple[float, float]]]
+_log = logging.getLogger(__name__)
 
 
 def figures(status: Status) -> Point:
@@ -71,3 +86,35 @@ class Past:
         return [
             (at, value) for at, value in zip(self._times, values, strict=True) if value == value
         ]
+
+
+def read_recorded(path: Path, address: str, now: float) -> Series:
+    """Return (seconds since the epoch, figure) of each graph, oldest first; blocks.
+
+    A point is the highest figure of a minute, of ten before the last day. Empty where the recording
+    has no such board, or cannot be read now, which is logged.
+    """
+    found: Series = {name: [] for name in FIGURES}
+    window = (now - LONGEST_S, now)
+    try:
+        with Recording(path) as recording:
+            spans = [each for each in recording.spans() if each.address == address]
+            for span in sorted(spans, key=lambda each: each.began):
+                if span.ended < window[0]:
+                    continue
+                for sample in recording.samples(span, _COLUMNS, window):
+                    step = _STEPS_S[now - sample.at > _DAY_S]
+                    for name, value in zip(FIGURES, sample.figures, strict=True):
+                        if value is not None:
+                            _add(found[name], sample.at, float(value), step)
+    except RecordingError as error:
+        _log.warning("%s", error)
+    return found
+
+
+def _add(points: list[tuple[float, float]], at: float, value: float, step: float) -> None:
+    """Add a point, or raise the one of the same step."""
+    if points and at - points[-1][0] < step:
+        points[-1] = points[-1][0], max(points[-1][1], value)
+    else:
+        points.append((at, value))

@@ -19,10 +19,10 @@ from boardwarden.board import Board
 from boardwarden.errors import BoardError, Denied, PolicyError
 from boardwarden.grants import Threshold
 from boardwarden.models import Action, StoredPolicy, enum_name
-from boardwarden.policy import differences
 from boardwarden.policy import file as policy_file
+from boardwarden.policy import model
 from boardwarden.policy import toml as policy_toml
-from boardwarden.render.differences import difference_rows
+from boardwarden.render.tables import difference_rows
 from boardwarden.render.text import duration, printable, size
 from boardwarden.rollout import one_board
 
@@ -179,7 +179,7 @@ async def _policy(board: Board, arguments: Arguments) -> Answer:
 async def _compare_policy(board: Board, arguments: Arguments) -> Answer:
     """Return what a policy would change."""
     wanted = await _wanted(arguments)
-    steps = differences.steps(await board.policy(), wanted)
+    steps = model.steps(await board.policy(), wanted)
     rows = [
         [*row] for row in difference_rows([each for step in steps for each in step.differences])
     ]
@@ -191,7 +191,7 @@ async def _apply_policy(board: Board, arguments: Arguments) -> Answer:
     saves = bool(arguments.get("save"))
     stored = await board.stored_policy() if saves else None  # first: an older agent has none
     before = await board.policy()
-    steps = differences.steps(before, wanted)
+    steps = model.steps(before, wanted)
     problem = await one_board.send(board, steps, before)
     if problem is not None:
         advice = " Apply it again." if problem.lost else ""

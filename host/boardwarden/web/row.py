@@ -9,9 +9,8 @@ from boardwarden.board import Board
 from boardwarden.crashes import CAUSES
 from boardwarden.grants import Threshold
 from boardwarden.models import Level, Status, enum_name
-from boardwarden.render.differences import threshold_text
 from boardwarden.render.status import loss
-from boardwarden.render.tables import figure
+from boardwarden.render.tables import figure, threshold_text
 from boardwarden.render.text import NOTHING, count, duration, percent, printable, size
 from boardwarden.serve.watched import Watched
 from boardwarden.transport.address import is_mqtt
