@@ -19,6 +19,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from typing import Any, NoReturn, TypeVar
 
 from .errors import BoardError, Denied
+from .models import Model
 from .render.status import WIDTH, Row, aligned
 from .render.text import columns, harmless, printable
 
@@ -35,6 +36,11 @@ def print_json(value: Mapping[str, Any]) -> None:
     if not text.isprintable():  # JSON itself escapes no more than ASCII's control characters
         text = "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
     print(text, flush=True)
+
+
+def dicts(models: Iterable[Model]) -> list[dict[str, Any]]:
+    """Return models as dicts for JSON."""
+    return [each.to_dict() for each in models]
 
 
 def print_line(line: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
 import typer
@@ -17,6 +17,7 @@ from boardwarden._program import (
     Failure,
     Interrupted,
     checked,
+    dicts,
     print_json,
     print_line,
     print_note,
@@ -26,7 +27,7 @@ from boardwarden._program import (
 from boardwarden.board import Board
 from boardwarden.errors import Denied, NotFound
 from boardwarden.grants import Lease
-from boardwarden.models import Model, Priority, ResourceType, enum_name
+from boardwarden.models import Priority, ResourceType, enum_name
 from boardwarden.render import tables
 from boardwarden.render.status import link_state
 from boardwarden.render.tables import amount, denial
@@ -121,11 +122,6 @@ async def _cancel(address: str, number: int, as_json: bool) -> None:
             await board.cancel(number)
         done = f"told operation {number} to stop"
         print_json({"cancelled": number}) if as_json else print_line(done)
-
-
-def dicts(models: Sequence[Model]) -> list[dict[str, object]]:
-    """Return models as dicts for JSON."""
-    return [each.to_dict() for each in models]
 
 
 def alloc(

@@ -13,6 +13,7 @@ from boardwarden._arguments import threshold as check_threshold
 from boardwarden._program import (
     Failure,
     checked,
+    dicts,
     fail,
     print_json,
     print_line,
@@ -27,7 +28,6 @@ from boardwarden.models import Action, enum_name
 from boardwarden.render import tables
 
 from . import parse
-from .grants import dicts
 from .options import BoardOption, JsonOption, given, one_of
 from .terminal import answer, connect
 

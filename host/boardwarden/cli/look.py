@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +13,7 @@ import typer
 
 from boardwarden._program import (
     checked,
+    dicts,
     fail,
     print_json,
     print_line,
@@ -24,23 +24,21 @@ from boardwarden._program import (
 )
 from boardwarden.board import Board
 from boardwarden.doctor.checkup import find_stored_policy
-from boardwarden.grants import Event, Meter
+from boardwarden.grants import Event
 from boardwarden.models import enum_name
 from boardwarden.render import tables
 from boardwarden.render.status import WIDTH, News, policy_rows, status_rows, trend_rows
-from boardwarden.render.tables import busiest, exception_lines, reset_lines
-from boardwarden.render.text import NOTHING, Printable, columns, count, duration, percent
+from boardwarden.render.tables import exception_lines, reset_lines
+from boardwarden.render.text import Printable, columns, count, duration, percent
 from boardwarden.transport.address import is_mqtt, is_network
 
 from . import parse
-from .grants import dicts
 from .options import BoardOption, JsonOption, given
 from .terminal import answer, connect, paced, print_news, redraw, ticks, wait_full_interval, waiting
 
 PeriodOption = Annotated[
     str, typer.Option("--period", metavar="DURATION", help="How far to look back, such as 10m.")
 ]
-_METERS = ("cpu", "longest", "steps", "name", "kind", "priority", "lease")
 _NO_METERS = "nothing is metered: see warden.spawn() and warden.thread() in docs/board.md"
 _METERS_TIMEOUT_S = 3.0  # until there is something to show
 _NO_CRASHES = (
@@ -198,24 +196,11 @@ def meters_picture(board: Board, width: int) -> str:
     lag, worst = duration(cpu.loop_lag_s), duration(cpu.loop_lag_worst_s)
     figures = f"cpu {percent(cpu.usage)}, loop lag {lag}, longest step {worst}"
     counts = f"{count(cpu.active_tasks, 'task')}, {count(cpu.active_threads, 'thread')}"
-    meters = busiest(board.meters)
-    table = (
-        columns(_METERS, _meter_rows(meters), width) if meters else textwrap.wrap(_NO_METERS, width)
-    )
+    meters = tables.busiest(board.meters)
+    table = textwrap.wrap(_NO_METERS, width)
+    if meters:
+        table = columns(tables.METERS, tables.meter_rows(meters), width)
     return "\n".join([*textwrap.wrap(f"{figures}, {counts}", width), "", *table])
-
-
-def _meter_rows(meters: Sequence[Meter]) -> Iterator[tuple[str, ...]]:
-    for each in meters:
-        yield (
-            percent(each.cpu),
-            duration(each.worst_s),
-            NOTHING if each.steps is None else str(each.steps),
-            each.name,
-            each.kind,
-            enum_name(each.priority),
-            NOTHING if each.lease is None else str(each.lease),
-        )
 
 
 async def _first_meters(board: Board) -> None:
@@ -232,7 +217,7 @@ async def _two_samples(board: Board) -> None:
 def _meters_json(board: Board) -> dict[str, Any]:
     return {
         "cpu": board.status.cpu.to_dict(),
-        "meters": [each.to_dict() for each in busiest(board.meters)],
+        "meters": [each.to_dict() for each in tables.busiest(board.meters)],
     }
 
 

@@ -32,6 +32,7 @@ LEASES = ("id", "resource", "amount", "owner", "priority", "session", "left")
 OPERATIONS = ("id", "name", "state", "priority", "done", "memory", "session", "left", "what")
 MEMORY_PROFILES = ("operation", "runs", "typical", "worst")
 SESSIONS = ("id", "name", "memory", "storage", "operations", "left")
+METERS = ("cpu", "longest", "steps", "name", "kind", "priority", "lease")
 THRESHOLDS = ("metric", "level", "warn", "critical", "clear", "hold", "action", "figure then")
 _ARROW = "\N{RIGHTWARDS ARROW}"
 _SECONDS = ("interval", "limits.operation_timeout", "limits.overrun")
@@ -178,6 +179,20 @@ def _holder(number: int, lease: Lease | None) -> str:
 
 def _count(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.10g}"
+
+
+def meter_rows(meters: Sequence[Meter]) -> Cells:
+    """Yield the cells of each meter."""
+    for each in meters:
+        yield (
+            percent(each.cpu),
+            duration(each.worst_s),
+            NOTHING if each.steps is None else str(each.steps),
+            each.name,
+            each.kind,
+            enum_name(each.priority),
+            NOTHING if each.lease is None else str(each.lease),
+        )
 
 
 def busiest(meters: Sequence[Meter]) -> list[Meter]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from boardwarden.board import Board, connect
 from boardwarden.errors import BoardError, KeyRefused, RequestRefused
-from boardwarden.history import History
+from boardwarden.history import History, is_gap
 from boardwarden.models import Status
 from boardwarden.render.status import News
 from boardwarden.render.tables import event_line
@@ -17,8 +17,6 @@ from boardwarden.render.text import Printable
 from boardwarden.transport.base import Transport
 
 MAX_SAMPLES = 600
-_LATE = 3  # intervals without a sample, and
-_LATE_S = 1.0  # so much more, are a gap
 
 Figure = float | None
 _READ: dict[str, Callable[[Status], Figure]] = {
@@ -47,8 +45,8 @@ class Track:
     def add(self, status: Status) -> None:
         """Add a sample's figures; drop the oldest."""
         before, now = self._last_uptime_s(), status.cpu.uptime_s
-        late_s = _LATE * (status.interval_s or 0.0) + _LATE_S
-        if before is not None and now is not None and now - before > late_s:
+        interval_s = status.interval_s or 0.0
+        if before is not None and now is not None and is_gap(now - before, interval_s):
             self.gap()
         for name, read in _READ.items():
             self._figures[name].append(read(status))

@@ -30,7 +30,6 @@ from .row import uptime_zero
 
 _TREND_S = 60.0
 _MAX_EVENTS = 100
-_METERS = ("cpu", "longest", "steps", "name", "kind", "priority", "lease")
 _BLOCKS_S = 0.02  # a step that is longer keeps the others waiting
 Section = dict[str, Any]
 _TICK_S = 0.25
@@ -196,23 +195,12 @@ def _operations(board: Board) -> Section:
 
 
 def _tasks(meters: Sequence[Meter]) -> Section:
-    rows = [
-        [
-            percent(each.cpu),
-            duration(each.worst_s),
-            _number(each.steps),
-            printable(each.name),
-            printable(each.kind),
-            enum_name(each.priority),
-            _number(each.lease),
-        ]
-        for each in meters
-    ]
+    rows = [[*map(printable, cells)] for cells in tables.meter_rows(meters)]
     worst = max(meters, key=lambda each: each.worst_s or 0.0, default=None)
     blocks = ""
     if worst is not None and (worst.worst_s or 0.0) >= _BLOCKS_S:
         blocks = f"{printable(worst.name)} blocks the loop for {duration(worst.worst_s)}"
-    return {"head": _METERS, "rows": rows, "blocks": blocks}
+    return {"head": tables.METERS, "rows": rows, "blocks": blocks}
 
 
 def _events(board: Board) -> list[list[Any]]:
