@@ -14,8 +14,8 @@ from policies import POLICIES
 from boardwarden import Action, Limits, Policy, PolicyError, SessionQuota, Threshold
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.policy import file as policy_file
+from boardwarden.policy.file import EXAMPLE, dumps
 from boardwarden.policy.model import MEMORY_PROTECTION
-from boardwarden.policy.toml import EXAMPLE, dumps
 
 TEXT = """\
 interval = "1 s"

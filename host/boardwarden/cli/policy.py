@@ -23,10 +23,10 @@ from boardwarden._program import (
     run,
 )
 from boardwarden.board import Board
-from boardwarden.errors import BoardError, Denied, RequestRefused
+from boardwarden.errors import BoardError, Denied, PolicyError, RequestRefused
 from boardwarden.models import StoredPolicy, enum_name
+from boardwarden.policy import file as policy_file
 from boardwarden.policy import model
-from boardwarden.policy import toml as policy_toml
 from boardwarden.policy.model import Policy, Step
 from boardwarden.render.tables import difference_rows
 from boardwarden.rollout import one_board
@@ -57,7 +57,7 @@ def policy(
         if as_json:
             fail("--example prints a policy file, so it goes without --json.")
         with reported():
-            print_line(policy_toml.EXAMPLE.rstrip("\n"))
+            print_line(policy_file.EXAMPLE.rstrip("\n"))
         return
     run(_policy(given(board), as_json))
 
@@ -142,9 +142,6 @@ def apply(
 
 
 def _loaded(file: Path) -> Policy:
-    from boardwarden.errors import PolicyError
-    from boardwarden.policy import file as policy_file
-
     try:
         return policy_file.load(file)
     except PolicyError as error:
@@ -190,7 +187,7 @@ def _text(board: Board, found: Policy, stored: StoredPolicy | int | None) -> str
         whether_stored = _STORED.get(stored, str(stored))
     machine = "".join(filter(str.isprintable, board.status.board.machine or "a board"))
     head = f"# The policy of {machine}.\n# {whether_stored}\n"
-    return head + policy_toml.dumps(found)
+    return head + policy_file.dumps(found)
 
 
 async def _apply(address: str, options: Applying) -> None:

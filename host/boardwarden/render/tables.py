@@ -20,7 +20,7 @@ from boardwarden.grants import (
     Threshold,
 )
 from boardwarden.models import ResourceType, enum_name
-from boardwarden.policy import toml as policy_toml
+from boardwarden.policy import file as policy_file
 from boardwarden.policy.model import Difference, SessionQuota
 
 from .status import Row
@@ -219,29 +219,29 @@ def _value_text(key: str, value: Any) -> str:
     if value is None:
         return "not watched" if key.startswith("threshold.") else "none"
     if key in _SECONDS:
-        return policy_toml.seconds(value)
-    return policy_toml.fraction(value) if key in _FRACTIONS else str(value)
+        return policy_file.seconds(value)
+    return policy_file.fraction(value) if key in _FRACTIONS else str(value)
 
 
 def threshold_text(each: Threshold) -> str:
     """Write what is set of a threshold: "warn 75 %, critical 90 %, clear 70 %, protect"."""
     levels = {"warn": each.warn, "critical": each.critical, "clear": each.clear}
     parts = [
-        f"{name} {policy_toml.level(each.metric, value)}"
+        f"{name} {policy_file.level(each.metric, value)}"
         for name, value in levels.items()
         if value is not None
     ]
     if each.hold_s:
-        parts.append(f"hold {policy_toml.seconds(each.hold_s)}")
+        parts.append(f"hold {policy_file.seconds(each.hold_s)}")
     return ", ".join([*parts, enum_name(each.action)])
 
 
 def _quota(each: SessionQuota) -> str:
     parts = {
-        "memory": None if each.memory_bytes is None else policy_toml.size(each.memory_bytes),
-        "storage": None if each.storage_bytes is None else policy_toml.size(each.storage_bytes),
+        "memory": None if each.memory_bytes is None else policy_file.size(each.memory_bytes),
+        "storage": None if each.storage_bytes is None else policy_file.size(each.storage_bytes),
         "operations": each.operations,
-        "ttl": None if each.ttl_s is None else policy_toml.seconds(each.ttl_s),
+        "ttl": None if each.ttl_s is None else policy_file.seconds(each.ttl_s),
     }
     return ", ".join(f"{name} {text}" for name, text in parts.items() if text is not None)
 

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from boardwarden.errors import AddressError, PolicyError
 from boardwarden.models import StoredPolicy, enum_name
 from boardwarden.policy import file as policy_file
-from boardwarden.policy import toml as policy_toml
 from boardwarden.policy.model import Policy, steps
 from boardwarden.transport.mqtt import Mqtt
 
@@ -77,7 +76,7 @@ class UndoFile:
     def add_before(self, address: str, before: Before) -> None:
         """Store what a board has, before it is changed; raise PolicyError if that fails."""
         stored = enum_name(before.stored)
-        text = policy_toml.dumps(before.policy)
+        text = policy_file.dumps(before.policy)
         self._write({"before": {"address": address, "stored_policy": stored, "policy": text}})
         self.has_boards = True
 
@@ -109,7 +108,7 @@ class UndoFile:
 def check(before: Before) -> None:
     """Raise PolicyError where a file could not hold what a board has: it could not be undone."""
     why = "a part of it makes no sense to this host"
-    text = policy_toml.dumps(before.policy)
+    text = policy_file.dumps(before.policy)
     try:
         is_kept = len(json.dumps(text)) < _MAX_LINE // 2 and _is_same(
             policy_file.loads(text, "its policy"), before.policy

@@ -21,7 +21,6 @@ from boardwarden.grants import Threshold
 from boardwarden.models import Action, StoredPolicy, enum_name
 from boardwarden.policy import file as policy_file
 from boardwarden.policy import model
-from boardwarden.policy import toml as policy_toml
 from boardwarden.render.tables import difference_rows
 from boardwarden.render.text import duration, printable, size
 from boardwarden.rollout import one_board
@@ -115,7 +114,7 @@ async def _interval(board: Board, arguments: Arguments) -> Answer:
     await board.start_monitoring(seconds)
     undo = None
     if before:
-        undo = {"name": "interval", "arguments": {"interval": policy_toml.seconds(before)}}
+        undo = {"name": "interval", "arguments": {"interval": policy_file.seconds(before)}}
     return Answer(True, f"It samples every {duration(seconds)} now.", undo)
 
 
@@ -162,17 +161,17 @@ def threshold_arguments(metric: str, each: Threshold | None) -> dict[str, Any]:
         return {"metric": metric, "warn": "", "critical": "", "clear": "", "action": "tell"}
     levels = {"warn": each.warn, "critical": each.critical, "clear": each.clear}
     texts = {
-        name: "" if value is None else policy_toml.level(metric, value)
+        name: "" if value is None else policy_file.level(metric, value)
         for name, value in levels.items()
     }
-    hold, action = policy_toml.seconds(each.hold_s), enum_name(each.action)
+    hold, action = policy_file.seconds(each.hold_s), enum_name(each.action)
     return {"metric": metric, **texts, "hold": hold, "action": action}
 
 
 async def _policy(board: Board, arguments: Arguments) -> Answer:
     """Return the board's policy as a policy file."""
     return Answer(
-        True, "This is the policy in force.", policy=policy_toml.dumps(await board.policy())
+        True, "This is the policy in force.", policy=policy_file.dumps(await board.policy())
     )
 
 
@@ -196,7 +195,7 @@ async def _apply_policy(board: Board, arguments: Arguments) -> Answer:
     if problem is not None:
         advice = " Apply it again." if problem.lost else ""
         return Answer(False, printable(problem.sentence) + advice)
-    text = policy_toml.dumps(before)
+    text = policy_file.dumps(before)
     if not saves:
         undo = {"name": "apply_policy", "arguments": {"text": text}}
         return Answer(True, "It is in force until the board restarts.", undo)
