@@ -12,6 +12,7 @@ import time
 import pytest
 from cli_process import (
     LIMIT_S,
+    SOON,
     CommandOnTerminal,
     TerminalBoard,
     finish,
@@ -252,7 +253,7 @@ async def test_a_silent_port_advises_deploy():
     near, far = pty.openpty()
     try:
         port = os.ttyname(far)
-        sentence = one_sentence(await run("status", "--board", port))
+        sentence = one_sentence(await run("status", "--board", port, waits=SOON))
     finally:
         os.close(near)
         os.close(far)

@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from cli_process import COMMAND, CommandOnTerminal, TerminalBoard, kill_started, silent_port
+from cli_process import COMMAND, SOON, CommandOnTerminal, TerminalBoard, kill_started, silent_port
 from cli_process import run as run_async
 from cli_process import run_and_wait as run
 
@@ -28,7 +28,7 @@ def silent():
 
 
 def test_a_silent_port_is_reported_as_no_micropython(silent):
-    done = run("doctor", silent, "--yes")
+    done = run("doctor", silent, "--yes", waits=SOON)
     assert (done.returncode, done.stderr) == (2, "")
     assert "No MicroPython answers" in done.stdout
 
@@ -64,7 +64,7 @@ async def test_doctor_shows_what_another_program_prints(says, words):
 
     terminal = TerminalBoard(Other())
     try:
-        done = await run_async("doctor", terminal.port)
+        done = await run_async("doctor", terminal.port, waits=SOON)
     finally:
         await kill_started()
         terminal.close()
@@ -118,7 +118,7 @@ async def test_an_agent_of_another_version_says_which_side_to_update(version, an
 
 
 async def test_ctrl_c_at_the_question_restores_the_terminal(silent):
-    command = CommandOnTerminal("doctor", silent, environment={"TERM": "xterm"})
+    command = CommandOnTerminal("doctor", silent, environment={"TERM": "xterm"}, waits=SOON)
     try:
         await command.until(b"[y/N] ")
         assert await command.interrupted() == 130
@@ -129,7 +129,7 @@ async def test_ctrl_c_at_the_question_restores_the_terminal(silent):
 
 
 def test_boards_without_arguments_lists_all_ports():
-    done = run("boards", "--json")
+    done = run("boards", "--json", waits=SOON)
     assert done.returncode == 0
     for line in done.stdout.splitlines():
         assert json.loads(line)["address"]

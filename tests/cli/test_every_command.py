@@ -14,6 +14,7 @@ import pytest
 from cli_process import (
     COMMAND,
     LIMIT_S,
+    SOON,
     CommandOnTerminal,
     TerminalBoard,
     finish,
@@ -219,7 +220,9 @@ async def test_verbose_logs_a_lost_link_and_why_it_is_not_back(fake):
 
 
 async def test_progress_is_shown_on_a_terminal_and_removed(silent):
-    terminal = CommandOnTerminal("leases", "--board", silent, environment={"TERM": "xterm"})
+    terminal = CommandOnTerminal(
+        "leases", "--board", silent, environment={"TERM": "xterm"}, waits=SOON
+    )
     try:
         await terminal.until(b"connecting to")
         assert await terminal.status() == 2
@@ -250,7 +253,9 @@ async def test_progress_is_shown_while_an_answer_is_late(fake, words, operation)
         return ids.OK, None
 
     fake.board.answer[operation] = never
-    terminal = CommandOnTerminal(*words, "--board", fake.port, environment={"TERM": "xterm"})
+    terminal = CommandOnTerminal(
+        *words, "--board", fake.port, environment={"TERM": "xterm"}, waits=SOON
+    )
     try:
         await terminal.until("\N{HORIZONTAL ELLIPSIS}".encode())
         terminal.interrupt()
@@ -265,7 +270,7 @@ async def test_progress_is_shown_while_an_answer_is_late(fake, words, operation)
     ("command", "what"), [("doctor", b"connecting to"), ("boards", b"looking at the ports")]
 )
 async def test_progress_is_shown_while_ports_are_examined(silent, command, what):
-    terminal = CommandOnTerminal(command, silent, environment={"TERM": "xterm"})
+    terminal = CommandOnTerminal(command, silent, environment={"TERM": "xterm"}, waits=SOON)
     try:
         await terminal.until(what)
         terminal.interrupt()
@@ -277,7 +282,7 @@ async def test_progress_is_shown_while_ports_are_examined(silent, command, what)
 
 
 async def test_no_progress_is_written_to_a_pipe(silent):
-    finished = await run("leases", "--board", silent)
+    finished = await run("leases", "--board", silent, waits=SOON)
     assert finished.status == 2
     assert finished.err.count("\n") == 1
     assert "connecting to" not in finished.err

@@ -20,6 +20,15 @@ from boardwarden.transport.fd_stream import FdStream
 LIMIT_S = 60.0
 PYTHON = [sys.executable, "-W", "error", "-m"]
 COMMAND = [*PYTHON, "boardwarden"]
+# What a command waits for in vain, shorter: where that is on the way of a test, and not its matter.
+SOON = {
+    "boardwarden.board:connect.__wrapped__.__kwdefaults__.timeout": 1.0,
+    "boardwarden.board:_REQUEST_TIMEOUT_S": 1.5,
+    "boardwarden.cli.terminal:_SHOW_AFTER_S": 0.2,
+    "boardwarden.doctor.boards:_ANSWER_TIMEOUT_S": 0.5,
+    "boardwarden.doctor.checkup:_HELLO_S": 0.7,
+    "boardwarden.doctor.repl_look:_ENTER_S": 1.0,
+}
 _started = []
 
 
@@ -32,16 +41,16 @@ class Finished:
         self.err = err.decode()
 
 
-async def start(*arguments, command=COMMAND, whole=False, **more):
+async def start(*arguments, command=COMMAND, whole=False, waits=None, **more):
     """Start the command with pipes; BOARDWARDEN_BOARD is only what is given.
 
-    whole: Python starts and imports, too; see `forked`.
+    whole: Python starts and imports, too; see `forked`, for waits as well.
     """
     environment = of_command(**more)
     command = [*command, *arguments]
     words = None if whole else forked.words_of(command, environment)
     if words is not None:
-        process = await forked.AsyncProcess.start(words, environment)
+        process = await forked.AsyncProcess.start(words, environment, waits)
     else:
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -72,18 +81,18 @@ async def finish(process):
     return Finished(process.returncode, out, err)
 
 
-async def run(*arguments, command=COMMAND, whole=False, **more):
-    """Run the command to its end; `more` is for its environment. whole: see start()."""
-    return await finish(await start(*arguments, command=command, whole=whole, **more))
+async def run(*arguments, command=COMMAND, whole=False, waits=None, **more):
+    """Run the command to its end; `more` is for its environment. whole, waits: see start()."""
+    return await finish(await start(*arguments, command=command, whole=whole, waits=waits, **more))
 
 
-def run_and_wait(*arguments, **more):
+def run_and_wait(*arguments, waits=None, **more):
     """Run the command to its end, as subprocess does; for tests that have no event loop."""
     environment = of_command(**more)
     command = [*COMMAND, *arguments]
     words = forked.words_of(command, environment)
     if words is not None:
-        return forked.run(words, environment, 2 * LIMIT_S)
+        return forked.run(words, environment, 2 * LIMIT_S, waits)
     return subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -168,10 +177,10 @@ class TerminalBoard:
 class CommandOnTerminal:
     """The command on a terminal of its own; what it wrote there is in `seen`.
 
-    errors: a file for its standard error, instead of the terminal.
+    errors: a file for its standard error, instead of the terminal. waits: see start().
     """
 
-    def __init__(self, *arguments, environment, errors=None):
+    def __init__(self, *arguments, environment, errors=None, waits=None):
         self._terminal, end = pty.openpty()
         self._modes = termios.tcgetattr(self._terminal)
         self._name = os.ttyname(end)
@@ -180,7 +189,7 @@ class CommandOnTerminal:
         command = [*COMMAND, *arguments]
         words = forked.words_of(command, environment)
         if words is not None:
-            self._process = forked.start(words, environment, streams, session=True)
+            self._process = forked.start(words, environment, streams, session=True, waits=waits)
         else:
             self._process = subprocess.Popen(
                 command,

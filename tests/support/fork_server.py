@@ -138,7 +138,24 @@ def become(request: dict[str, object], fds: list[int]) -> None:
     )
     os.write(report, b"pid %d\n" % os.getpid())
     os.close(report)
+    for name, seconds in request["waits"].items():
+        _set(name, seconds)
     _run(request["words"])
+
+
+def _set(name: str, value: float) -> None:
+    """Set what `module:attribute` names; a part of the path may be a key of a dict."""
+    module, _, path = name.partition(":")
+    *parts, last = path.split(".")
+    found = importlib.import_module(module)
+    for part in parts:
+        found = getattr(found, part)
+    if isinstance(found, dict):
+        assert last in found, name
+        found[last] = value
+    else:
+        assert hasattr(found, last), name
+        setattr(found, last, value)
 
 
 def _run(words: list[str]) -> None:

@@ -56,7 +56,7 @@ class _Server:
         self._process = subprocess.Popen([*_PYTHON, program], stdin=far)
         far.close()
 
-    def start(self, words, environment, streams, session):
+    def start(self, words, environment, streams, session, waits):
         """Start what `words` stand for after `python -W error`; return its process."""
         status_fd, far = os.pipe()
         request = {
@@ -64,6 +64,7 @@ class _Server:
             "environment": environment,
             "folder": os.getcwd(),
             "session": session,
+            "waits": waits,
         }
         fds = [fd if isinstance(fd, int) else fd.fileno() for fd in (*streams, far)]
         try:
@@ -78,25 +79,27 @@ class _Server:
         self._process.wait()
 
 
-def start(words, environment, streams, session=False):
+def start(words, environment, streams, session=False, waits=None):
     """Start what `words` stand for after `python -W error`, and return its process.
 
     streams: the files or descriptors that become its standard streams.
     session: it gets a session of its own, without a terminal that controls it.
+    waits: seconds by `module:attribute` that the command waits for instead of its own; where Python
+    itself is started it has its own.
     """
     global _server
     if _server is not None and _server.made_for != _at_start(environment):
         stop_server()
     if _server is None:
         _server = _Server()
-    return _server.start(words, environment, streams, session)
+    return _server.start(words, environment, streams, session, waits or {})
 
 
-def run(words, environment, timeout):
+def run(words, environment, timeout, waits=None):
     """Run it to its end; return what subprocess.run() would, as text."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         with open(os.devnull, "rb") as nothing:
-            process = start(words, environment, [nothing, out, err])
+            process = start(words, environment, [nothing, out, err], waits=waits)
         try:
             process.wait(timeout)
         finally:
@@ -189,11 +192,11 @@ class AsyncProcess:
         self._ended = asyncio.Event()
 
     @classmethod
-    async def start(cls, words, environment):
+    async def start(cls, words, environment, waits=None):
         """Start it with nothing to read."""
         ours, theirs = zip(os.pipe(), os.pipe())  # noqa: B905
         nothing = os.open(os.devnull, os.O_RDONLY)
-        process = start(words, environment, [nothing, *theirs])
+        process = start(words, environment, [nothing, *theirs], waits=waits)
         for fd in (nothing, *theirs):
             os.close(fd)
         self = cls(process)
