@@ -8,7 +8,7 @@ import pytest
 from virtual_time import until
 
 from boardwarden import Denied, Event, LinkLost, Priority, ResourceType, _program, testing
-from boardwarden._protocol import diagnosis
+from boardwarden._protocol import diagnosis, subscription
 from boardwarden.cli import grants, limits, look, parse, terminal
 from boardwarden.grants import Lease, Meter, Threshold
 from boardwarden.models import Status
@@ -237,7 +237,9 @@ async def test_alloc_ends_when_its_lease_ends(board, link, capsys):
         await asyncio.wait_for(task, LIMIT_S)
 
 
-async def test_alloc_ends_when_the_board_restarts(board, link, capsys):
+async def test_alloc_ends_when_the_board_restarts(board, link, monkeypatch):
+    monkeypatch.setattr(subscription, "KEEPALIVE_S", 0.25)
+    monkeypatch.setattr(subscription, "SILENCE_S", 1.0)
     task = asyncio.create_task(grants._alloc(link, wanted(seconds=60), False))
     await granted(board)
     board.restart()

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_server import need
 
 from boardwarden import testing
+from boardwarden._protocol import subscription
 from boardwarden.crashes import CAUSES
 from boardwarden.serve import service
 from boardwarden.serve.metrics import METRICS
@@ -25,8 +26,10 @@ from warden_schema import ids
 
 
 @pytest.fixture(autouse=True)
-async def no_leftovers():
-    """End every command with its test, however that went."""
+async def no_leftovers(monkeypatch):
+    """Count a silent board as lost sooner, and end every command with its test."""
+    monkeypatch.setattr(subscription, "KEEPALIVE_S", 0.25)
+    monkeypatch.setattr(subscription, "SILENCE_S", 1.0)
     yield
     await kill_started()
 

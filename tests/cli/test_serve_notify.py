@@ -14,6 +14,7 @@ from test_serve import _until_up
 from virtual_time import until
 from webhook_server import WebhookServer
 
+from boardwarden._protocol import subscription
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.serve import notify
 from boardwarden.serve.notify import Notifier, Quiet, Webhook, check_url, parse_quiet
@@ -31,6 +32,8 @@ async def quick(monkeypatch):
     monkeypatch.setattr(notify, "_LOOK_S", 0.02)
     monkeypatch.setattr(notify, "_LAST_S", 0.5)
     monkeypatch.setattr(notify, "LOST_S", 0.3)
+    monkeypatch.setattr(subscription, "KEEPALIVE_S", 0.25)
+    monkeypatch.setattr(subscription, "SILENCE_S", 1.0)
     yield
     await kill_started()
 

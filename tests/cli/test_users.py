@@ -10,6 +10,7 @@ import stat
 import sys
 import urllib.request
 
+import campaign
 import pytest
 from certificates import certificate
 from cli_process import LIMIT_S, kill_started, line_of, one_sentence, run, start
@@ -109,7 +110,9 @@ def test_a_password_is_checked_against_its_hash():
 def test_the_most_that_a_file_may_ask_for_can_be_computed(tmp_path):
     file = tmp_path / "users.json"
     user = {"name": "a", "right": "observe", "salt": "00" * 16, "hash": "00" * 32}
-    file.write_text(json.dumps({"format": 1, "users": [{**user, "n": 1 << 16, "p": 16}]}))
+    file.write_text(
+        json.dumps({"format": 1, "users": [{**user, "n": 1 << 16, "p": campaign.of(16, 1)}]})
+    )
     file.chmod(0o600)
     assert not users.is_password(users.load(file)["a"], "correct horse")
 

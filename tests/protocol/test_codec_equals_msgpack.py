@@ -79,7 +79,7 @@ def test_a_name_is_cut_at_a_character_and_has_no_nul(text: str, limit: int) -> N
     assert not following or len((name + following).encode()) > limit
 
 
-@settings(max_examples=campaign.of(2000, short=1000))
+@settings(max_examples=campaign.of(2000, short=200))
 @given(st.binary(max_size=40), st.sampled_from([b"", b"\x93\x07\x05", b"\x92\x09\x01"]))
 def test_random_bytes_are_decoded_alike_or_malformed(rest: bytes, head: bytes) -> None:
     """What the codec takes and has the shape of a message, the host takes too, and alike."""

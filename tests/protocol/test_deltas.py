@@ -115,7 +115,7 @@ _step = st.tuples(
 
 
 @given(st.lists(_step, max_size=40), st.integers(0, 0xFFFF))
-@settings(max_examples=campaign.of(2000, short=400), deadline=None)
+@settings(max_examples=campaign.of(2000, short=100), deadline=None)
 def test_decoded_deltas_equal_the_measured_samples(
     agent: SimpleNamespace, steps: list[Any], seq: int
 ) -> None:

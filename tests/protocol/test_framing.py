@@ -112,7 +112,7 @@ def damaged_streams(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=campaign.of(3000, short=600))
+@settings(max_examples=campaign.of(3000, short=150))
 @given(damaged_streams(), st.integers(1, 40))
 @example(b"\xc0\x93" + b"}" * 2 * LIMIT + b"\xc0", 3)
 @example(b"\xc0\x93" + b"x" * 200 + b"\x00text" + b"\xc0", 7)

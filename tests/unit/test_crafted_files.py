@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import campaign
 import pytest
 
 from boardwarden.board import Board
@@ -27,6 +28,7 @@ from boardwarden.replaying.replay import replay
 from boardwarden.testing import FakeBoard, FakeTransport
 
 _NASTY = (None, "text", b"\x00", 2**63 - 1, 1e308, "[" * 5000, '["x"]')
+_WRONG = (None, "text", -1, 2**70, [], {}, True)
 _LEASE = {
     "id": 1,
     "resource": "memory",
@@ -131,8 +133,10 @@ def test_a_recording_with_any_value_in_any_place_is_read_or_refused(path: Path) 
         if row[1] not in FIGURES or row[1] in ("live_bytes", "interval_s")
     ]
     assert len(places) > 45
-    for table, column in places:
-        for value in _NASTY:
+    for number, (table, column) in enumerate(places):
+        # Else two in each place, so that each value comes to each kind of place.
+        found = _NASTY if campaign.WHOLE else (_NASTY[number % 7], _NASTY[(number + 3) % 7])
+        for value in found:
             path.write_bytes(whole)
             with contextlib.suppress(sqlite3.Error), _changed(path) as database:
                 rows = "rowid" if table in ("span", "change", "link") else "span"
@@ -172,7 +176,7 @@ def test_the_values_of_changes_may_have_any_shape(path: Path) -> None:
     for what, value in changes:
         rows = value if isinstance(value, list) else [value]
         for key in rows[0]:
-            for wrong in (None, "text", -1, 2**70, [], {}, True):
+            for wrong in _WRONG if campaign.WHOLE else _WRONG[len(key) % 2 :: 2]:
                 path.write_bytes(whole)
                 row = {**rows[0], key: wrong}
                 text = json.dumps([row] if isinstance(value, list) else row)

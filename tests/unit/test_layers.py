@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -129,6 +130,7 @@ def _imports(package: Path, name: str, modules: dict[str, Path]) -> Iterator[str
                 yield inner if inner in modules else target or "__init__"
 
 
+@cache
 def _graph(package: Path) -> dict[str, set[str]]:
     modules = _modules(package)
     return {name: set(_imports(package, name, modules)) - {name} for name in modules}
@@ -153,41 +155,37 @@ def _upward(graph: dict[str, set[str]], layers: list[list[str]]) -> list[str]:
     return found
 
 
-HOST_GRAPH = _graph(HOST)
-BOARD_GRAPH = _graph(BOARD)
+BOTH = pytest.mark.parametrize("package", [HOST, BOARD], ids=["host", "board"])
 
 
 def test_every_module_of_the_host_has_its_layer() -> None:
-    assert [name for name in HOST_GRAPH if _layer(name, HOST_LAYERS) is None] == []
+    assert [name for name in _graph(HOST) if _layer(name, HOST_LAYERS) is None] == []
 
 
 def test_the_import_graph_has_known_imports() -> None:
     """Else the tests here would hold for nothing."""
-    assert HOST_GRAPH["board"] >= {"_protocol.session", "_mirror.mirror", "transport", "models"}
-    assert HOST_GRAPH["_protocol.session"] >= {"_protocol.framing", "transport.base", "errors"}
-    assert HOST_GRAPH["__init__"] >= {"board", "sync", "errors"}
+    assert _graph(HOST)["board"] >= {"_protocol.session", "_mirror.mirror", "transport", "models"}
+    assert _graph(HOST)["_protocol.session"] >= {"_protocol.framing", "transport.base", "errors"}
+    assert _graph(HOST)["__init__"] >= {"board", "sync", "errors"}
 
 
-@pytest.mark.parametrize(
-    ("graph", "layers"),
-    [(HOST_GRAPH, HOST_LAYERS), (BOARD_GRAPH, BOARD_LAYERS)],
-    ids=["host", "board"],
-)
-def test_no_module_imports_from_a_layer_above(
-    graph: dict[str, set[str]], layers: list[list[str]]
-) -> None:
-    assert _upward(graph, layers) == []
+@BOTH
+def test_no_module_imports_from_a_layer_above(package: Path) -> None:
+    layers = HOST_LAYERS if package == HOST else BOARD_LAYERS
+    assert _upward(_graph(package), layers) == []
 
 
-@pytest.mark.parametrize("graph", [HOST_GRAPH, BOARD_GRAPH], ids=["host", "board"])
-def test_no_modules_import_each_other_in_a_circle(graph: dict[str, set[str]]) -> None:
-    list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+@BOTH
+def test_no_modules_import_each_other_in_a_circle(package: Path) -> None:
+    list(
+        TopologicalSorter(_graph(package)).static_order()
+    )  # raises CycleError, which names the circle
 
 
 def test_no_other_part_imports_from_the_command_line() -> None:
     found = {
         name: [target for target in targets if target.partition(".")[0] == "cli"]
-        for name, targets in HOST_GRAPH.items()
+        for name, targets in _graph(HOST).items()
         if name.partition(".")[0] != "cli"
     }
     assert {name for name, targets in found.items() if targets} == {"__main__"}
@@ -201,7 +199,7 @@ def test_documents_and_examples_name_no_private_module() -> None:
 
 def test_the_middle_modules_of_the_board_do_not_import_each_other() -> None:
     middle = set(BOARD_MIDDLE)
-    found = {name: BOARD_GRAPH[name] & middle for name in middle & set(BOARD_GRAPH)}
+    found = {name: _graph(BOARD)[name] & middle for name in middle & set(_graph(BOARD))}
     assert not any(found.values()), found
 
 

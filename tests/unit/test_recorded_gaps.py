@@ -17,7 +17,7 @@ from boardwarden import Board, Gap, HistorySlot, connect
 from boardwarden.cli import record
 from boardwarden.models import Identity
 from boardwarden.plotting import plot
-from boardwarden.recording import schema
+from boardwarden.recording import recorder, schema
 from boardwarden.recording.reading import LostEvents, Recording, Remembered
 from boardwarden.recording.recorder import Follower, Recorder
 from boardwarden.recording.store import Store
@@ -25,6 +25,11 @@ from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
 
 BEGIN_S = 100_000
+
+
+@pytest.fixture(autouse=True)
+def _commits_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "COMMIT_S", 0.05)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from boardwarden import connect, testing
 from boardwarden.errors import RecordingError
 from boardwarden.grants import Event
 from boardwarden.models import Identity
-from boardwarden.recording import schema
+from boardwarden.recording import recorder, schema
 from boardwarden.recording.reading import Recording
 from boardwarden.recording.recorder import Recorder
 from boardwarden.recording.schema import FIGURES, Boot, Row
@@ -54,6 +54,11 @@ def uptimes(path: Path) -> dict[int | None, list[float]]:
             span.boot_id: [found.uptime_s for found in recording.samples(span)]
             for span in recording.spans()
         }
+
+
+@pytest.fixture(autouse=True)
+def _commits_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "COMMIT_S", 0.05)
 
 
 @pytest.fixture
