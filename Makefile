@@ -9,7 +9,10 @@ LOCK := requirements.lock
 LINTED := host shared_schema device tools tests firmware_tests examples
 # The rooms of tests/ that start no board and build no firmware.
 FAKES := tests/unit tests/protocol tests/cli
-BOARDS := tests/boards tests/docs
+# The documents first: one of them is the longest file, and whoever is last works alone.
+BOARDS := tests/docs tests/boards
+# To collect all the others would take as long as a third of these.
+ALONE := $(shell grep -rl --include="test_*.py" "mark\.alone" tests)
 PAGE ?= 127.0.0.1:8080
 ALSO = $(COVERAGE:--cov=--cov --cov-append)
 # Else each command that the tests start would compile what it imports.
@@ -81,13 +84,13 @@ format: $(VENV)/.stamp-dev
 fakes: $(VENV)/.stamp-dev
 	$(BIN)/python -m pytest -n 4 --dist worksteal -m "not alone" $(FAKES) $(COVERAGE)
 
-# Four at once on two cores: most of them wait for a board. By file: some share what they built; in
+# Five at once on two cores: most of them wait for a board. By file: some share what they built; in
 # their own order, for xdist would have the files with the fewest tests, the longest, come last.
 boards: $(VENV)/.stamp-dev
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone" $(BOARDS) $(ALSO)
+	$(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder -m "not alone" $(BOARDS) $(ALSO)
 
 alone: $(VENV)/.stamp-dev
-	$(BIN)/python -m pytest -m alone $(ALSO)
+	$(BIN)/python -m pytest -m alone $(ALONE) $(ALSO)
 
 pytest:
 	@$(MAKE) --no-print-directory fakes

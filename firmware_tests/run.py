@@ -31,7 +31,7 @@ _SUMMARY = re.compile(r"^harness: (\d+) passed, (\d+) failed, (\d+) skipped$", r
 _MARKER = re.compile(r"^# targets:(.*)$", re.MULTILINE)
 _EVERYWHERE = frozenset(("unix", "frozen", "qemu", "cpython"))
 _KNOWN = {*_EVERYWHERE, *boards.BOARDS}
-_AT_ONCE = 3  # many of them wait for most of their time
+_AT_ONCE = 4  # many of them wait for most of their time
 # What measures the heap, decides by what was measured, or sends it.
 WITH_MODULE = {
     *("agent", "exhaustion", "forecast", "full_tables", "invariants", "leases", "memory"),
