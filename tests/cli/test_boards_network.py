@@ -28,15 +28,19 @@ async def no_leftovers():
 async def announced(*boards):
     """Announce boards, (name, port, host), as a board with an mDNS responder does."""
     async with AsyncZeroconf(interfaces=["127.0.0.1"]) as responder:
-        for name, port, host in boards:
-            info = ServiceInfo(
+        infos = [
+            ServiceInfo(
                 SERVICE,
                 f"{name}.{SERVICE}",
                 port,
                 addresses=[socket.inet_aton("127.0.0.1")],
                 server=f"{host}.",
             )
-            await (await responder.async_register_service(info))
+            for name, port, host in boards
+        ]
+        # Each probes for a second, then announces itself for another.
+        announcing = await asyncio.gather(*map(responder.async_register_service, infos))
+        await asyncio.gather(*announcing)
         yield
         await responder.async_unregister_all_services()
 

@@ -117,6 +117,14 @@ def test_who_does_not_read_is_disconnected(monkeypatch):
         ended(self, error)
         lost.set()
 
+    class Small(server.Listening):
+        """Connections take their buffers from it: else the system's have to fill first."""
+
+        def __init__(self, *given):
+            super().__init__(*given)
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+
+    monkeypatch.setattr(server, "Listening", Small)
     monkeypatch.setattr(server.Connection, "connection_lost", connection_lost)
     monkeypatch.setattr(server, "STALL_S", 0.2)
     boards = [StandIn(number) for number in range(300)]
