@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from boardwarden._program import checked, fail, print_json, print_line, print_table
+from boardwarden._program import checked, fail, print_json, print_line, print_table, reported
 
 from .options import JsonOption, one_of
 
@@ -38,6 +38,12 @@ def users(
     there already gives a new password and right. A running `boardwarden serve` follows the file:
     whoever is removed is signed out.
     """
+    with reported():
+        _users(action, file, name, control, as_json)
+
+
+def _users(action: str, file: Path, name: str, control: bool, as_json: bool) -> None:
+    """Do it."""
     from boardwarden.web import users as store
 
     if action not in _ACTIONS:
