@@ -7,6 +7,7 @@ import time
 from datetime import datetime
 
 import pytest
+from certificates import certificate
 from cli_process import TerminalBoard, finish, kill_started, line_of, run, start
 from free_ports import free_port
 from full_board import full_board
@@ -194,6 +195,28 @@ def test_too_many_are_counted_and_the_newest_listed():
     lines = post["text"].splitlines()
     assert lines[0] == "250 notices: 250 critical; the last 10"
     assert lines[-1] == "sim: thing 250"
+
+
+def test_a_webhook_that_answers_byte_by_byte_is_tried_again(caplog, monkeypatch):
+    monkeypatch.setattr(webhook, "_ANSWER_S", 0.3)
+    with WebhookServer(dripping=2) as server, Webhook(server.url) as hook:
+        hook.put({"kind": "lost", "text": "a"})
+        server.until(lambda: server.notices)
+        hook.put({"kind": "back", "text": "b"})
+        server.until(lambda: len(server.notices) == 2)
+    assert server.tries == 4
+    (failed,) = [each.message for each in caplog.records if "failed" in each.message]
+    assert "it did not answer within 0.3 s." in failed
+
+
+def test_a_webhook_that_answers_byte_by_byte_inside_tls_is_tried_again(tmp_path, monkeypatch):
+    made = certificate(tmp_path)
+    monkeypatch.setenv("BOARDWARDEN_CA", str(made.file))
+    monkeypatch.setattr(webhook, "_ANSWER_S", 0.3)
+    with WebhookServer(dripping=1, tls=made) as server, Webhook(server.url) as hook:
+        hook.put({"kind": "lost", "text": "a"})
+        server.until(lambda: server.notices)
+    assert server.tries == 2
 
 
 def test_a_webhook_that_never_answers_delays_nobody(caplog):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import logging
 import re
+import socket
+import ssl
 import threading
 import urllib.error
 import urllib.request
@@ -23,7 +27,7 @@ Notice = Mapping[str, Any]
 MAX_LISTED = 100  # notices in a post; of more only the number by kind is told
 _MAX_LINES = 10  # of its text
 _GATHER_S = 0.5  # what comes within so long goes together: a whole fleet may be lost at once
-_ANSWER_S = 10.0
+_ANSWER_S = 10.0  # for a whole request: also of who sends its answer byte by byte
 _RETRY_PAUSE_S = (1.0, 60.0)  # at first, at most
 _LOOK_S = 30.0  # at the clock, at least so often, in quiet times
 _LAST_S = 2.0  # for the last post, at the end
@@ -83,6 +87,76 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         """Have it end as an error."""
 
 
+class _Limit:
+    """Ends a request after so many seconds, whatever its server does: a timeout of a socket is of
+    each read alone. A context manager; `is_over` once it has.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.is_over = False
+        self._connection: socket.socket | None = None
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> _Limit:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def watch(self, connection: socket.socket) -> None:
+        """Have the limit hold for a connection."""
+        with self._lock:
+            self._connection = connection.dup()  # TLS takes the other one
+        if self.is_over:
+            self._end()
+
+    def _end(self) -> None:
+        self.is_over = True
+        with self._lock, contextlib.suppress(OSError):  # it has ended
+            if self._connection is not None:
+                self._connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Http(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    """Makes the connections of requests, with `limit` on each."""
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        super().__init__()
+        self.limit = _Limit(0)
+        self._trusted = context
+
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        """Send a request."""
+        return self.do_open(self._http, request)  # type: ignore[arg-type]
+
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        """Send a request inside TLS."""
+        return self.do_open(self._https, request)  # type: ignore[arg-type]
+
+    def _http(self, host: str, timeout: float) -> http.client.HTTPConnection:
+        return self._limited(http.client.HTTPConnection(host, timeout=timeout))
+
+    def _https(self, host: str, timeout: float) -> http.client.HTTPConnection:
+        made = http.client.HTTPSConnection(host, timeout=timeout, context=self._trusted)
+        return self._limited(made)
+
+    def _limited(self, made: http.client.HTTPConnection) -> http.client.HTTPConnection:
+        made._create_connection = self._connected  # type: ignore[attr-defined]
+        return made
+
+    def _connected(self, *where: Any) -> socket.socket:
+        connection = socket.create_connection(*where)
+        self.limit.watch(connection)
+        return connection
+
+
 class Webhook:
     """`put()` from any thread; a context manager, which ends with a last post.
 
@@ -104,14 +178,11 @@ class Webhook:
         self._changed = threading.Condition()
         self._ended = False
         self._works = True
-        self._opener: urllib.request.OpenerDirector | None = None
+        self._http: _Http | None = None
         self._thread = threading.Thread(target=self._run, name="post notices", daemon=True)
 
     def __enter__(self) -> Webhook:
-        handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
-        if self._url.startswith("https:"):
-            handlers.append(urllib.request.HTTPSHandler(context=trusted(self.name)))
-        self._opener = urllib.request.build_opener(*handlers)
+        self._http = _Http(trusted(self.name) if self._url.startswith("https:") else None)
         self._thread.start()
         return self
 
@@ -208,20 +279,26 @@ class Webhook:
 
     def _try(self, data: bytes) -> tuple[bool, str | None]:
         """Post once; return whether to try again, and what was wrong."""
-        assert self._opener is not None
+        assert self._http is not None
         kind = {"Content-Type": "application/json", "User-Agent": "boardwarden"}
         request = urllib.request.Request(self._url, data, kind)
+        seconds = _LAST_S if self._ended else _ANSWER_S
+        opener = urllib.request.build_opener(_NoRedirects(), self._http)
+        self._http.limit = limit = _Limit(seconds)
         try:
-            self._opener.open(request, timeout=_LAST_S if self._ended else _ANSWER_S).close()
+            with limit:
+                opener.open(request, timeout=seconds).close()
         except urllib.error.HTTPError as error:
             with error:
                 again = error.code >= 500 or error.code in _TRY_LATER
                 return again, f"it answers with status {error.code}."
-        except OSError as error:  # URLError is one, and so are timeouts
+        except Exception as error:  # the thread must go on
+            if limit.is_over or isinstance(getattr(error, "reason", error), TimeoutError):
+                return True, f"it did not answer within {seconds:g} s."
+            if not isinstance(error, OSError):  # http.client's, of what is no HTTP
+                return True, f"its answer is not understood: {type(error).__name__}."
             reason = getattr(error, "reason", error)
             return True, f"{getattr(reason, 'strerror', None) or reason}."
-        except Exception as error:  # http.client's, of what is no HTTP; the thread must go on
-            return True, f"its answer is not understood: {type(error).__name__}."
         return False, None
 
 
