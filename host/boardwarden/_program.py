@@ -16,6 +16,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from .errors import BoardError, Denied
@@ -25,8 +26,10 @@ from .render.text import columns, harmless, printable
 
 FAILED = 2  # as for a usage error
 DENIED = 3  # the board is there and well, and says no for now
-INTERRUPTED = 128 + 2  # as a shell reports SIGINT
-PIPE_CLOSED = 128 + 13  # and SIGPIPE
+_SIGNALLED = 128  # and a signal's number, as a shell reports it
+INTERRUPTED = _SIGNALLED + 2  # SIGINT
+PIPE_CLOSED = _SIGNALLED + 13  # SIGPIPE
+_ENDING = ("SIGTERM", "SIGHUP")
 T = TypeVar("T")
 
 
@@ -95,6 +98,48 @@ class OutputError(Exception):
         self.number = error.errno
 
 
+class _Errors(io.TextIOWrapper):
+    """Standard error that drops what it cannot write, as on a full disk: nobody can be told."""
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        try:
+            return super().write(text)
+        except OSError:
+            self._drop()
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        try:
+            super().flush()
+        except OSError:
+            self._drop()
+
+    def _drop(self) -> None:
+        """Give what is left somewhere to go: Python would complain at exit as it flushes it."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+
+
+def open_streams() -> None:
+    """Make standard input and error usable: closed ones become empty, and none can fail.
+
+    First of all: else a port or a recording gets the number of one that is closed, and what is said
+    is written into it. A closed standard output is an error, see checked_output().
+    """
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = sys.__stderr__ = open(os.devnull, "w", encoding="utf-8")  # type: ignore[misc]  # noqa: SIM115
+    elif isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = _Errors(
+            sys.stderr.buffer,
+            sys.stderr.encoding,
+            "replace",  # a board's name must not stop us
+            line_buffering=True,
+        )
+
+
 class _Output(io.TextIOWrapper):
     """Standard output that raises OutputError."""
 
@@ -149,22 +194,51 @@ def run(command: Coroutine[Any, Any, None]) -> None:
 
 @contextlib.contextmanager
 def reported() -> Iterator[None]:
-    """Turn an exception that ends the block into a sentence and an exit status."""
+    """Turn an exception that ends the block into a sentence and an exit status.
+
+    SIGTERM and SIGHUP end it as Ctrl-C does, so that it cleans up, with a status of their own.
+    """
     before = signal.getsignal(signal.SIGINT)
     if callable(before):  # else Ctrl-C is ignored, as under nohup
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    with _ends_like_ctrl_c() as ended_by:
+        try:
+            yield
+            sys.stdout.flush()
+        except Failure as failure:
+            fail(str(failure), failure.status)
+        except BoardError as error:
+            fail(str(error), DENIED if isinstance(error, Denied) else FAILED)
+        except (KeyboardInterrupt, Interrupted):
+            sys.exit(_SIGNALLED + (ended_by[0] if ended_by else signal.SIGINT))
+        finally:
+            if callable(before):
+                signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _ends_like_ctrl_c() -> Iterator[list[int]]:
+    """Have each signal that asks a program to end act as Ctrl-C; yield those that came.
+
+    Not one that is ignored, as SIGHUP under nohup.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell's background job
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.raise_signal(signal.SIGINT)
+
+    numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
+    numbers = [each for each in numbers if signal.getsignal(each) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, interrupt)
     try:
-        yield
-        sys.stdout.flush()
-    except Failure as failure:
-        fail(str(failure), failure.status)
-    except BoardError as error:
-        fail(str(error), DENIED if isinstance(error, Denied) else FAILED)
-    except (KeyboardInterrupt, Interrupted):
-        sys.exit(INTERRUPTED)
+        yield came
     finally:
-        if callable(before):
-            signal.signal(signal.SIGINT, before)
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def fail(sentence: str, status: int = FAILED) -> NoReturn:

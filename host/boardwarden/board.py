@@ -255,7 +255,8 @@ class Board:
         subscription, deframer = self._session.subscription, self._session.deframer
         return LinkStatus(
             frames=subscription.frames,
-            bad_frames=deframer.bad + subscription.malformed,
+            bad_frames=self._session.damaged_frames,
+            malformed_frames=self._session.malformed_frames,
             skipped_frames=subscription.skipped,
             gaps=subscription.gaps,
             dropped_frames=self._mirror.dropped_frames,

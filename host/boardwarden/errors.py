@@ -71,11 +71,17 @@ class AtPrompt(ConnectError):
 
 
 class PoorLink(ConnectError):
-    """An agent answers, but does not send its full state; `lossy`: frames were lost or damaged."""
+    """An agent answers, but does not send its full state.
 
-    def __init__(self, message: str, address: str = "", lossy: bool = False) -> None:
+    lossy: frames were lost or damaged. malformed: some came whole, and make no sense to this host.
+    """
+
+    def __init__(
+        self, message: str, address: str = "", lossy: bool = False, malformed: bool = False
+    ) -> None:
         super().__init__(message, address)
         self.lossy = lossy
+        self.malformed = malformed
 
 
 class VersionMismatch(ConnectError):

@@ -263,7 +263,8 @@ class LinkStatus(Model):
     """What happened between board and host since the connection began."""
 
     frames: int = 0  # understood
-    bad_frames: int = 0  # damaged, or malformed inside
+    bad_frames: int = 0  # that the line damaged
+    malformed_frames: int = 0  # that came whole, and are too long or malformed inside
     skipped_frames: int = 0  # of a kind that this version does not know
     gaps: int = 0  # times that something was missed
     dropped_frames: int | None = None  # by the board, because the link did not drain

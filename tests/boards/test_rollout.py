@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -239,6 +240,43 @@ async def test_a_board_that_gets_worse_stops_it_and_the_others_are_not_reached(
     assert summary.boards == {"applied": 1, "worse": 1, "not_reached": 2}
     assert [board.policy.limits[0] for board in fakes.values()][2:] == [4, 4]
     assert len(undo_file.read(tmp_path / "undo.jsonl")) == 2
+
+
+async def test_another_roll_out_on_the_same_boards_ends_the_one_that_watches_them(
+    broker, tmp_path
+) -> None:
+    fakes = boards("a", "b", "c")
+    other = Wanted(policy_file.loads(FILE.replace("75 %", "60 %")), watch_s=0.1)
+    target: list[Target] = []
+    began: list[asyncio.Task[Summary]] = []
+
+    async def roll_out_the_other() -> Summary:
+        with UndoFile(tmp_path / "other.jsonl") as file:
+            return await Rollout(other, Seen(), file).run(target)
+
+    def overtake(names: Sequence[str]) -> None:
+        if [*names] == ["b"]:
+            began.append(asyncio.create_task(roll_out_the_other()))
+
+    seen = Seen(overtake)
+    async with MqttBoards(broker.address, fakes):
+        target += await find(parse_pattern(f"{broker.address}/b"))
+        summary = await roll_out(broker, tmp_path / "undo.jsonl", seen, watch_s=1.5)
+        second = await began[0]
+    assert summary.ended == "stopped"
+    assert summary.reason == "b: threshold.cpu: changed since, and not by this roll-out"
+    assert seen.states == {"a": State.APPLIED, "b": State.CHANGED}
+    assert (second.ended, second.boards) == ("done", {"applied": 1})
+
+
+@pytest.mark.parametrize("detail", ["set aside", "forgotten"])
+async def test_a_policy_that_a_board_gives_up_stops_it(broker, tmp_path, detail) -> None:
+    fakes = boards("a", "b")
+    seen = Seen(lambda names: fakes["a"].policy.happen("policy", None, detail))
+    async with MqttBoards(broker.address, fakes):
+        summary = await roll_out(broker, tmp_path / "undo.jsonl", seen, watch_s=20)
+    assert (summary.ended, summary.reason) == ("stopped", f"a: policy: {detail}")
+    assert seen.states == {"a": State.WORSE}
 
 
 async def test_a_board_that_is_lost_stops_it(broker, tmp_path) -> None:
@@ -646,8 +684,9 @@ async def test_before_the_question_a_board_that_would_change_is_looked_for(
     assert len(asked) == 1
 
 
-async def test_ctrl_c_ends_after_the_board_in_hand_and_says_how_to_undo(
-    broker, tmp_path, file, no_leftovers
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_ends_after_the_board_in_hand_and_says_how_to_undo(
+    broker, tmp_path, file, no_leftovers, number
 ) -> None:
     fakes = boards("a", "b")
     path = tmp_path / "undo.jsonl"
@@ -659,8 +698,8 @@ async def test_ctrl_c_ends_after_the_board_in_hand_and_says_how_to_undo(
             await command.until(b"watch each group for 1 min? [y/N]")
             command.press(b"y\n")
             await command.until(b"watching a")
-            command.interrupt()
-            assert await command.status() == 130
+            command.interrupt(number)
+            assert await command.status() == 128 + number
             assert command.left_as_it_was()
         finally:
             await command.close()

@@ -10,10 +10,11 @@ from cli_process import run as run_async
 from cli_process import run_and_wait as run
 
 from boardwarden import testing
+from boardwarden._protocol.framing import frame
 from boardwarden.deploy import footprint
 from boardwarden.deploy.footprint import footprints
 from boardwarden.doctor import checkup
-from boardwarden.doctor.link_health import Counters, Samples, evaluated
+from boardwarden.doctor.link_health import Asked, Counters, Samples, evaluated
 from boardwarden.doctor.repl_look import Firmware
 from boardwarden.models import Capability, LinkStatus
 from boardwarden.render.text import size
@@ -52,6 +53,10 @@ def test_an_invalid_or_missing_address_is_one_sentence(address, words):
     [
         (b"counting 1\r\ncounting 2\r\n", "a program there prints; last: 'counting 2'."),
         (b"\x8f\xfe\x13\x99\xc0\xf1\xff", "neither text nor from an agent"),
+        (b"\x1b[32mINFO\x1b[0m\t20 \xc2\xb0C\xff\r\n", "a program there prints; last: 'INFO 20 "),
+        (b"\xc0\x93\x01\x02\x03" * 50 + b"\xc0", "neither text nor from an agent"),
+        (frame(b"\x92" + bytes(300)), "none that an agent of this version would"),
+        (frame(b"\x92\x01\xa1x"), "none that an agent of this version would"),
     ],
 )
 async def test_doctor_shows_what_another_program_prints(says, words):
@@ -135,9 +140,19 @@ def test_boards_without_arguments_lists_all_ports():
         assert json.loads(line)["address"]
 
 
-def judged(latencies, unanswered=0, stall_s=None, bad_requests=0, connected=True, **after):
-    ended = Counters(LinkStatus(**after), bad_requests, connected)
-    return evaluated(Counters(), ended, latencies, unanswered, Samples(3, stall_s), 3.0)
+def judged(
+    latencies,
+    unanswered=0,
+    refused=0,
+    stall_s=None,
+    bad_requests=0,
+    restarts=0,
+    connected=True,
+    **after,
+):
+    ended = Counters(LinkStatus(**after), bad_requests, restarts, connected)
+    asked = Asked(latencies, unanswered, refused)
+    return evaluated(Counters(), ended, asked, Samples(3, stall_s), 3.0)
 
 
 def test_each_symptom_of_a_bad_link_is_named():
@@ -152,6 +167,19 @@ def test_each_symptom_of_a_bad_link_is_named():
     assert judged([0.01], dropped_frames=1).problems == ()  # overtaken by an event, say
     assert judged([]).problems == ("no request was answered",)
     assert judged([0.01], unanswered=2).problems == ("2 requests got no answer in time",)
+
+
+def test_the_line_is_not_blamed_for_what_the_board_itself_does():
+    (malformed,) = judged([0.01], malformed_frames=3).problems
+    assert malformed.startswith("3 frames came whole, and made no sense here")
+    restarted = judged([0.01], unanswered=1, restarts=1)
+    assert restarted.problems == ("the board restarted 1 time during the check",)
+    known = {name: Capability(True) for name in ids.CAPABILITIES}
+    assert "`boardwarden crashes --board sim`" in str(
+        checkup._for_agent("sim", None, restarted, known)
+    )
+    (refused,) = judged([], refused=9).problems
+    assert refused == "9 requests that every agent does got an error for an answer"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +206,8 @@ def test_a_late_answer_is_not_blamed_on_the_cable(latencies, stall_s, words):
 
 def test_by_a_broker_answers_take_longer_and_the_application_is_why():
     def judged_by_broker(*latencies):
-        return evaluated(Counters(), Counters(), latencies, 0, Samples(3), 3.0, True).problems
+        asked = Asked(latencies)
+        return evaluated(Counters(), Counters(), asked, Samples(3), 3.0, True).problems
 
     assert judged_by_broker(0.15, 0.2, 0.45) == ()  # it reads ten times a second
     assert "seldom reads its messages (check_msg)" in judged_by_broker(0.6, 0.7)[0]

@@ -121,6 +121,64 @@ async def test_a_full_or_closed_standard_output_is_one_sentence(fake, words, how
     assert (finished.status, finished.err) == says[how]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("streams", ["2>&-", "2>/dev/full", "<&-", "<&- 2>&-"])
+async def test_a_closed_or_full_standard_error_or_input_changes_no_result(fake, streams):
+    for words, status, said in (
+        (["leases"], 0, "no leases\n"),
+        (["-v", "release", "99"], 2, ""),
+        (["apply", "--forget"], 2, ""),  # has a question
+    ):
+        fake.board.policy.stored = 1
+        finished = await run(
+            *words,
+            command=["sh", "-c", f'"$@" {streams}', "sh", *COMMAND],
+            BOARDWARDEN_BOARD=fake.port,
+        )
+        assert (finished.status, finished.out) == (status, said), (words, finished.err)
+        assert "Traceback" not in finished.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("words", "begun", "end"),
+    [
+        (["top"], b"cpu ", b"\x1b[?25h"),
+        (["alloc", "memory", "8k"], b"until Ctrl-C", b"released lease"),
+        (["doctor", "--for", "30s"], b"measuring the link", b"\x1b[?25h"),
+        (["apply", "--forget"], b"[y/N]", b""),
+    ],
+    ids=["top", "alloc", "doctor", "apply"],
+)
+async def test_each_signal_that_ends_a_command_has_it_clean_up(fake, words, begun, end, number):
+    fake.board.interval_s = 0.1
+    fake.board.policy.stored = 1
+    environment = {"BOARDWARDEN_BOARD": fake.port, "TERM": "xterm"}
+    terminal = CommandOnTerminal(*words, environment=environment)
+    try:
+        await terminal.until(begun)
+        before = len(terminal.seen)
+        terminal.interrupt(number)
+        assert await terminal.status() == 128 + number
+        assert end in terminal.seen[before:]
+        assert b"Traceback" not in terminal.seen
+        assert not fake.board.policy.tables[ids.LEASE]
+    finally:
+        await terminal.close()
+
+
+async def test_a_signal_that_is_ignored_stays_so_and_others_end_a_command_without_ctrl_c(fake):
+    fake.board.interval_s = 0.1
+    shell = ["sh", "-c", 'trap "" HUP INT; exec "$@"', "sh", *COMMAND]  # nohup, in the background
+    process = await start("watch", "--json", command=shell, BOARDWARDEN_BOARD=fake.port)
+    await line_of(process)
+    for number in (signal.SIGHUP, signal.SIGINT):
+        process.send_signal(number)
+        await line_of(process)
+    process.send_signal(signal.SIGTERM)
+    assert (await finish(process)).status == 128 + signal.SIGTERM
+
+
 @pytest.mark.parametrize("started", ["command", "module"])
 @pytest.mark.parametrize("slow", ["boardwarden.board", "typer"])
 async def test_ctrl_c_while_the_command_is_loading_has_exit_status_130(started, slow):

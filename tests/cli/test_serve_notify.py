@@ -7,6 +7,7 @@ import time
 from datetime import datetime
 
 import pytest
+from certificates import certificate
 from cli_process import TerminalBoard, finish, kill_started, line_of, run, start
 from free_ports import free_port
 from full_board import full_board
@@ -16,9 +17,10 @@ from webhook_server import WebhookServer
 
 from boardwarden._protocol import subscription
 from boardwarden._quantities import THRESHOLD_METRICS
-from boardwarden.serve import notify
-from boardwarden.serve.notify import Notifier, Quiet, Webhook, check_url, parse_quiet
+from boardwarden.serve import notify, webhook
+from boardwarden.serve.notify import Notifier
 from boardwarden.serve.watched import Watched
+from boardwarden.serve.webhook import Quiet, Webhook, check_url, parse_quiet
 from warden_schema import ids
 
 _CPU = THRESHOLD_METRICS.index("cpu")
@@ -27,10 +29,10 @@ _CPU = THRESHOLD_METRICS.index("cpu")
 @pytest.fixture(autouse=True)
 async def quick(monkeypatch):
     """Shorten what is waited for, and end every command with its test."""
-    monkeypatch.setattr(notify, "_GATHER_S", 0.02)
-    monkeypatch.setattr(notify, "_RETRY_PAUSE_S", (0.05, 0.2))
-    monkeypatch.setattr(notify, "_LOOK_S", 0.02)
-    monkeypatch.setattr(notify, "_LAST_S", 0.5)
+    monkeypatch.setattr(webhook, "_GATHER_S", 0.02)
+    monkeypatch.setattr(webhook, "_RETRY_PAUSE_S", (0.05, 0.2))
+    monkeypatch.setattr(webhook, "_LOOK_S", 0.02)
+    monkeypatch.setattr(webhook, "_LAST_S", 0.5)
     monkeypatch.setattr(notify, "LOST_S", 0.3)
     monkeypatch.setattr(subscription, "KEEPALIVE_S", 0.25)
     monkeypatch.setattr(subscription, "SILENCE_S", 1.0)
@@ -198,6 +200,28 @@ def test_too_many_are_counted_and_the_newest_listed():
     assert lines[-1] == "sim: thing 250"
 
 
+def test_a_webhook_that_answers_byte_by_byte_is_tried_again(caplog, monkeypatch):
+    monkeypatch.setattr(webhook, "_ANSWER_S", 0.3)
+    with WebhookServer(dripping=2) as server, Webhook(server.url) as hook:
+        hook.put({"kind": "lost", "text": "a"})
+        server.until(lambda: server.notices)
+        hook.put({"kind": "back", "text": "b"})
+        server.until(lambda: len(server.notices) == 2)
+    assert server.tries == 4
+    (failed,) = [each.message for each in caplog.records if "failed" in each.message]
+    assert "it did not answer within 0.3 s." in failed
+
+
+def test_a_webhook_that_answers_byte_by_byte_inside_tls_is_tried_again(tmp_path, monkeypatch):
+    made = certificate(tmp_path)
+    monkeypatch.setenv("BOARDWARDEN_CA", str(made.file))
+    monkeypatch.setattr(webhook, "_ANSWER_S", 0.3)
+    with WebhookServer(dripping=1, tls=made) as server, Webhook(server.url) as hook:
+        hook.put({"kind": "lost", "text": "a"})
+        server.until(lambda: server.notices)
+    assert server.tries == 2
+
+
 def test_a_webhook_that_never_answers_delays_nobody(caplog):
     with WebhookServer(slow=True) as server:
         with Webhook(server.url) as hook:
@@ -208,7 +232,7 @@ def test_a_webhook_that_never_answers_delays_nobody(caplog):
                 hook.put(notice(number))
             assert time.monotonic() - began < 0.5
             began = time.monotonic()
-        assert time.monotonic() - began < notify._LAST_S + 2
+        assert time.monotonic() - began < webhook._LAST_S + 2
     # The one that was being posted is counted, too.
     assert "1001 notices not posted to http://127.0.0.1:" in caplog.text
 

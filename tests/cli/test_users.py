@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import ssl
 import stat
 import sys
@@ -13,7 +14,15 @@ import urllib.request
 import campaign
 import pytest
 from certificates import certificate
-from cli_process import LIMIT_S, kill_started, line_of, one_sentence, run, start
+from cli_process import (
+    LIMIT_S,
+    CommandOnTerminal,
+    kill_started,
+    line_of,
+    one_sentence,
+    run,
+    start,
+)
 from web_page import users_file
 
 from boardwarden.web import users
@@ -52,6 +61,20 @@ async def test_users_are_added_listed_and_removed(tmp_path):
     assert (await run("users", "remove", file, "ada")).status == 0
     assert [*users.load(tmp_path / "users.json")] == ["bob"]
     assert os.listdir(tmp_path) == ["users.json"]
+
+
+async def test_ctrl_c_at_the_password_leaves_a_terminal_that_echoes(tmp_path):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        file = str(tmp_path / "users.json")
+        terminal = CommandOnTerminal("users", "add", file, "ada", environment={})
+        try:
+            await terminal.until(b"password: ")
+            terminal.interrupt(number)
+            assert await terminal.status() == 128 + number
+            assert terminal.modes_are_back()
+            assert not os.listdir(tmp_path)
+        finally:
+            await terminal.close()
 
 
 async def test_wrong_uses_get_a_sentence_and_lose_nothing(tmp_path):

@@ -268,7 +268,7 @@ def test_malformed_messages_are_counted() -> None:
             peer._send(ids.LEASE, 0, "seven")
             peer._send(ids.EVENT, 0, 5)
             await asyncio.sleep(0.1)
-            assert board.link.bad_frames == 2
+            assert board.link.malformed_frames == 2
             assert board.allocations == ()
 
     run(main())

@@ -313,6 +313,62 @@ def test_a_hello_without_the_state_is_reported_as_a_poor_line() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("extra", [0, 3000])
+def test_a_hello_that_is_too_long_is_no_silence(extra: int) -> None:
+    peer = FakeBoard()
+    peer.identity[0] = "m" * 190
+    if extra:  # longer than msgpack's short texts
+        peer.identity += ["x" * 200] * (extra // 200)
+    error = run(_fails(peer, boardwarden.NoAgent))
+    assert "none that an agent of this version would" in str(error)
+
+
+def test_frames_that_are_too_long_or_malformed_are_not_blamed_on_the_line() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        async with connect(FakeTransport(peer)) as board:
+            peer._send(ids.OPERATION, 0, 1, "n" * 210, 1, 1, 0, "", None, 0, None, None, None)
+            peer._send(ids.OPERATION, 1, 1, None, 1, 1, 0, "", None, 0, None, None, None)
+            peer.sample()
+            await until(lambda: board.link.malformed_frames == 2 and board.synced)
+            assert (board.link.bad_frames, board.link.gaps) == (0, 0)
+            peer.seq += 1
+            peer.sample()
+            await until(lambda: board.link.gaps == 1)
+
+    run(main())
+
+
+def test_a_state_that_always_has_too_long_a_frame_is_not_blamed_on_the_line() -> None:
+    class Talkative(FakeBoard):
+        def _send_row(self, index: int) -> None:
+            self._send(ids.STORAGE, 0, 1, "m" * 220, 4096, 5, 5, 5, None)
+
+    async def main() -> None:
+        with pytest.raises(
+            boardwarden.PoorLink, match="install boardwarden and the agent"
+        ) as error:
+            async with connect(FakeTransport(Talkative()), timeout=1):
+                pass
+        assert (error.value.lossy, error.value.malformed) == (False, True)
+
+    run(main())
+
+
+def test_a_restart_is_no_gap() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        async with connect(FakeTransport(peer)) as board:
+            host_id = peer.host_id
+            assert host_id is not None
+            peer.restart()
+            peer._subscribe(ids.PROTOCOL_MAJOR, host_id)  # unasked
+            await until(lambda: board.restart_count == 1)
+            assert board.link.gaps == 0
+
+    run(main())
+
+
 def test_a_slow_board_is_distinguished_from_a_poor_line() -> None:
     async def main() -> None:
         peer = FakeBoard()
@@ -616,7 +672,7 @@ def test_a_row_that_a_board_always_makes_wrong_costs_that_row_only(kind: int, ti
             assert bool(it.allocations) == (kind != ids.LEASE or times == 1)
             board.sample(live_bytes=60_000)
             await until(lambda: it.status.memory.live_bytes == 60_000)
-            assert it.link.bad_frames > 0
+            assert it.link.malformed_frames > 0
 
     run(main())
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sys
+from collections.abc import AsyncIterator
 
 import msgpack
 import pytest
 
 from boardwarden import AddressError, ConnectError, connect
-from boardwarden.transport import transport_for
+from boardwarden.transport import mqtt_broker, transport_for
 from boardwarden.transport.mqtt import BoardState, decode_state
 from boardwarden.transport.mqtt_broker import Broker, Place, parse
 
@@ -90,6 +93,69 @@ def test_a_topic_that_is_no_text_is_nobodys() -> None:
     client = pytest.importorskip("paho.mqtt.client")
     message = client.MQTTMessage(topic=b"boardwarden/\xff/up")
     Broker(Place("mqtt", None, "broker", 1883))._on_message(None, None, message)
+
+
+@contextlib.asynccontextmanager
+async def _slow_broker(taken: bytearray) -> AsyncIterator[Place]:
+    """Run a broker that reads little at a time, sends much, and answers what has to be."""
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x20\x02\x00\x00")  # CONNACK
+        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
+            while True:
+                (kind,), length, shift = await reader.readexactly(1), 0, 0
+                while True:
+                    (byte,) = await reader.readexactly(1)
+                    length |= (byte & 0x7F) << shift
+                    shift += 7
+                    if byte < 0x80:
+                        break
+                packet = await reader.readexactly(length)
+                if kind >> 4 == 3:  # PUBLISH
+                    taken.extend(packet)
+                    writer.write(b"\x30\x06\x00\x03a/bx" * 50)  # comes back, unread
+                    await asyncio.sleep(0.005)
+                elif kind >> 4 == 10:  # UNSUBSCRIBE
+                    writer.write(b"\xb0\x02" + packet[:2])
+        writer.close()
+        ended.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1024)
+    yield Place("mqtt", None, "127.0.0.1", server.sockets[0].getsockname()[1])
+    await asyncio.wait_for(ended.wait(), 10)
+    server.close()
+
+
+async def test_what_was_published_last_is_taken_before_the_connection_ends() -> None:
+    pytest.importorskip("paho.mqtt.client")
+    taken = bytearray()
+    async with _slow_broker(taken) as place:
+        broker = mqtt_broker.shared(place)
+        await broker.enter()
+        sent = 0
+        while sent < 40 and broker.publish("a/b", b"%06d" % sent + bytes(3000)):
+            sent += 1
+        await broker.leave()
+    assert sent > 1
+    assert taken.count(b"a/b") >= sent
+    assert b"%06d" % (sent - 1) in taken
+
+
+async def test_who_comes_while_the_last_one_leaves_has_the_connection() -> None:
+    pytest.importorskip("paho.mqtt.client")
+    async with _slow_broker(bytearray()) as place:
+        broker = mqtt_broker.shared(place)
+        await broker.enter()
+        broker.publish("a/b", bytes(3000))
+        leaving = asyncio.create_task(broker.leave())
+        await asyncio.sleep(0)
+        assert mqtt_broker.shared(place) is broker
+        await broker.enter()
+        await leaving
+        assert not broker.is_lost
+        await broker.leave()
+        assert broker.is_lost
 
 
 async def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 
 import pytest
 
@@ -49,6 +50,55 @@ async def test_bytes_pass_both_ways_without_delay(link):
     for name, value in tcp._DEAD_AFTER.items():
         if hasattr(socket, name):
             assert raw.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) == value
+
+
+async def test_a_connection_that_is_reset_at_once_is_an_end_of_the_link():
+    def reset(reader, writer):
+        raw = writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    listener = await asyncio.start_server(reset, "127.0.0.1", 0)
+    said = {"closes the connection at once"}
+    try:
+        for _ in range(20):  # before, while and after it is opened
+            transport = transport_for(f"tcp://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
+            try:
+                await transport.open()
+                assert await asyncio.wait_for(transport.read(), LIMIT_S) == b""
+            except ConnectError as error:
+                said.add(str(error).partition(" 127.0.0.1 ")[2].partition(":")[0])
+            await transport.close()
+    finally:
+        listener.close()
+    assert said == {"closes the connection at once"}
+
+
+async def test_a_closed_connection_before_it_is_set_up_is_an_end_of_the_link(server, monkeypatch):
+    def closed(*_):
+        raise OSError(9, "Bad file descriptor")
+
+    monkeypatch.setattr("asyncio.trsock.TransportSocket.setsockopt", closed)
+    transport = transport_for(f"tcp://127.0.0.1:{server[0]}")
+    await transport.open()
+    await transport.close()
+
+
+async def test_a_name_with_several_addresses_is_tried_at_each(server, monkeypatch):
+    port, _ = server
+    loop = asyncio.get_running_loop()
+    places = [("127.0.0.2", port), ("127.0.0.3", port), ("127.0.0.1", port)]
+
+    async def found(*_, **__):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in places]
+
+    monkeypatch.setattr(loop, "getaddrinfo", found)
+    transport = transport_for(f"tcp://board.example:{port}")
+    await transport.open()
+    await transport.close()
+    del places[-1]
+    with pytest.raises(PortMissing, match=f"Nothing listens on port {port} of board.example"):
+        await transport.open()
 
 
 @pytest.mark.parametrize("how", ["close", "abort"])

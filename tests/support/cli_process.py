@@ -236,7 +236,11 @@ class CommandOnTerminal:
         """Tell whether the terminal is as before: its modes, its cursor and what was on it."""
         shown = self.seen.rfind(b"\x1b[?25h") > self.seen.rfind(b"\x1b[?25l")
         back = self.seen.rfind(b"\x1b[?1049l") >= self.seen.rfind(b"\x1b[?1049h")
-        return termios.tcgetattr(self._terminal) == self._modes and shown and back
+        return self.modes_are_back() and shown and back
+
+    def modes_are_back(self):
+        """Tell whether the terminal echoes what is typed, and the rest, as before."""
+        return termios.tcgetattr(self._terminal) == self._modes
 
     async def type(self, keys):
         """Type these bytes."""

@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import json
+import ssl
 import threading
 import time
 
@@ -12,10 +13,11 @@ LIMIT_S = 20.0
 class WebhookServer:
     """A context manager; `posts` is what came, decoded. statuses: of the first answers; then 200.
 
-    slow: it answers nothing until the end.
+    slow: it answers nothing until the end. dripping: so many of its first answers come byte by
+    byte, and never end. tls: a certificate.
     """
 
-    def __init__(self, statuses=(), port=0, slow=False):
+    def __init__(self, statuses=(), port=0, slow=False, dripping=0, tls=None):
         self.posts = []
         self.tries = 0
         self._statuses = list(statuses)
@@ -28,6 +30,12 @@ class WebhookServer:
                 outer.tries += 1
                 if slow:
                     outer._over.wait(LIMIT_S)
+                if outer.tries <= dripping:
+                    with contextlib.suppress(OSError):
+                        self.wfile.write(b"HTTP/1.1 2")
+                        while not outer._over.wait(0.01):
+                            self.wfile.write(b"0")
+                    return
                 status = outer._statuses.pop(0) if outer._statuses else 200
                 if status == 200:
                     assert self.headers["Content-Type"] == "application/json"
@@ -45,7 +53,11 @@ class WebhookServer:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_port
-        self.url = f"http://127.0.0.1:{self.port}/hook/a-secret"
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls.file, tls.key)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"http{'' if tls is None else 's'}://127.0.0.1:{self.port}/hook/a-secret"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     def __enter__(self):

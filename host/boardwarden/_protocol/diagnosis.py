@@ -6,6 +6,7 @@ there is, and when to try again.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from boardwarden.errors import (
@@ -23,6 +24,7 @@ from boardwarden.errors import (
     RequestTimeout,
     VersionMismatch,
 )
+from boardwarden.transport.address import is_serial
 from warden_schema import ids
 
 from .keys import NOT_PROVED, OTHER_BOARD
@@ -30,6 +32,8 @@ from .keys import NOT_PROVED, OTHER_BOARD
 _MAX_SHOWN = 60  # characters of a line
 _PROMPT = ">>> "
 _TAIL_CHARACTERS = 512  # characters that are remembered
+_TEXT_SHARE = 4  # of a line that is text, less than one in so many characters is malformed
+_COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _SENTENCES = {
     ids.UNKNOWN_REQUEST: "The board's agent is too old for this; install a newer agent.",
     ids.BAD_ARGUMENTS: "The board refuses these arguments; check their range in docs/wire.md.",
@@ -68,21 +72,39 @@ _REASONS = {
 _UNITS = {"cpu_time": "of a core", "bandwidth": "bytes a second"}
 
 
-def no_answer(address: str, timeout: float, last_line: str) -> NoAgent:
-    """Return the error if no agent answered."""
-    if not last_line:
-        message = f"Nothing at {address} answered within {timeout:g} s; is the agent running there?"
-    elif last_line.isprintable() and "\N{REPLACEMENT CHARACTER}" not in last_line:
+def no_answer(
+    address: str, timeout: float, last_line: str, damaged: int = 0, malformed: int = 0
+) -> NoAgent:
+    """Return the error if no agent answered.
+
+    last_line: of the text that came; damaged, malformed: how many frames came so.
+    """
+    if malformed:
+        message = (
+            f"What answers at {address} sends frames, but none that an agent of this version would "
+            "(they are too long, or malformed); install boardwarden and the agent in the same "
+            "version."
+        )
+    elif _is_text(last_line):
         message = (
             f"No agent answered at {address} within {timeout:g} s, but a program there prints; "
             f"last: {last_line[-_MAX_SHOWN:]!r}."
         )
-    else:
+    elif last_line or damaged:
+        at_speed = ", and at 115200 baud" if is_serial(address) else ""
         message = (
             f"What {address} sends is neither text nor from an agent; is that a MicroPython "
-            "board, and at 115200 baud?"
+            f"board{at_speed}?"
         )
+    else:
+        message = f"Nothing at {address} answered within {timeout:g} s; is the agent running there?"
     return NoAgent(message, address)
+
+
+def _is_text(line: str) -> bool:
+    """Return whether a line is what a program prints; it may have a strange character."""
+    strange = sum(not char.isprintable() or char == "\N{REPLACEMENT CHARACTER}" for char in line)
+    return strange < len(line) / _TEXT_SHARE
 
 
 def silent(address: str, timeout: float) -> NoAgent:
@@ -108,16 +130,24 @@ def at_prompt(address: str) -> AtPrompt:
     return AtPrompt(f"{message} `import warden; warden.start()`.", address)
 
 
-def poor_link(address: str, timeout: float, lossy: bool) -> PoorLink:
-    """Return the error if the full state did not come; lossy: frames were lost or damaged."""
-    if lossy:
+def poor_link(address: str, timeout: float, lossy: bool, malformed: int = 0) -> PoorLink:
+    """Return the error if the full state did not come.
+
+    lossy: frames were lost or damaged; malformed: how many came whole, and make no sense.
+    """
+    if malformed and not lossy:
+        message = (
+            f"The agent at {address} answers, but its state is not whole: it sends frames that are "
+            "too long, or malformed; install boardwarden and the agent in the same version."
+        )
+    elif lossy:
         message = f"The agent at {address} answers, but too much gets lost; check the line."
     else:
         message = (
             f"The agent at {address} answers, but did not send its full state within "
             f"{timeout:g} s; does its application block the loop?"
         )
-    return PoorLink(message, address, lossy)
+    return PoorLink(message, address, lossy, bool(malformed))
 
 
 def closed_early(address: str, last_line: str) -> NoAgent:
@@ -323,8 +353,8 @@ class PromptWatch:
 
     @property
     def last_line(self) -> str:
-        """The last line of text that came, "" if there was none."""
-        lines = self._text.strip().splitlines()
+        """The last line of text that came, without its colours; "" if there was none."""
+        lines = _COLOUR.sub("", self._text).replace("\t", " ").strip().splitlines()
         return lines[-1].strip() if lines else ""
 
     def on_echo(self) -> None:

@@ -25,6 +25,7 @@ _USUAL = [(_ESCAPED[bytes([byte])], bytes([byte])) for byte in ids.ESCAPED_CONTR
 _ESCAPED_ESCAPE = _ESCAPED[_ESCAPE]
 _CRC_START = 0xFFFF
 _CRC_SIZE = 2
+_MAX_HELD = 4096  # bytes of an unfinished frame, as they come
 
 
 def _escape(match: re.Match[bytes]) -> bytes:
@@ -61,8 +62,9 @@ def frame(payload: bytes) -> bytes:
 class Deframer:
     """Splits a board's stream into payloads (bytes) and text (str), in order; never raises.
 
-    Keeps at most one unfinished frame of `limit` bytes of payload. `bad` counts dropped frames,
-    `oversize` those of them that were too long, `text_bytes` what was outside frames.
+    Keeps at most one unfinished frame, of which it drops what is beyond 4 KB. `bad` counts dropped
+    frames, `oversize` those of them that were whole, and longer than `limit`; `text_bytes` what was
+    outside frames.
     """
 
     def __init__(self, limit: int = ids.MAX_PAYLOAD) -> None:
@@ -135,21 +137,23 @@ class Deframer:
         return at
 
     def _hold(self, body: bytes) -> None:
-        """Store an unfinished frame, unless it is too long even if every byte is escaped."""
-        self._too_long = self._too_long or len(body) > 2 * self._most
+        """Store an unfinished frame, unless no agent of any version has one as long."""
+        self._too_long = self._too_long or len(body) > max(_MAX_HELD, 2 * self._most)
         self._unfinished = b"" if self._too_long else body
 
     def _checked(self, body: bytes) -> bytes | None:
         """Return the payload of what was between two delimiters; None if it is damaged."""
         too_long, self._too_long = self._too_long, False
+        if too_long:
+            return None
         if _ESCAPE in body:
             unescaped = _unescape(body)
             if unescaped is None:
                 return None
             body = unescaped
-        if too_long or len(body) > self._most:
-            self.oversize += 1
-            return None
         if len(body) <= _CRC_SIZE or crc_hqx(body, _CRC_START):
             return None  # over data and its CRC this CRC is 0
+        if len(body) > self._most:
+            self.oversize += 1
+            return None
         return body[:-_CRC_SIZE]

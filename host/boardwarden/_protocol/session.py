@@ -174,14 +174,27 @@ class Session:
             if self.keys.proved:
                 return diagnosis.silent(self.link.address, timeout + WHOLE_S)
         if self.subscription.answered:
-            lost = self.subscription.gaps + self.subscription.malformed + self.deframer.bad
             waited = _FULL_STATE * timeout + (WHOLE_S if self._shared is not None else 0)
-            return diagnosis.poor_link(self.link.address, waited, bool(lost))
+            is_lossy = bool(self.subscription.gaps or self.damaged_frames)
+            return diagnosis.poor_link(self.link.address, waited, is_lossy, self.malformed_frames)
         if self.keys.secret is not None and not self.keys.proved:
             return diagnosis.no_proof(self.link.address, timeout)
         if self._prompt.seen:
             return diagnosis.at_prompt(self.link.address)
-        return diagnosis.no_answer(self.link.address, timeout, self._prompt.last_line)
+        frames = self.damaged_frames, self.malformed_frames
+        return diagnosis.no_answer(self.link.address, timeout, self._prompt.last_line, *frames)
+
+    # --- what came --------------------------------------------------------------------------------
+
+    @property
+    def damaged_frames(self) -> int:
+        """How many frames the line damaged."""
+        return self.deframer.bad - self.deframer.oversize
+
+    @property
+    def malformed_frames(self) -> int:
+        """How many frames came whole, and are too long or make no sense."""
+        return self.deframer.oversize + self.subscription.malformed
 
     # --- from the link --------------------------------------------------------------------------
 
@@ -197,7 +210,11 @@ class Session:
     def on_data(self, data: bytes) -> None:
         """Bytes came: process the frames, and the text between them."""
         now = asyncio.get_running_loop().time()
-        for item in self.deframer.feed(data):
+        oversize = self.deframer.oversize
+        items = self.deframer.feed(data)
+        if self.deframer.oversize != oversize:
+            self.subscription.on_oversize()
+        for item in items:
             if isinstance(item, bytes):
                 payload = self.keys.receive(item, now)
                 if payload is not None:

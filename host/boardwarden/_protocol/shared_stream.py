@@ -120,7 +120,7 @@ class SharedSubscription(Subscription):
         if boot_id != self._boot_id:
             self._on_restart()
         elif is_broken:
-            self.gaps += 1
+            self._count_gap()
             self._resubscribe()
         self._boot_id = boot_id
         if len(self._hosts) >= _MAX_HOSTS:

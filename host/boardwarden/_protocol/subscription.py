@@ -132,6 +132,7 @@ class Subscription:
         self._snapshot = Snapshot()
         self._deltas = Deltas()
         self._malformed_before: set[tuple[int, Any]] = set()  # kinds and first fields
+        self._expects_gap = False  # what came was passed over, though the line brought it whole
         self._boot_id: int | None = None
         self._uptime = (0, 0)  # seconds, milliseconds
         self._connected = False
@@ -190,21 +191,25 @@ class Subscription:
             if kind not in _HEARTBEAT:
                 self._content_at = now
 
+    def on_oversize(self) -> None:
+        """A frame came whole, and is longer than any may be: the next number leaves a gap."""
+        self._expects_gap = True
+
     def _on_malformed(self, payload: bytes) -> None:
         """Go on without a message that is malformed again: the board itself makes it so.
 
         The first time it may be damage, and is asked for again as what was lost is.
         """
         found = messages.head(payload)
-        if found is None:
-            return
-        kind, seq, first = found
-        if (kind, first) in self._malformed_before:
+        if found is not None and found[::2] in self._malformed_before:
+            kind, seq, _ = found
             if kind == ids.STORAGE:
                 self._snapshot.counts_rows = False
             self._is_new(seq)
-        elif len(self._malformed_before) < _MAX_MALFORMED:
-            self._malformed_before.add((kind, first))
+            return
+        self._expects_gap = True
+        if found is not None and len(self._malformed_before) < _MAX_MALFORMED:
+            self._malformed_before.add(found[::2])
 
     def _dispatch(self, kind: int, message: Message) -> bool:
         """Return whether the message comes from the board that we know.
@@ -232,7 +237,8 @@ class Subscription:
         # One without a SUBSCRIBE, as a capability changed, does not bring again what was lost.
         had_answer = self.synced or self.confirmed
         broken = had_answer and self._sequence.evaluate(seq) is not Order.NEXT
-        self.gaps += broken
+        if broken and boot_id == self._boot_id:  # else it numbers its frames anew
+            self._count_gap()
         self._sequence.restart(seq)
         self._snapshot.begin()
         if not had_answer:  # all events come; what came before may be a late one of another boot
@@ -250,10 +256,15 @@ class Subscription:
     def _is_new(self, seq: int) -> bool:
         order = self._sequence.evaluate(seq)
         if order is Order.GAP:
-            self.gaps += 1
+            self._count_gap()
             self._ack_due = True  # what was lost may fill the board's window
             self._resubscribe()
         return order is not Order.STALE
+
+    def _count_gap(self) -> None:
+        """Count a gap, unless what is missing came and made no sense: that is counted already."""
+        self.gaps += not self._expects_gap
+        self._expects_gap = False
 
     def _process(self, kind: int, message: Message) -> None:
         if kind == ids.DELTA:

@@ -182,6 +182,12 @@ def users(
     there already gives a new password and right. A running `boardwarden serve` follows the file:
     whoever is removed is signed out.
     """
+    with reported():
+        _users(action, file, name, control, as_json)
+
+
+def _users(action: str, file: Path, name: str, control: bool, as_json: bool) -> None:
+    """Do it."""
     from boardwarden.web import users as store
 
     if action not in _USER_ACTIONS:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Annotated, Any
@@ -14,7 +12,7 @@ import typer
 import typer.core
 import typer.main
 
-from boardwarden._program import checked_output
+from boardwarden._program import checked_output, open_streams
 from boardwarden._protocol.keys import KEY_ENVIRONMENT
 
 from . import terminal
@@ -150,8 +148,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; docs/host.md has its exit statuses."""
-    if isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr.reconfigure(errors="replace")  # a board's name must not stop us
+    open_streams()
     # Typer would guess the shell and take no name: `--show-completion bash` is to work anywhere.
     os.environ.setdefault("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     with checked_output():

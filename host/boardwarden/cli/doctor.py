@@ -287,6 +287,12 @@ def _capability_rows(found: Checkup) -> Iterator[Row]:
             label = ""
 
 
+def _more(link: LinkHealth) -> str:
+    """Return what few links have, for the end of the line."""
+    malformed = f", {link.malformed_frames} that make no sense" if link.malformed_frames else ""
+    return malformed + (f"; {count(link.restarts, 'restart')}" if link.restarts else "")
+
+
 def _link_rows(link: LinkHealth) -> Iterator[Row]:
     state = "healthy" if not link.problems else "not healthy"
     yield (
@@ -295,5 +301,5 @@ def _link_rows(link: LinkHealth) -> Iterator[Row]:
         f"({percent(link.loss)}), answers take {duration(link.latency_s)}, at worst "
         f"{duration(link.latency_worst_s)}; {count(link.samples, 'sample')}, "
         f"{count(link.gaps, 'gap')}, "
-        f"{link.bad_frames} bad and {link.dropped_frames} dropped frames",
+        f"{link.bad_frames} bad and {link.dropped_frames} dropped frames{_more(link)}",
     )

@@ -226,7 +226,8 @@ def _notices(notify: str | None, quiet: str | None) -> list[Follower]:
         if quiet is not None:
             fail("--quiet is about --notify URL, which is missing.")
         return []
-    from boardwarden.serve.notify import Notifier, Webhook, check_url, parse_quiet
+    from boardwarden.serve.notify import Notifier
+    from boardwarden.serve.webhook import Webhook, check_url, parse_quiet
 
     times = None if quiet is None else checked(parse_quiet, quiet)
     return [Notifier(Webhook(checked(check_url, notify), times))]

@@ -29,7 +29,6 @@ _SHOW_AFTER_S = 1.0
 _YES = (b"y", b"yes")
 _SOON_S = 0.3  # what is over sooner shows no progress
 _LOGGER = logging.getLogger("boardwarden")
-_HANDLER = logging.StreamHandler()
 T = TypeVar("T")
 
 _FULL_INTERVAL_TIMEOUT_S = 3.0
@@ -202,14 +201,15 @@ class TerminalReporter:
             progress.stop()
 
 
-class _Formatter(logging.Formatter):
-    """Leaves nothing in a record that a terminal acts on."""
+class _Handler(logging.Handler):
+    """Prints records, with nothing in them that a terminal acts on."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        return harmless(super().format(record))
+    def emit(self, record: logging.LogRecord) -> None:
+        print(harmless(self.format(record)), file=sys.stderr, flush=True)
 
 
-_HANDLER.setFormatter(_Formatter("boardwarden: %(message)s"))
+_HANDLER = _Handler()
+_HANDLER.setFormatter(logging.Formatter("boardwarden: %(message)s"))
 
 
 def show_logs(level: int) -> None:

@@ -83,6 +83,7 @@ class Checkup(Model):
     repl: Firmware | None = None
     problem: str | None = None
     lossy: bool = False  # the state did not arrive whole, and frames were lost or damaged
+    malformed: bool = False  # likewise, and some made no sense
 
     @property
     def well(self) -> bool:
@@ -95,7 +96,7 @@ class Checkup(Model):
         if self.answers == AGENT and self.link is not None:
             return _for_agent(self.address, self.board, self.link, self.capabilities)
         if self.answers == AGENT:
-            return _for_poor_link(self.lossy)
+            return _for_poor_link(self.lossy, self.malformed)
         if self.answers == OTHER_AGENT:
             return _for_other_version(self.address)
         if self.repl is not None:
@@ -130,7 +131,8 @@ async def examine(
             stored = await find_stored_policy(board)
             return Checkup(address, AGENT, identity, known, stored, _taken(board), link)
     except PoorLink as error:
-        return Checkup(address, AGENT, problem=str(error), lossy=error.lossy)
+        problem, lossy, malformed = str(error), error.lossy, error.malformed
+        return Checkup(address, AGENT, problem=problem, lossy=lossy, malformed=malformed)
     except VersionMismatch as error:
         return Checkup(address, OTHER_AGENT, problem=str(error))
     except AtPrompt as error:
@@ -171,6 +173,8 @@ def _for_agent(
     if link.connected:
         if link.slow or link.stalls:
             sentences.append(f"`boardwarden top --board {address}` shows what blocks the loop")
+        if link.restarts:
+            sentences.append(f"`boardwarden crashes --board {address}` shows why it restarted")
         sentences.append(f"`boardwarden watch --board {address}` shows the board live")
     return tuple(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences)
 
@@ -195,8 +199,10 @@ def _update(address: str, board: Identity | None) -> list[str]:
     return ["the agent is older than this host: install this version's agent on the board"]
 
 
-def _for_poor_link(lossy: bool) -> tuple[str, ...]:
+def _for_poor_link(lossy: bool, malformed: bool) -> tuple[str, ...]:
     """Return advice where an agent answers, but its state does not arrive whole."""
+    if malformed and not lossy:
+        return ("Install boardwarden and the agent in the same version.",)
     if lossy:
         return ("Look at cable and connectors: frames get lost or damaged on the line.",)
     return (

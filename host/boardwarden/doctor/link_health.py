@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from boardwarden.board import Board
-from boardwarden.errors import BoardError, BoardRestarted, RequestTimeout
+from boardwarden.errors import BoardError, BoardRestarted, RequestError, RequestTimeout
 from boardwarden.models import LinkStatus, Model
 from boardwarden.render.text import count, duration
 
@@ -40,9 +40,12 @@ class LinkHealth(Model):
     samples: int = 0
     gaps: int = 0
     bad_frames: int = 0  # that came here damaged
+    malformed_frames: int = 0  # that came here whole, and make no sense to this host
     bad_requests: int = 0  # that came to the board damaged
     dropped_frames: int = 0
     reconnects: int = 0
+    restarts: int = 0
+    refused: int = 0  # of the requests: were answered with an error
     stall_s: float | None = None  # the longest step of the board's loop, as the board measured it
     connected: bool = True  # at the end
     open: bool = True  # likewise: the port or connection itself
@@ -78,7 +81,7 @@ async def measure(
     by_broker: bool = False,
 ) -> LinkHealth:
     """Send requests for some seconds, one after the other, and count what goes wrong."""
-    before, latencies, unanswered = Counters.of(board), list[float](), 0
+    before, latencies, unanswered, refused = Counters.of(board), list[float](), 0, 0
     seen = Samples()
     watching = asyncio.create_task(seen.watch(board))
     begin = time.monotonic()
@@ -89,12 +92,24 @@ async def measure(
                 latencies.append(await board.ping())
             except (RequestTimeout, BoardRestarted):
                 unanswered += 1
+            except RequestError:
+                refused += 1
             await asyncio.sleep(_PING_EVERY_S)
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
     took = time.monotonic() - begin
-    return evaluated(before, Counters.of(board), latencies, unanswered, seen, took, by_broker)
+    asked = Asked(latencies, unanswered, refused)
+    return evaluated(before, Counters.of(board), asked, seen, took, by_broker)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What became of requests: the seconds of answers, how many had none, or an error."""
+
+    latencies: list[float] = field(default_factory=list)
+    unanswered: int = 0
+    refused: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,12 +118,14 @@ class Counters:
 
     link: LinkStatus = field(default_factory=LinkStatus)
     bad_requests: int = 0
+    restarts: int = 0
     connected: bool = True
 
     @classmethod
     def of(cls, board: Board) -> Counters:
         """Return those of a board, now."""
-        return cls(board.link, board.status.overhead.bad_frames or 0, board.connected)
+        bad_requests = board.status.overhead.bad_frames or 0
+        return cls(board.link, bad_requests, board.restart_count, board.connected)
 
 
 class Samples:
@@ -131,36 +148,39 @@ class Samples:
 def evaluated(
     before: Counters,
     after: Counters,
-    latencies: list[float],
-    unanswered: int,
+    asked: Asked,
     seen: Samples,
     took: float,
     by_broker: bool = False,
 ) -> LinkHealth:
-    """Return what follows from counters, the seconds of answers, and requests without one."""
+    """Return what follows from counters, requests and samples."""
     from statistics import median as median_of  # slow to import
 
     late_s = _LATE_BY_BROKER_S if by_broker else _LATE_S
+    latencies = asked.latencies
     late = sum(latency >= late_s for latency in latencies)
     was, now = before.link, after.link
     found = LinkHealth(
         measured_s=took,
-        requests=len(latencies) + unanswered,
+        requests=len(latencies) + asked.unanswered + asked.refused,
+        refused=asked.refused,
         latency_s=median_of(latencies) if latencies else None,
         latency_worst_s=max(latencies, default=None),
         samples=seen.count,
         gaps=now.gaps - was.gaps,
         bad_frames=now.bad_frames - was.bad_frames,
+        malformed_frames=now.malformed_frames - was.malformed_frames,
         bad_requests=max(0, after.bad_requests - before.bad_requests),  # it may have restarted
         dropped_frames=(now.dropped_frames or 0) - (was.dropped_frames or 0),
         reconnects=now.reconnects - was.reconnects,
+        restarts=after.restarts - before.restarts,
         stall_s=seen.stall_s,
         connected=after.connected,
         open=now.open,
         by_broker=by_broker,
     )
     again = late if found.lossy and not found.slow else 0
-    found = replace(found, lost=unanswered + again, late=late - again)
+    found = replace(found, lost=asked.unanswered + again, late=late - again)
     return replace(found, problems=tuple(_problems(found)))
 
 
@@ -173,7 +193,13 @@ def _problems(found: LinkHealth) -> list[str]:
             "or lost its power"
         ]
     problems = []
-    if not found.latency_s:
+    if found.restarts:
+        problems.append(f"the board restarted {count(found.restarts, 'time')} during the check")
+    if found.refused:
+        problems.append(
+            f"{count(found.refused, 'request')} that every agent does got an error for an answer"
+        )
+    elif not found.latency_s:
         problems.append("no request was answered")
     elif found.stalls:
         problems.append(f"the board's loop stalls, for {duration(found.stall_s)} at worst")
@@ -187,9 +213,15 @@ def _problems(found: LinkHealth) -> list[str]:
     elif found.late:
         worst = duration(found.latency_worst_s)
         problems.append(f"some answers are late, by {worst} at worst: the loop or the line stalls")
+    if found.malformed_frames:
+        what = count(found.malformed_frames, "frame")
+        problems.append(
+            f"{what} came whole, and made no sense here: install boardwarden and the agent in the "
+            "same version"
+        )
     if found.lossy:
         problems.append("frames get lost or damaged on the line: look at cable and connectors")
-    elif found.lost and found.latency_s:
+    elif found.lost and found.latency_s and not found.restarts:
         problems.append(f"{count(found.lost, 'request')} got no answer in time")
     # A sample that something else overtook is no fault of the line: one, or one of five.
     if found.dropped_frames > max(1, found.samples // _SAMPLES_PER_DROP):

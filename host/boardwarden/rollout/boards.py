@@ -73,6 +73,7 @@ class State(Enum):
     WOULD_CHANGE = "would_change"  # --dry-run
     RESTORED = "restored"  # by an undo
     WORSE = "worse"  # it follows the policy, and got worse
+    CHANGED = "changed"  # it got the policy, and then another one from somebody else
     UNKNOWN = "unknown"  # lost, or interrupted, in the middle of it
     REFUSED = "refused"  # nothing was changed
     OFFLINE = "offline"
@@ -86,7 +87,7 @@ class State(Enum):
 
 
 DONE = (State.APPLIED, State.HAD_IT, State.WOULD_CHANGE, State.RESTORED)
-STOPPING = (State.WORSE, State.UNKNOWN)
+STOPPING = (State.WORSE, State.CHANGED, State.UNKNOWN)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from boardwarden.errors import BoardError, Denied, PolicyError, RequestRefused
 from boardwarden.grants import Event, begins_hang
 from boardwarden.models import LEVELS, Level, StoredPolicy, enum_name
 from boardwarden.policy import model
-from boardwarden.policy.model import Policy, Step
+from boardwarden.policy.model import Policy, Step, in_order
 from boardwarden.render.status import link_state
 from boardwarden.render.tables import event_text
 from boardwarden.render.text import count, duration, printable
@@ -150,7 +150,25 @@ class Health:
         board = self._board
         if board.restart_count > self._restarts:
             return printable(str(board.restarts[-1]))
-        return self._lost(now, at_end) or self._crossed() or self._more_often()
+        return self._lost(now, at_end) or self._set_aside() or self._crossed() or self._more_often()
+
+    def changed(self, wanted: Policy) -> str | None:
+        """Return which limits or thresholds are others than were applied; None: none are.
+
+        They are in the mirror: quotas would have to be asked for.
+        """
+        board = self._board
+        if not (board.connected and board.synced):
+            return None
+        now = Policy(limits=board.limits, thresholds=in_order(list(board.thresholds)))
+        try:
+            found = model.steps(now, Policy(limits=wanted.limits, thresholds=wanted.thresholds))
+        except PolicyError as error:
+            return str(error)
+        keys = [each.key for step in found for each in step.differences]
+        if not keys:
+            return None
+        return f"{', '.join(keys)}: changed since, and not by this roll-out"
 
     def _lost(self, now: float, at_end: bool) -> str | None:
         if self._board.connected or self._board.asleep:
@@ -165,6 +183,11 @@ class Health:
     @property
     def _events(self) -> list[Event]:
         return [each for each in self._board.recent_events if each.number > self._last]
+
+    def _set_aside(self) -> str | None:
+        given_up = [each for each in self._events if each.kind == "policy"]
+        given_up = [each for each in given_up if each.detail in ("set aside", "forgotten")]
+        return event_text(given_up[-1]) if given_up else None
 
     def _crossed(self) -> str | None:
         for event in self._events:

@@ -97,7 +97,7 @@ class Rollout:
         """Roll it out; return the summary, of which what undoes it is not this class's to know.
 
         Boards that are offline, do not answer or refuse are passed over. It stops at the first one
-        that gets worse, or is lost in the middle.
+        that gets worse, is lost in the middle, or whose policy somebody else changes meanwhile.
         """
         self._total = len(boards)
         self._results = {each.name: BoardResult(each.name, each.address) for each in boards}
@@ -215,10 +215,13 @@ class Rollout:
         now = asyncio.get_running_loop().time()
         for result, health in group:
             reason = health.worse(now, at_end)
+            state = State.WORSE
+            if reason is None:
+                state, reason = State.CHANGED, health.changed(self._wanted.policy)
             if reason is not None:
-                worse = replace(result, state=State.WORSE, reason=reason)
-                self._put(worse)
-                return worse
+                trouble = replace(result, state=state, reason=reason)
+                self._put(trouble)
+                return trouble
         return None
 
     def _put(self, result: BoardResult) -> None:

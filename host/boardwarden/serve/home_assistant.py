@@ -165,9 +165,6 @@ class HomeAssistant:
                 self._wake.clear()
                 done = self._publish_due(broker)
                 if self._ending and done:
-                    # It answers in order: what was published has arrived before this ends.
-                    broker.unsubscribe([BIRTH], self._on_birth)
-                    await broker.subscribe([BIRTH], self._on_birth)
                     return
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), _TICK_S if done else _BUSY_S)

@@ -342,6 +342,8 @@ _LINK = (
            _of_link(lambda link: link.frames), kind="counter"),
     Metric("link.bad_frames", "{frame}", "Frames that came damaged.",
            _of_link(lambda link: link.bad_frames), kind="counter"),
+    Metric("link.malformed_frames", "{frame}", "Frames that came whole, and make no sense.",
+           _of_link(lambda link: link.malformed_frames), kind="counter"),
     Metric("link.skipped_frames", "{frame}", "Frames of a kind unknown to this version.",
            _of_link(lambda link: link.skipped_frames), kind="counter"),
     Metric("link.gaps", "{gap}", "Times that something was missed on the link.",

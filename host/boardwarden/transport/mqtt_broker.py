@@ -38,6 +38,8 @@ _SCHEME = re.compile(r"^mqtts?:/*")
 _MAX_TEXT = 65_535  # bytes, as MQTT counts them
 _CONNECT_S = 5.0
 _KEEPALIVE_S = 30  # without an answer for so long again, the connection is dead
+_LEAVE_S = 1.0  # for the broker to take what was published last
+_NOBODYS = "boardwarden/leave"  # a topic to which nobody subscribes
 _MISC_S = 1.0  # between two looks at what is due for that
 _MAX_READS = 64  # packets at once; then the event loop has its turn
 _log = logging.getLogger(__name__)
@@ -122,7 +124,8 @@ class Broker:
         self._ended = asyncio.Event()
         self._accepted: asyncio.Future[Any] | None = None
         self._receivers: dict[str, list[Receiver]] = {}
-        self._pending: dict[int, asyncio.Future[bool]] = {}  # SUBSCRIBEs
+        self._pending: dict[int, asyncio.Future[bool]] = {}  # what an answer is waited for
+        self._has_published = False  # since the broker has answered something
 
     # --- who uses it ----------------------------------------------------------------------------
 
@@ -147,10 +150,14 @@ class Broker:
             await asyncio.wait([self._opening])
             if not self._opening.cancelled():
                 self._opening.exception()  # whoever waited for it has had it
-        if self._client is not None and not self.is_lost:
-            self._client.disconnect()
-            self._write()
-        self._end()
+        try:
+            await self._until_taken()
+        finally:
+            if self._users <= 0:  # else somebody came meanwhile
+                if self._client is not None and not self.is_lost:
+                    self._client.disconnect()
+                    self._write()
+                self._end()
 
     async def ended(self) -> None:
         """Wait until the connection is lost or closed."""
@@ -200,8 +207,29 @@ class Broker:
         if client.want_write():
             return False
         client.publish(topic, payload, retain=retain)
+        self._has_published = True
         self._write_soon()
         return True
+
+    async def _until_taken(self) -> None:
+        """Wait, for a while, until the broker has taken what was published: it answers in order.
+
+        To close a connection drops what this system has not sent yet, or all of it where something
+        has come that was not read.
+        """
+        if self._client is None or self.is_lost or not self._has_published:
+            return
+        self._has_published = False
+        _, number = self._client.unsubscribe(_NOBODYS)
+        if number is None:
+            return
+        taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._pending[number] = taken
+        self._write_soon()
+        await asyncio.wait([taken], timeout=_LEAVE_S)
+        self._pending.pop(number, None)
+        if taken.done():
+            taken.exception()  # it was lost: there is nobody to be told
 
     # --- opening --------------------------------------------------------------------------------
 
@@ -271,6 +299,7 @@ class Broker:
         client.on_connect = self._on_connect
         client.on_disconnect = lambda *_: self._end()
         client.on_subscribe = self._on_subscribe
+        client.on_unsubscribe = self._on_unsubscribe
         client.on_message = self._on_message
         return client
 
@@ -305,6 +334,11 @@ class Broker:
         granted = self._pending.pop(number, None)
         if granted is not None and not granted.done():
             granted.set_result(not any(reason.is_failure for reason in reasons))
+
+    def _on_unsubscribe(self, client: Any, data: Any, number: int, *_: Any) -> None:
+        taken = self._pending.pop(number, None)
+        if taken is not None and not taken.done():
+            taken.set_result(True)
 
     def _on_message(self, client: Any, data: Any, message: Any) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import ssl
@@ -73,9 +74,8 @@ class Tcp:
         context = trusted(self._address) if self._is_tls else None
         give_up_at = asyncio.get_running_loop().time() + _CONNECT_S
         while True:
-            connect = asyncio.open_connection(self._host, self._port, ssl=context)
             try:
-                self._reader, writer = await asyncio.wait_for(connect, _CONNECT_S)
+                self._reader, writer = await asyncio.wait_for(self._connect(context), _CONNECT_S)
                 break
             except (OSError, asyncio.TimeoutError) as error:
                 # A board closes it while somebody else has the place of who is not known yet.
@@ -84,12 +84,38 @@ class Tcp:
                     raise self._explain(error) from error
             await asyncio.sleep(_AGAIN_S)
         link: socket.socket = writer.get_extra_info("socket")
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _DEAD_AFTER.items():
-            if hasattr(socket, name):  # not all systems have all
-                link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        with contextlib.suppress(OSError):  # it is closed already, which read() notices
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in _DEAD_AFTER.items():
+                if hasattr(socket, name):  # not all systems have all
+                    link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         self._writer = writer
+
+    async def _connect(
+        self, context: ssl.SSLContext | None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to the first of the host's addresses that can be; raise the last one's error.
+
+        asyncio by itself makes one error of no kind of those of several addresses.
+        """
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        for left, (family, kind, protocol, _, place) in zip(
+            range(len(found) - 1, -1, -1), found, strict=True
+        ):
+            link = socket.socket(family, kind, protocol)
+            try:
+                link.setblocking(False)
+                await loop.sock_connect(link, place)
+            except BaseException as error:
+                link.close()
+                if not left or not isinstance(error, OSError):
+                    raise
+                continue
+            name = self._host if context is not None else None
+            return await asyncio.open_connection(sock=link, ssl=context, server_hostname=name)
+        raise socket.gaierror(socket.EAI_NONAME, "no address")
 
     def _explain(self, error: Exception) -> ConnectError:
         if isinstance(error, socket.gaierror):
@@ -114,7 +140,16 @@ class Tcp:
                 "check that the board's TcpServer has an ssl_context.",
                 self._address,
             )
-        return ConnectError(f"Cannot connect to {self._address}: {error}.", self._address)
+        if isinstance(error, ConnectionError):
+            return ConnectError(
+                f"Port {self._port} of {self._host} closes the connection at once: is that the "
+                "port of the board's agent?",
+                self._address,
+            )
+        # asyncio's text has the address in Python's words; the system's is for people.
+        number = error.errno if isinstance(error, OSError) else None
+        reason = os.strerror(number).lower() if number else str(error)
+        return ConnectError(f"Cannot connect to {self._address}: {reason}.", self._address)
 
     async def read(self) -> bytes:
         """Wait for bytes; b"" when the connection has ended, however that came about."""

@@ -132,6 +132,7 @@ def _link_rows(feed: Feed, board: Board) -> Iterator[Row]:
     yield "link", link_state(board)
     yield "", f"a request and its reply take {duration(feed.latency_s)}"
     received = f"{count(link.frames, 'frame')} understood, {link.bad_frames} damaged"
+    received += f", {link.malformed_frames} malformed" if link.malformed_frames else ""
     yield "", f"{received}, {link.skipped_frames} unknown; something was missed {link.gaps} times"
     dropped = f"{_known(link.dropped_frames)} dropped by the board, because the link did not drain"
     yield "", f"{dropped}; opened again {link.reconnects} times"

@@ -234,6 +234,7 @@ def _link(board: Board) -> list[list[str]]:
     link = board.link
     return [
         ["Damaged frames", str(link.bad_frames)],
+        ["Malformed frames", str(link.malformed_frames)],
         ["Times that something was missed", str(link.gaps)],
         ["Opened again", count(link.reconnects, "time")],
     ]
