@@ -292,6 +292,21 @@ def test_a_stranger_with_a_hosts_id_does_not_end_its_session():
     assert len(rig.agent.session.greeted) == 2
 
 
+def test_a_subscribe_in_another_form_names_no_host_that_has_proved_a_key():
+    rig = make_board()
+    Host(rig, 101).join()
+    rig.seconds(2)
+    stranger = Host(rig, 7)
+    for major in (b"\xcc\x01", b"\xcd\x00\x01", b"\xd0\x01"):  # what stands at 101's place is 7
+        stranger.publish(frame_of(b"\x94\x40" + major + b"\x07\x65"))
+        for _ in range(3):
+            poll_now(rig.agent)
+        assert 101 not in rig.agent.session.waiting
+    looks = Host(rig, 100).join()
+    looks.signed(SUBSCRIBE, 1, 7, 101)
+    assert 101 not in rig.agent.session.waiting
+
+
 def test_frames_that_are_changed_repeated_or_reordered_command_nothing():
     rig = make_board()
     host = Host(rig, 101).join()

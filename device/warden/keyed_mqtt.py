@@ -81,9 +81,7 @@ class KeyedMqttSession(MqttSession):
         uplink.buf = self.link.buf
         uplink.find = self.find_peer
         self.keys = keys = self.link.keys
-        keys.agent = agent
-        keys.on_proved = self.on_proved
-        keys.on_wrong = self.on_wrong
+        keys.server = self
         self.greeted = []
         self.proved = []
         self.peer = None  # whose message is acted on
@@ -122,6 +120,12 @@ class KeyedMqttSession(MqttSession):
         self.proved.remove(self.peer)
         self.proved.append(self.peer)
         super().process(reader)
+
+    def subscribe(self, host_id):
+        """Have a host wait for the next whole; Malformed for one that has not signed that."""
+        if self.find_peer(host_id) is not self.peer:
+            raise Malformed
+        super().subscribe(host_id)
 
     def renew(self):
         """Begin a host's silence anew, if it has signed what came."""
