@@ -8,6 +8,8 @@ import json
 import os
 import random
 import stat
+import sys
+import types
 
 import campaign
 import pytest
@@ -287,6 +289,23 @@ def test_a_file_that_others_may_read_and_a_key_instead_of_a_file_are_refused(tmp
         keys.load(tmp_path / "none")
     with pytest.raises(KeyFileError, match=r"boardwarden\[keyring\]"):
         keys.load("keyring:fleet")
+
+
+@pytest.mark.parametrize(
+    "form", ["{}", "0x{}", "{}\n", "boardwarden key 1 control\n{}\n", "keyring:{}", "{:.63}", "./{}"]
+)
+def test_a_key_where_its_files_name_belongs_is_not_repeated(tmp_path, monkeypatch, form):
+    monkeypatch.chdir(tmp_path)
+    ring = types.SimpleNamespace(get_password=lambda service, entry: None)
+    monkeypatch.setitem(sys.modules, "keyring", ring)
+    digits = SECRET.generations[0].hex()
+    with pytest.raises(KeyFileError, match="not a key") as refusal:
+        keys.load(form.format(digits))
+    assert digits[:32] not in str(refusal.value)
+    file = tmp_path / form.format("ab" * 16)  # names of files may look like that
+    if "\n" not in form and ":" not in form:
+        keys.save(file, SECRET)
+        assert keys.load(file) == SECRET
 
 
 def test_a_board_gets_what_is_derived_for_it_and_keeps_other_rights():
