@@ -292,7 +292,8 @@ def test_a_file_that_others_may_read_and_a_key_instead_of_a_file_are_refused(tmp
 
 
 @pytest.mark.parametrize(
-    "form", ["{}", "0x{}", "{}\n", "boardwarden key 1 control\n{}\n", "keyring:{}", "{:.63}", "./{}"]
+    "form",
+    ["{}", "0x{}", "{}\n", "boardwarden key 1 control\n{}\n", "keyring:{}", "{:.63}", "./{}"],
 )
 def test_a_key_where_its_files_name_belongs_is_not_repeated(tmp_path, monkeypatch, form):
     monkeypatch.chdir(tmp_path)
