@@ -3,6 +3,7 @@
 
 import json
 import os
+import sys
 from binascii import unhexlify
 
 import harness
@@ -279,6 +280,14 @@ def test_an_open_host_does_not_get_the_replies_to_another():
 
 def test_who_proves_less_takes_over_nothing_whatever_ids_came_before():
     rig = subscribed(server=keyed(open_hosts=True))
+    acts = rig.line
+    for right in (None, OBSERVE):  # it holds nothing yet
+        rig.line = None
+        rig.connect("10.0.0.1")
+        assert rig.join(right, _HOST) == []
+        assert acts.connection
+        rig.line.drop()
+    rig = subscribed(server=keyed(open_hosts=True))
     assert rig.ask(ALLOCATE, 0, 1000, "ota") == [[0, 1]]
     acts = rig.line
     for right in (None, OBSERVE):
@@ -518,9 +527,19 @@ def test_where_there_are_no_random_numbers_a_nonce_never_comes_twice():
     os.rename(path, path + ".new")
     raises(ValueError, next_boot_number, path)
     os.remove(path + ".new")
-    os.mkdir(path)  # what cannot be read is not the first one
+    assert next_boot_number(path) == 1
+    module = sys.modules.get("warden.link.keys") or sys.modules["warden.keys"]
+
+    def failing(name, mode="r"):
+        if mode == "r":
+            raise OSError(5)
+        return open(name, mode)
+
+    module.open = failing  # what cannot be read is not the first one
     raises(OSError, next_boot_number, path)
-    os.rmdir(path)
+    del module.open
+    assert next_boot_number(path) == 2
+    os.remove(path)
     keys = Keys(KEY, None, False)
     keys.boot_number = 7
     if hasattr(os, "urandom"):

@@ -576,7 +576,6 @@ class Hosts:
         message.payload = message.views = message.buf = None
         self.buf = self.reader = self.sample.last = None
         self.is_sample_new = False
-        self.host_id = 0
 
     def purge(self):
         """Forget the connections that have ended."""
