@@ -245,6 +245,21 @@ def test_a_fifth_takes_the_place_of_the_one_that_was_silent_for_longest():
     assert len(rig.agent.session.proved) == 4
 
 
+def test_who_proves_less_takes_the_places_of_his_like():
+    rig = make_board()
+    acts = [Host(rig, host_id).join() for host_id in (101, 103, 105)]
+    looks = Host(rig, 100).join()
+    for number in range(1, 6):
+        Host(rig, 100 + 2 * number).join()
+    for host in acts:
+        assert host.ask(PING) == [[0, None]]
+    assert without_seq(looks.signed(REQUEST, 100, 0, PING, [])) == [[KEY_REFUSED, NEEDED, 100]]
+    Host(rig, 107).join()  # nobody proves less any more
+    assert len(rig.agent.session.proved) == 4
+    Host(rig, 100).join()
+    assert [peer.host_id for peer in rig.agent.session.proved] == [103, 105, 107, 100]
+
+
 def test_a_stranger_keeps_nothing_alive_that_a_host_held_which_has_lost_its_place():
     rig = make_board()
     gone = Host(rig, 101).join()

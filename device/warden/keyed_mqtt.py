@@ -19,7 +19,9 @@ _HOST_ID_AT = b"\x04\x02\x02\x02\x16\x46"  # where it is in a payload, by kind f
 _NEEDED = const(1)  # a reason of KEY_REFUSED
 _OBSERVE = const(1)
 _MAX_GREETED = const(2)  # hosts in the midst of a handshake
-_MAX_PROVED = const(4)  # hosts: one more takes the place of the one that was silent for longest
+# Hosts: one more takes the place of the one that was silent for longest, of those that have no
+# greater right, if there are such.
+_MAX_PROVED = const(4)
 _RESERVE = const(48)
 
 
@@ -161,10 +163,14 @@ class KeyedMqttSession(MqttSession):
             raise Malformed
         proved = self.proved
         former = self.find_peer(peer.host_id)
+        if former is None and len(proved) == _MAX_PROVED:
+            former = proved[0]
+            for other in proved:
+                if other.right <= peer.right:
+                    former = other
+                    break
         if former is not None:
             proved.remove(former)
-        elif len(proved) == _MAX_PROVED:
-            proved.pop(0)
         proved.append(peer)
 
     def on_wrong(self, peer):
