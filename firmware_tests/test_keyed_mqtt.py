@@ -390,6 +390,7 @@ def test_mutants_of_the_handshake_and_of_a_session_command_nothing():
     payloads = [frame[1:-3] for frame in host.frames]  # as good as any
     sessions = list(rig.agent.session.proved)
     for _ in range(_ROUNDS):
+        rig.link.payloads = []
         for payload in payloads:
             payload = bytearray(payload)
             for _ in range(1 + chance.below(3)):
