@@ -381,11 +381,12 @@ def test_messages_have_memory_while_somebody_is_connected():
         message = session.uplink
         rooms = (message.payload, message.buf, session.buf, session.reader, rig.agent.sample.last)
         assert rooms == (None,) * 5
-        assert not session.host_id  # else `warden.sleeping()` would send something
         mirror = rig.host(100)
         rig.second(mirror)
         assert mirror.values == rig.values()
         mirror.line.drop()
+        session.purge()
+        assert not session.host_id  # else `warden.sleeping()` would send something
         rig.poll(1000)
 
 

@@ -576,6 +576,7 @@ class Hosts:
         message.payload = message.views = message.buf = None
         self.buf = self.reader = self.sample.last = None
         self.is_sample_new = False
+        self.host_id = 0  # before the next pump(): `warden.sleeping()` sends where one listens
 
     def purge(self):
         """Forget the connections that have ended."""
