@@ -344,6 +344,68 @@ def test_what_is_left_of_a_frame_goes_soon():
     assert mirror.replies == {0: [0, None]}
 
 
+def test_a_frame_for_whose_rest_there_is_no_memory_is_lost_and_its_request_comes_again():
+    rig = Rig()
+    mirror = rig.host(100)
+    host = rig.agent.session.hosts[0]
+    assert host.rest is None
+
+    def failing(_):
+        raise MemoryError
+
+    module = sys.modules["warden.hosts"]
+    module.bytearray = failing
+    try:
+        mirror.line.room = 5
+        mirror.request(0)
+        rig.poll()
+    finally:
+        del module.bytearray
+    mirror.line.room = None
+    mirror.next = 0
+    mirror.request(0)
+    mirror.subscribe()
+    rig.poll(100)
+    mirror.seq = None  # a gap
+    mirror.read()
+    assert mirror.replies == {0: [0, None]} and mirror.synced == 2
+    mirror.line.room = 5
+    rig.second(mirror)
+    assert len(host.rest) == 192
+
+
+def test_messages_have_memory_while_somebody_is_connected():
+    rig = Rig()
+    session = rig.agent.session
+    for _ in range(2):
+        message = session.uplink
+        rooms = (message.payload, message.buf, session.buf, session.reader, rig.agent.sample.last)
+        assert rooms == (None,) * 5
+        mirror = rig.host(100)
+        rig.second(mirror)
+        assert mirror.values == rig.values()
+        mirror.line.drop()
+        session.purge()
+        assert not session.host_id  # else `warden.sleeping()` would send something
+        rig.poll(1000)
+
+
+def test_a_connection_for_whose_messages_there_is_no_memory_is_closed():
+    rig = Rig()
+    take_room = rig.agent.session.uplink.take_room
+
+    def failing():
+        take_room()
+        raise MemoryError
+
+    rig.agent.session.uplink.take_room = failing
+    line = rig.server.dial()
+    rig.poll()
+    assert line.connection is None and rig.agent.session.uplink.payload is None
+    del rig.agent.session.uplink.take_room
+    assert SYNCED in rig.host(100).kinds
+
+
 def test_a_snapshot_that_is_cut_anywhere_is_finished():
     rig = Rig(interval_ms=600_000)
     mirror = Mirror(rig, 100)

@@ -245,6 +245,21 @@ def test_a_fifth_takes_the_place_of_the_one_that_was_silent_for_longest():
     assert len(rig.agent.session.proved) == 4
 
 
+def test_who_proves_less_takes_the_places_of_his_like():
+    rig = make_board()
+    acts = [Host(rig, host_id).join() for host_id in (101, 103, 105)]
+    looks = Host(rig, 100).join()
+    for number in range(1, 6):
+        Host(rig, 100 + 2 * number).join()
+    for host in acts:
+        assert host.ask(PING) == [[0, None]]
+    assert without_seq(looks.signed(REQUEST, 100, 0, PING, [])) == [[KEY_REFUSED, NEEDED, 100]]
+    Host(rig, 107).join()  # nobody proves less any more
+    assert len(rig.agent.session.proved) == 4
+    Host(rig, 100).join()
+    assert [peer.host_id for peer in rig.agent.session.proved] == [103, 105, 107, 100]
+
+
 def test_a_stranger_keeps_nothing_alive_that_a_host_held_which_has_lost_its_place():
     rig = make_board()
     gone = Host(rig, 101).join()
@@ -290,6 +305,21 @@ def test_a_stranger_with_a_hosts_id_does_not_end_its_session():
         Host(rig, 1001 + number).greet()
     assert host.ask(PING) == [[0, None]]
     assert len(rig.agent.session.greeted) == 2
+
+
+def test_a_subscribe_in_another_form_names_no_host_that_has_proved_a_key():
+    rig = make_board()
+    Host(rig, 101).join()
+    rig.seconds(2)
+    stranger = Host(rig, 7)
+    for major in (b"\xcc\x01", b"\xcd\x00\x01", b"\xd0\x01"):  # what stands at 101's place is 7
+        stranger.publish(frame_of(b"\x94\x40" + major + b"\x07\x65"))
+        for _ in range(3):
+            poll_now(rig.agent)
+        assert 101 not in rig.agent.session.waiting
+    looks = Host(rig, 100).join()
+    looks.signed(SUBSCRIBE, 1, 7, 101)
+    assert 101 not in rig.agent.session.waiting
 
 
 def test_frames_that_are_changed_repeated_or_reordered_command_nothing():
@@ -360,6 +390,7 @@ def test_mutants_of_the_handshake_and_of_a_session_command_nothing():
     payloads = [frame[1:-3] for frame in host.frames]  # as good as any
     sessions = list(rig.agent.session.proved)
     for _ in range(_ROUNDS):
+        rig.link.payloads = []
         for payload in payloads:
             payload = bytearray(payload)
             for _ in range(1 + chance.below(3)):

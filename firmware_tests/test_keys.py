@@ -3,13 +3,14 @@
 
 import json
 import os
+import sys
 from binascii import unhexlify
 
 import harness
 from frames import Chance, decode, deframed
 from harness import raises
 from keys_rig import hmac, in_other_forms, packed
-from rig import board, poll_now
+from rig import FakeTicks, board, poll_now
 from server_rig import FakeServer
 from warden.keyed_hosts import KeyedHosts
 from warden.link.brakes import Brakes
@@ -57,12 +58,12 @@ class Rig:
         self.agent.policy.thresholds.set("memory")
         self.connect()
 
-    def connect(self):
-        """End the connection, and begin a new one, from another address."""
+    def connect(self, address=None):
+        """End the connection, and begin a new one, from another address, if none is given."""
         if self.line is not None:
             self.line.drop()
         self.lines += 1
-        self.line = self.server.dial(address="10.0.0." + str(self.lines))
+        self.line = self.server.dial(address=address or "10.0.0." + str(self.lines))
         self.poll()
         self.key = None  # of the session
         self.counter = 0
@@ -130,6 +131,15 @@ class Rig:
         text = packed(message) + counter.to_bytes(4, "big")
         return text + hmac(self.key, direction + text)[:8]
 
+    def join(self, right, host_id):
+        """Prove the key of a right, if any, and subscribe; return what the board sends then."""
+        if right is not None:
+            assert self.prove(KEY if right == OBSERVE else CONTROL_KEY, right)[0][0] == PROVED
+        return self.tell(right, SUBSCRIBE, 1, 6, host_id, None)
+
+    def tell(self, right, *message):
+        return self.plain(*message) if right is None else self.signed(*message)
+
     def ask(self, operation, *arguments):
         sent = self.signed(REQUEST, _HOST, self.next, operation, list(arguments))
         self.next += 1
@@ -185,7 +195,7 @@ def test_the_vectors_are_what_the_board_computes():
         peer = rig.host.peer
         assert bytes(peer.transcript) == vector["transcript"]
         assert rig.plain(PROOF, vector["host_proof"])[0][2] == vector["board_proof"]
-        assert peer.check(b"x") == hmac(vector["session_key"], b"hx")
+        assert peer.mac(b"h", b"x") == hmac(vector["session_key"], b"hx")
         rig.key = vector["session_key"]
         assert rig.sealed(1, (REQUEST, 77, 0, PING, [])) == vector["request"]
         message = rig.agent.session.uplink
@@ -198,8 +208,18 @@ def test_the_vectors_are_what_the_board_computes():
 
 
 def test_a_key_is_32_bytes_that_nobody_typed():
-    for wrong in (b"", KEY[:31], KEY + b"x", "x" * 32, b"correct horse battery staple 123", 5):
+    for wrong in (
+        b"",
+        KEY[:31],
+        KEY + b"x",
+        "x" * 32,
+        5,
+        b"correct horse battery staple 123",
+        bytes(32),
+        b"\xff\x00" * 16,
+    ):
         raises(ValueError, check_keys, wrong)
+    raises(ValueError, Keys, b"", None, False)
     raises(ValueError, check_keys, (KEY, OTHER_KEY, CONTROL_KEY))
     assert check_keys(KEY) == (KEY,)
     assert check_keys(()) == ()
@@ -258,6 +278,66 @@ def test_an_open_host_does_not_get_the_replies_to_another():
     assert rig.plain(REQUEST, _HOST, 0, ALLOCATE, [0, 1000, "ota"]) == []
 
 
+def test_who_proves_less_takes_over_nothing_whatever_ids_came_before():
+    rig = subscribed(server=keyed(open_hosts=True))
+    acts = rig.line
+    for right in (None, OBSERVE):  # it holds nothing yet
+        rig.line = None
+        rig.connect("10.0.0.1")
+        assert rig.join(right, _HOST) == []
+        assert acts.connection
+        rig.line.drop()
+    rig = subscribed(server=keyed(open_hosts=True))
+    assert rig.ask(ALLOCATE, 0, 1000, "ota") == [[0, 1]]
+    acts = rig.line
+    for right in (None, OBSERVE):
+        for number in range(6):
+            rig.line = None
+            rig.connect("10.0.0.1")
+            if number < 5:  # that many other hosts
+                rig.join(right, _HOST + 1 + number)
+                rig.line.drop()
+        assert rig.join(right, _HOST) == []
+        rig.tell(right, UNSUBSCRIBE, _HOST)
+        assert acts.connection and rig.leases() == ["ota"]
+        rig.line.drop()
+    acts.drop()  # nor while it is away
+    for right in (None, OBSERVE):
+        rig.connect()
+        assert rig.join(right, _HOST) == []
+        rig.tell(right, UNSUBSCRIBE, _HOST)
+        assert rig.leases() == ["ota"]
+
+
+def test_who_proves_more_is_not_answered_what_another_was_in_its_name():
+    rig = Rig(keyed(open_hosts=True))
+    assert SYNCED in kinds(rig.join(None, _HOST))
+    assert rig.plain(REQUEST, _HOST, 0, PING, [])[0][2:] == [0, 0, None]
+    rig.connect()
+    assert SYNCED in kinds(rig.join(CONTROL, _HOST))
+    assert rig.ask(ALLOCATE, 0, 1000, "ota") == [[0, 1]]
+    assert rig.leases() == ["ota"]
+
+
+def test_who_took_the_id_of_one_that_proves_more_gives_way():
+    rig = Rig(keyed(open_hosts=True))
+    assert SYNCED in kinds(rig.join(None, _HOST))
+    stranger, rig.line = rig.line, None
+    rig.connect()
+    assert SYNCED in kinds(rig.join(CONTROL, _HOST))
+    assert stranger.connection is None
+
+
+def test_who_has_no_key_is_not_told_who_has_the_places():
+    rig = Rig(keyed(open_hosts=True))
+    for number in range(3):
+        assert SYNCED in kinds(rig.join(OBSERVE, _HOST + number))
+        rig.line = None
+        rig.connect()
+    assert rig.plain(SUBSCRIBE, 1, 6, 99, None) == []
+    assert rig.plain(SUBSCRIBE, 1, 6, 99, None)[0][4:] == [99, [None] * 3]
+
+
 def test_a_wrong_key_is_refused_and_told_once_a_minute():
     rig = Rig()
     assert rig.prove(OTHER_KEY) == [[KEY_REFUSED, 1, WRONG]]
@@ -282,6 +362,7 @@ def test_the_former_generation_is_valid_too_and_a_proof_may_come_twice():
     assert rig.prove(KEY)[0][0] == PROVED
     assert rig.plain(PROOF, hmac(KEY, b"host" + rig.transcript))[0][0] == PROVED
     assert SYNCED in kinds(rig.signed(SUBSCRIBE, 1, 6, _HOST, None))
+    assert rig.plain(PROOF, hmac(KEY, b"host" + rig.transcript)) == []  # it knows by now
     rig.connect()
     assert rig.prove(OTHER_KEY)[0][0] == PROVED
     rig.connect()  # a host that has two generations itself
@@ -370,8 +451,8 @@ def test_a_recorded_session_commands_nothing():
 
 
 def test_what_the_board_proves_is_no_proof_of_a_host():
-    rig = subscribed()
-    boards_proof = rig.host.peer.proof
+    rig = Rig()
+    boards_proof = rig.prove(CONTROL_KEY, CONTROL)[0][2]
     rig.connect()
     rig.greet(CONTROL)
     assert rig.plain(PROOF, boards_proof)[0][2:] == [WRONG]
@@ -390,7 +471,6 @@ def test_a_new_connection_is_sent_nothing_until_it_has_proved_a_key():
     assert rig.receive(b"") == []
     assert rig.prove(KEY)[0][0] == PROVED
     assert rig.signed(KEEPALIVE, _HOST, 0) == []  # it has to subscribe
-    assert rig.signed(SUBSCRIBE, 1, 6, _HOST, None) == []  # nor is it the host that was here
     assert HELLO in kinds(rig.signed(SUBSCRIBE, 1, 6, _HOST + 1, None))
 
 
@@ -421,6 +501,11 @@ def test_mutants_of_the_handshake_and_of_a_session_command_nothing():
     assert rig.prove(KEY)[0][0] == PROVED
 
 
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+
+
 def test_where_there_are_no_random_numbers_a_nonce_never_comes_twice():
     path = "test_keys.nonce"
     for name in (path, path + ".new"):
@@ -433,9 +518,27 @@ def test_where_there_are_no_random_numbers_a_nonce_never_comes_twice():
     except (AttributeError, NameError, OSError):
         return  # this firmware has no files
     assert next_boot_number(path) == 2
-    with open(path, "w") as file:
-        file.write("rubbish")
+    write(path + ".new", "")  # the power was cut before the next one was written,
+    assert next_boot_number(path) == 3
+    os.rename(path, path + ".new")  # or, on FAT, after the last one was removed
+    assert next_boot_number(path) == 4
+    write(path, "rubbish")
     raises(ValueError, next_boot_number, path)
+    os.rename(path, path + ".new")
+    raises(ValueError, next_boot_number, path)
+    os.remove(path + ".new")
+    assert next_boot_number(path) == 1
+    module = sys.modules.get("warden.link.keys") or sys.modules["warden.keys"]
+
+    def failing(name, mode="r"):
+        if mode == "r":
+            raise OSError(5)
+        return open(name, mode)
+
+    module.open = failing  # what cannot be read is not the first one
+    raises(OSError, next_boot_number, path)
+    del module.open
+    assert next_boot_number(path) == 2
     os.remove(path)
     keys = Keys(KEY, None, False)
     keys.boot_number = 7
@@ -487,6 +590,36 @@ def test_one_that_waits_to_subscribe_gives_way_to_another_address():
     assert first.connection is None and second.connection
 
 
+def test_an_address_that_has_to_wait_ends_no_slow_handshake():
+    rig = Rig()
+    rig.agent.session.brakes.fail("10.0.0.9")
+    rig.greet()
+    for _ in range(3):
+        rig.host.began_ms -= 400
+        stranger = rig.server.dial(address="10.0.0.9")
+        rig.poll()
+        assert rig.line.connection and stranger.connection is None
+    assert rig.plain(PROOF, hmac(KEY, b"host" + rig.transcript))[0][0] == PROVED
+
+
+def test_an_address_that_proved_a_key_goes_before_strangers_at_any_number_of_others():
+    rig = subscribed()
+    known = rig.line.address
+    rig.line.drop()
+    rig.line = None
+    stranger = rig.server.dial(address="10.0.1.1")
+    rig.poll()
+    assert stranger.connection
+    rig.connect(known)
+    rig.greet()
+    for number in range(9):
+        rig.host.began_ms -= 300
+        rig.server.dial(address="10.0.2." + str(number))
+        rig.poll()
+    assert stranger.connection is None
+    assert rig.plain(PROOF, hmac(KEY, b"host" + rig.transcript))[0][0] == PROVED
+
+
 def test_an_open_host_gives_its_place_to_one_with_a_key():
     rig = Rig(keyed(open_hosts=True))
     lines = []
@@ -501,20 +634,25 @@ def test_an_open_host_gives_its_place_to_one_with_a_key():
 
 
 def test_an_address_that_failed_waits_up_to_five_seconds_and_others_do_not():
-    now = [1000]
-    brakes = Brakes(lambda: now[0], lambda end, start: end - start)
+    ticks = FakeTicks(1000)
+    brakes = Brakes(ticks)
     for pause in (500, 1000, 2000, 4000, 5000, 5000):
         brakes.fail("a")
         assert brakes.is_paused("a") and not brakes.is_paused("b")
-        now[0] += pause - 1
+        ticks.pass_ms(pause - 1)
         assert brakes.is_paused("a")
-        now[0] += 1
+        ticks.pass_ms(1)
         assert not brakes.is_paused("a")
-    now[0] += 60_000
+    ticks.pass_ms(60_000)
     brakes.fail("a")
     assert brakes.find("a")[2] == 500
     for address in "bcde":
         brakes.fail(address)
     assert len(brakes.rows) == 4 and not brakes.is_paused("a")
     brakes.clear("e")
-    assert not brakes.is_paused("e")
+    assert not brakes.is_paused("e") and brakes.proved == ["e"]
+    for address in "fghief":
+        brakes.clear(address)
+    assert brakes.proved == ["h", "i", "e", "f"]
+    brakes.fail("i")
+    assert brakes.proved == ["h", "e", "f"]

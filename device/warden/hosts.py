@@ -67,15 +67,19 @@ class Message:
     def __init__(self, hosts):
         self.hosts = hosts
         self.host = None
+        self.payload = self.views = self.buf = None  # while there is a connection
+        self.at = 0
+        self.seq = 0
+        self.sent = 0
+
+    def take_room(self):
+        """Allocate what a message is put in."""
         self.payload = bytearray(_BODY + _MAX_PAYLOAD + _SLACK)
         view = memoryview(self.payload)
         self.views = [
             view[at:] for at in range(_FIRST_HEAD, _FIRST_HEAD + _HEADS)
         ]  # where a frame may begin
         self.buf = bytearray(_MAX_WIRE)
-        self.at = 0
-        self.seq = 0
-        self.sent = 0
 
     def begin(self, kind, fields):
         """Start a message with `fields` fields after kind and seq."""
@@ -114,10 +118,9 @@ class Host(HostSession):
         self.clock = agent.clock
         self.sample = agent.sample
         self.uplink = server.uplink
-        self.reader = server.reader
         self.link = link
         self.deframer = Deframer(_MAX_REQUEST)
-        self.rest = bytearray(_MAX_REST)  # of a frame that was taken in part,
+        self.rest = None  # of a frame that was taken in part: there is one where a host is slow,
         self.rest_at = _MAX_REST  # from here on
         self.owed = bytearray(0)  # a flag for each row of each table, one table after the other
         self.next = _NONE_OWED  # the place after the row that was sent last
@@ -148,9 +151,13 @@ class Host(HostSession):
         return end
 
     def _on_payload(self):
-        self.reader.buf = self.deframer.payload
+        self.server.reader.buf = self.deframer.payload
         self.uplink.host = self  # answers are for it
-        super()._on_payload()
+        try:
+            self.server.reader.begin(0, self.deframer.length)
+            self.process(self.server.reader)
+        except (Malformed, TypeError):  # as in a `HostSession`
+            self.deframer.bad += 1
         self.uplink.host = None
 
     def keep_place(self):
@@ -236,7 +243,7 @@ class Host(HostSession):
             server.requests = Requests(self.agent, 0)
         requests = server.requests
         if self.replies is None:
-            self.replies = server.replies_to(self.host_id)
+            self.replies = server.replies_to(self.host_id, self.link.right)
         requests.replies = self.replies
         requests.host_id = self.host_id
         requests.link = self.link
@@ -260,13 +267,16 @@ class Host(HostSession):
         payload[at + 1] = payload[1]
         return at
 
-    def transmit(self):
-        """Frame the message for this host; return False where the connection takes nothing."""
+    def transmit(self, at=0):
+        """Frame the message for this host; return False where the connection takes nothing.
+
+        at: where the message begins, if its head has been put.
+        """
         if self.rest_at < _MAX_REST:
             return False
         message = self.uplink
         seq = self.seq
-        at = self.put_head()
+        at = at or self.put_head()
         size = message.at - at
         if size > _MAX_PAYLOAD:
             raise IndexError
@@ -285,16 +295,25 @@ class Host(HostSession):
     def store_rest(self, buf, at, end):
         """Keep what was not taken of a frame for the next time.
 
-        What is too long for that is lost: the host finds a damaged frame, and subscribes again.
+        What is too long for that, or finds no memory, is lost: the host finds a damaged frame, and
+        subscribes again.
         """
         self.can_take = False
         place = _MAX_REST
-        if end - at <= place:
+        if end - at <= place and self.has_rest():
             while end > at:
                 end -= 1
                 place -= 1
                 self.rest[place] = buf[end]
             self.rest_at = place  # last: Ctrl-C may come
+
+    def has_rest(self):
+        """Tell whether there is memory for the rest of a frame; it is taken once."""
+        try:
+            self.rest = self.rest or bytearray(_MAX_REST)
+        except MemoryError:
+            return False
+        return True
 
     def send_first(self):
         """Send a refusal, or HELLO and replies; return the ms until there is more to do."""
@@ -339,11 +358,20 @@ class Host(HostSession):
         uplink.put(_MINOR)
         uplink.put(self.refused_id)
         if self.is_full:
-            uplink.put([(host.host_id, host.link.address) for host in self.server.subscribed()])
+            uplink.put(self.places())
         if uplink.send():
             self.refused_id = 0
             self.deadline_s = self.clock.s + _CLOSE_MS // 1000
             self.deadline_ms = self.clock.ms
+
+    def places(self):
+        """Return who has the places: [(host id, address)]."""
+        return [(host.host_id, host.link.address) for host in self.server.subscribed()]
+
+    def on_closed(self):
+        """Note that its connection has ended."""
+        if self.host_id:
+            self.on_host("lost")
 
     def send_sample(self):
         """Send the sample that the message has."""
@@ -426,17 +454,15 @@ class Hosts:
         self.tables = [agent.storage]
         self.events = None  # of these each host has a place of its own
         self.requests = None  # loaded at the first one
-        self.answered = []  # [host_id, its last replies], the last one who asked at the end
+        self.answered = None  # [host_id, its last replies, right], who asked last at the end
         self.sample = agent.sample
-        self.sample.last = [None] * len(FIELDS)
         self.is_sample_new = False
         self.is_busy = False  # there is more to send than what goes first
         self.hello_dirty = False
         self.row = 0  # in its table, see find_table
         self.has_event = False
         self.turn = 0  # who was sent a row last
-        self.buf = bytearray(_MAX_INPUT)
-        self.reader = Reader(self.buf)
+        self.buf = self.reader = None  # while there is a connection
 
     def subscribed(self):
         """Return the hosts that listen."""
@@ -470,14 +496,18 @@ class Hosts:
                 return True
         return False
 
-    def replies_to(self, host_id):
+    def replies_to(self, host_id, right):
         """Return the last replies to a host: it may have been here before, by another connection.
+
+        Under another right it is another host.
 
         Four hosts are remembered, those that listen among them.
         """
+        if self.answered is None:
+            self.answered = []
         answered = self.answered
         for place in range(len(answered)):
-            if answered[place][0] == host_id:
+            if answered[place][0] == host_id and answered[place][2] == right:
                 answered.append(answered.pop(place))
                 for reply in answered[-1][1]:
                     if reply is not None:
@@ -490,7 +520,7 @@ class Hosts:
                 if answered[place][0] not in ids:
                     answered.pop(place)
                     break
-        answered.append([host_id, replies])
+        answered.append([host_id, replies, right])
         return replies
 
     # --- from the hosts -------------------------------------------------------------------------
@@ -522,11 +552,31 @@ class Hosts:
                 host.link.drop()
         self.purge()
         link = self.agent.link.accept()
+        if link is not None:
+            self.serve(Host, link)
+
+    def serve(self, kind, link):
+        """Serve a connection by a `Host`, or another kind of one, if there is memory for it."""
         try:
-            if link is not None:
-                self.hosts.append(Host(self, link))
+            if not self.hosts:
+                self.uplink.take_room()
+                self.buf = bytearray(_MAX_INPUT)
+                self.reader = Reader(self.buf)
+                self.sample.last = [None] * len(FIELDS)
+                self.sample.deltas_left = 0
+            self.hosts.append(kind(self, link))
         except MemoryError:  # the others go on
             link.drop()
+            if not self.hosts:
+                self.give_room()
+
+    def give_room(self):
+        """Give back the memory that only connections need."""
+        message = self.uplink
+        message.payload = message.views = message.buf = None
+        self.buf = self.reader = self.sample.last = None
+        self.is_sample_new = False
+        self.host_id = 0  # before the next pump(): `warden.sleeping()` sends where one listens
 
     def purge(self):
         """Forget the connections that have ended."""
@@ -536,9 +586,9 @@ class Hosts:
             at -= 1
             host = hosts[at]
             if host.link.connection is None:
-                if host.host_id:
-                    host.on_host("lost")
-                hosts.pop(at)
+                hosts.pop(at).on_closed()
+                if not hosts:
+                    self.give_room()
 
     # --- to the hosts ---------------------------------------------------------------------------
 

@@ -10,10 +10,12 @@ _REPLY = const(7)
 _MAX_HOSTS = const(3)
 _UNPROVED_MS = const(3000)  # a connection has so long to prove a key, and subscribe,
 _YIELD_MS = const(300)  # or so long while somebody waits at another address,
+_AT_ONCE_MS = const(-1)  # or nothing, where one proved a key at that before,
 _LAST_WORD_MS = const(300)  # or, once it has failed, so long to read why
 _MAX_ACCEPTED = const(8)  # connections in a poll
 _NOBODY = const(-1)
 _NO_KEY = const(0)
+_CONTROL = const(2)
 
 
 class KeyedHost(Host):
@@ -21,13 +23,10 @@ class KeyedHost(Host):
 
     def __init__(self, server, link):
         super().__init__(server, link)
-        self.peer = Peer(server.keys, self.uplink, super().process)
-        self.peer.host = self
+        self.peer = peer = Peer(server.keys, self.uplink, super().process)
+        peer.host = self
+        self.process = peer.process  # which passes on what is the session's
         self.began_ms = self.agent.ticks_ms()
-
-    def process(self, reader):
-        """Have the peer process a payload, which passes on what is the session's."""
-        self.peer.process(reader)
 
     def subscribe(self, host_id):
         """Begin the subscription; a host without a key gives its place to one with a key."""
@@ -40,28 +39,33 @@ class KeyedHost(Host):
                     host.host_id = 0
                     host.link.drop()
                     break
+        self.link.right = self.peer.right
         super().subscribe(host_id)
 
-    def find_requests(self):
-        """Return what carries out requests, for what this host may do."""
-        self.link.right = self.peer.right
-        return super().find_requests()
+    def places(self):
+        """Return who has the places; who proves no key is told how many there are."""
+        return super().places() if self.peer.right > _NO_KEY else [None] * _MAX_HOSTS
 
     def transmit(self):
         """Send what the peer may have, and sign replies; what is hidden from it counts as sent."""
-        kind = self.uplink.payload[1]
-        may = self.peer.may_have(kind)
-        if may <= 0:
-            return may < 0
-        if kind == _REPLY and self.peer.sign is not None:
-            return self.transmit_signed()
+        message = self.uplink
+        peer = self.peer
+        kind = message.payload[1]
+        if peer.right <= _NO_KEY:
+            may = peer.may_have(kind)
+            if may <= 0:
+                return may < 0
+        elif kind == _REPLY:
+            at = self.put_head()
+            message.at = peer.seal(message.payload, at, message.at)
+            return Host.transmit(self, at)
         return Host.transmit(self)
 
-    def transmit_signed(self):
-        """Send a reply with its counter and MAC."""
-        message = self.uplink
-        message.at = self.peer.seal(message.payload, self.put_head(), message.at)
-        return Host.transmit(self)
+    def on_closed(self):
+        """Note that its connection has ended; who proved no key has failed."""
+        if self.peer.right == _NOBODY:
+            self.server.brakes.fail(self.link.address)
+        super().on_closed()
 
     def is_older(self, limit_ms):
         """Tell whether it was made, or failed, longer ago than that."""
@@ -81,10 +85,9 @@ class KeyedHosts(Hosts):
     def __init__(self, agent):
         super().__init__(agent)
         self.keys = keys = agent.link.keys
-        keys.agent = agent
-        keys.on_proved = self.on_proved
-        keys.on_wrong = self.on_wrong
-        self.brakes = Brakes(agent.ticks_ms, agent.ticks_diff)
+        keys.server = self
+        self.brakes = Brakes(agent.clock)
+        self.has_new = False  # a connection that has still to subscribe
 
     def on_proved(self, peer):
         """Note that a connection has proved a key: its address waits no more."""
@@ -101,46 +104,61 @@ class KeyedHosts(Hosts):
             link = self.agent.link.accept()
             if link is None:
                 return
-            if not self.has_place(link.address) or self.brakes.is_paused(link.address):
+            if self.brakes.is_paused(link.address) or not self.has_place(link.address):
                 link.drop()
                 continue
-            try:
-                self.hosts.append(KeyedHost(self, link))
-            except MemoryError:
-                link.drop()
+            self.serve(KeyedHost, link)
+            self.has_new = True
 
     def has_place(self, address):
         """Tell whether a connection from there may begin; the one that has begun may give way."""
         for host in self.hosts:
             if not host.host_id and host.link.connection is not None:
-                own = host.link.address == address
-                if not host.is_older(_UNPROVED_MS if own else _YIELD_MS):
+                own = host.link.address
+                if own == address or own in self.brakes.proved:
+                    limit_ms = _UNPROVED_MS
+                elif address in self.brakes.proved:
+                    limit_ms = _AT_ONCE_MS
+                else:
+                    limit_ms = _YIELD_MS
+                if not host.is_older(limit_ms):
                     return False
                 host.link.drop()
         self.purge()
         return True
 
+    def replace(self, host, host_id):
+        """End the connection that a host had before, as `Hosts.replace`, or one that proved less.
+
+        None also where the id is of a host that proved more, which is connected or holds something.
+        """
+        right = host.peer.right
+        policy = self.agent.policy
+        if right < _CONTROL and policy is not None and host_id in policy.sessions.hosts:
+            return None
+        for other in self.hosts:
+            if other.host_id == host_id and other.peer.right != right:
+                if other.peer.right > right:
+                    return None
+                other.on_host("lost")
+                other.host_id = 0
+                other.link.drop()
+        return super().replace(host, host_id)
+
     def pump(self, rows):
         """Send what is due, and end what is late; return the ms until there is more to do."""
         left = Hosts.pump(self, rows)
-        if self.end_late():
+        if self.has_new:
+            self.end_late()
             left = min(left, _YIELD_MS)
-        self.purge()
         return left
 
     def end_late(self):
-        """End connections that are late; return whether one has still to subscribe."""
-        is_one = False
+        """End connections that are late to prove a key, and subscribe."""
+        self.has_new = False
         for host in self.hosts:
             if not host.host_id:
-                is_one = True
+                self.has_new = True
                 if host.is_late():
                     host.link.drop()
-        return is_one
-
-    def purge(self):
-        """Forget the connections that have ended; who proved no key has failed."""
-        for host in self.hosts:
-            if host.link.connection is None and host.peer.right == _NOBODY:
-                self.brakes.fail(host.link.address)
-        super().purge()
+        self.purge()

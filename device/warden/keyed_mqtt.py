@@ -19,7 +19,9 @@ _HOST_ID_AT = b"\x04\x02\x02\x02\x16\x46"  # where it is in a payload, by kind f
 _NEEDED = const(1)  # a reason of KEY_REFUSED
 _OBSERVE = const(1)
 _MAX_GREETED = const(2)  # hosts in the midst of a handshake
-_MAX_PROVED = const(4)  # hosts: one more takes the place of the one that was silent for longest
+# Hosts: one more takes the place of the one that was silent for longest, of those that have no
+# greater right, if there are such.
+_MAX_PROVED = const(4)
 _RESERVE = const(48)
 
 
@@ -81,9 +83,7 @@ class KeyedMqttSession(MqttSession):
         uplink.buf = self.link.buf
         uplink.find = self.find_peer
         self.keys = keys = self.link.keys
-        keys.agent = agent
-        keys.on_proved = self.on_proved
-        keys.on_wrong = self.on_wrong
+        keys.server = self
         self.greeted = []
         self.proved = []
         self.peer = None  # whose message is acted on
@@ -123,6 +123,12 @@ class KeyedMqttSession(MqttSession):
         self.proved.append(self.peer)
         super().process(reader)
 
+    def subscribe(self, host_id):
+        """Have a host wait for the next whole; Malformed for one that has not signed that."""
+        if self.find_peer(host_id) is not self.peer:
+            raise Malformed
+        super().subscribe(host_id)
+
     def renew(self):
         """Begin a host's silence anew, if it has signed what came."""
         if self.peer is not None and self.peer.host_id == self.host_id:
@@ -157,10 +163,14 @@ class KeyedMqttSession(MqttSession):
             raise Malformed
         proved = self.proved
         former = self.find_peer(peer.host_id)
+        if former is None and len(proved) == _MAX_PROVED:
+            former = proved[0]
+            for other in proved:
+                if other.right <= peer.right:
+                    former = other
+                    break
         if former is not None:
             proved.remove(former)
-        elif len(proved) == _MAX_PROVED:
-            proved.pop(0)
         proved.append(peer)
 
     def on_wrong(self, peer):

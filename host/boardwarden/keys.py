@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import stat
 from importlib import import_module
@@ -23,6 +24,7 @@ BOARD_FILE = "warden.keys"  # on the board, in the folder that it starts in
 _HEAD = "boardwarden key 1 "
 _RIGHTS = ids.RIGHTS[ids.OBSERVE :]
 _MAX_BYTES = 1000
+_SECRET_LIKE = re.compile("[0-9a-fA-F]{32}")
 _SERVICE = "boardwarden"
 
 
@@ -115,10 +117,8 @@ def _read(name: str) -> str:
         ring, entry = _keyring(name)
         text: str | None = ring.get_password(_SERVICE, entry)
         if text is None:
-            raise KeyFileError(f"The keyring has no entry {entry!r} of boardwarden.", name)
+            raise _cannot_read(name, f"The keyring has no entry {entry!r} of boardwarden.")
         return text
-    if _is_secret(name):  # somebody gave the secret itself: do not repeat it
-        raise KeyFileError(f"--key-file and {KEY_ENVIRONMENT} take the name of a file, not a key.")
     try:
         with open(name, "rb") as file:
             if os.name == "posix" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
@@ -128,12 +128,14 @@ def _read(name: str) -> str:
         return ""
     except (OSError, ValueError) as error:  # ValueError: NUL in the name
         reason = getattr(error, "strerror", None) or "no such name"
-        raise KeyFileError(f"The key file {name} cannot be read: {reason}.", name) from None
+        raise _cannot_read(name, f"The key file {name} cannot be read: {reason}.") from None
 
 
-def _is_secret(text: str) -> bool:
-    """Tell whether a text holds 64 hexadecimal digits in a row, as a secret does."""
-    return len(text) >= 2 * ids.KEY_BYTES and all(each in "0123456789abcdefABCDEF" for each in text)
+def _cannot_read(name: str, message: str) -> KeyFileError:
+    """Return the error; who gave a secret, or most of one, is not shown it again."""
+    if _SECRET_LIKE.search(name):
+        return KeyFileError(f"--key-file and {KEY_ENVIRONMENT} take the name of a file, not a key.")
+    return KeyFileError(message, name)
 
 
 def _parsed(name: str, text: str) -> Secret:

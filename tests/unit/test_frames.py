@@ -56,8 +56,10 @@ Forecast.read_points Forecast.read_point Forecast.read_mean Forecast.read_slot F
 _HOSTS = """
 Message.begin Message.put Message.acknowledge Message.send
 Host.listen Host._on_payload Host.keep_place Host.ready Host.transmit Host.store_rest
+Host.has_rest Host.on_closed
 Host.send_first Host.send_sample Host.mark Host.send_last Host.next_owed
-Hosts.listen Hosts.purge Hosts.on_sample Hosts.pump Hosts.send_more Hosts.send_first Hosts.spread
+Hosts.listen Hosts.purge Hosts.give_room Hosts.on_sample
+Hosts.pump Hosts.send_more Hosts.send_first Hosts.spread
 Hosts.spread_table Hosts.send_sample Hosts.send_last_sample
 Hosts.send_rows Hosts.next_host
 Hosts.send_row Hosts.send_event Hosts.find_table Hosts.mark Host.is_due Host.send_event
@@ -74,7 +76,7 @@ MqttSession.send_replies
 """
 _KEYED_HOSTS = """
 KeyedHost.transmit KeyedHost.is_older KeyedHost.is_late KeyedHosts.pump
-KeyedHosts.end_late KeyedHosts.purge
+KeyedHosts.end_late KeyedHost.on_closed
 """
 _WATCHDOG = """
 Checkin.feed TaskWatchdog.poll TaskWatchdog.poll_by_timer TaskWatchdog.on_turn TaskWatchdog.excuse

@@ -8,12 +8,15 @@ import json
 import os
 import random
 import stat
+import sys
+import types
 
 import campaign
 import pytest
 from places import REPO
 
 from boardwarden import KeyFileError, keys
+from boardwarden._mirror.mirror import Mirror
 from boardwarden._protocol import messages
 from boardwarden._protocol.keys import (
     KEY_ENVIRONMENT,
@@ -24,6 +27,8 @@ from boardwarden._protocol.keys import (
     board_key,
     hmac_of,
 )
+from boardwarden._protocol.session import Session
+from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
 
 VECTORS = json.loads((REPO / "shared_schema" / "keys.json").read_text())
@@ -180,6 +185,17 @@ def test_replies_are_believed_once_and_unchanged():
     assert host.sign(messages.proof(b"x")) == messages.proof(b"x")
 
 
+def test_no_other_boards_hello_is_believed():
+    host, _, _ = met()
+    for unique_id, is_genuine in ((UNIQUE_ID, True), (b"other", False), (b"", False)):
+        identity = ["machine", "1.28", "rp2", unique_id, None, "0.1"]
+        hello = messages._packed(ids.HELLO, 0, 1, 7, 77, 7, identity, [], b"")
+        assert (host.receive(hello, 0.0) == hello) == is_genuine
+    assert host.forged == 2
+    newer = messages._packed(ids.HELLO, 0, 2, 0, 77, 7, "laid out in another way")
+    assert host.receive(newer, 0.0) == newer
+
+
 @pytest.mark.parametrize("head", [b"\xcc", b"\xcd\0", b"\xce\0\0\0", b"\xd0", b"\xd1\0"])
 def test_a_reply_whose_kind_has_another_form_is_not_taken_for_what_need_not_be_signed(head):
     host, _, _ = met()
@@ -187,6 +203,18 @@ def test_a_reply_whose_kind_has_another_form_is_not_taken_for_what_need_not_be_s
     other = reply[:1] + head + reply[1:]
     assert messages.msgpack.unpackb(other) == messages.msgpack.unpackb(reply)
     assert messages.decode(host.receive(other, 0.0) or b"") is None
+
+
+async def test_what_is_printed_by_who_has_not_proved_the_key_is_not_shown():
+    shown: list[str] = []
+    transport = FakeTransport(FakeBoard(), "tcp://board")
+    session = Session(transport, Mirror(), shown.append, SECRET)
+    session.on_open()
+    session.on_data(b"all is well\r\n")
+    assert shown == []
+    session.keys.proved = True
+    session.on_data(b"boot\r\n")
+    assert "".join(shown) == "boot\r\n"
 
 
 def test_mutants_of_a_boards_handshake_prove_nothing_and_raise_nothing():
@@ -261,6 +289,24 @@ def test_a_file_that_others_may_read_and_a_key_instead_of_a_file_are_refused(tmp
         keys.load(tmp_path / "none")
     with pytest.raises(KeyFileError, match=r"boardwarden\[keyring\]"):
         keys.load("keyring:fleet")
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["{}", "0x{}", "{}\n", "boardwarden key 1 control\n{}\n", "keyring:{}", "{:.63}", "./{}"],
+)
+def test_a_key_where_its_files_name_belongs_is_not_repeated(tmp_path, monkeypatch, form):
+    monkeypatch.chdir(tmp_path)
+    ring = types.SimpleNamespace(get_password=lambda service, entry: None)
+    monkeypatch.setitem(sys.modules, "keyring", ring)
+    digits = SECRET.generations[0].hex()
+    with pytest.raises(KeyFileError, match="not a key") as refusal:
+        keys.load(form.format(digits))
+    assert digits[:32] not in str(refusal.value)
+    file = tmp_path / form.format("ab" * 16)  # names of files may look like that
+    if "\n" not in form and ":" not in form:
+        keys.save(file, SECRET)
+        assert keys.load(file) == SECRET
 
 
 def test_a_board_gets_what_is_derived_for_it_and_keeps_other_rights():

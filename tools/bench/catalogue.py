@@ -43,6 +43,8 @@ _WHAT = {
     "request_instructions": "warden.poll() that hears a PING, and answers it",
     "keys_handshake_instructions": "two warden.poll() that hear and answer GREETING and PROOF",
     "keys_handshake_heap_bytes": "what these allocate in all, nothing collected",
+    "keys_handshake_peak_bytes": "what is in use at each of their hashes, at most, beyond what was"
+    " before the first",
     "keys_request_without_instructions": "the same as request, of the one host of a TcpServer",
     "keys_request_without_heap_bytes": "what that allocates, nothing collected",
     "keys_request_instructions": "that, of a host that has proved a key: both ways signed",

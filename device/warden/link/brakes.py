@@ -1,4 +1,7 @@
-"""Makes those wait who failed to prove a key: a pause for each address, which doubles."""
+"""Makes those wait who failed to prove a key: a pause for each address, which doubles.
+
+Those that proved one before go before all others, however many these are.
+"""
 
 from micropython import const
 
@@ -9,11 +12,14 @@ _FORGIVEN_MS = const(60_000)  # after so long without a failure the pause is sho
 
 
 class Brakes:
-    """Remembers the last four addresses that failed. Times are ticks."""
+    """Remembers the last four addresses that failed, and the last four that proved a key.
 
-    def __init__(self, ticks_ms, ticks_diff):
-        self._ticks_ms = ticks_ms
-        self._ticks_diff = ticks_diff
+    clock: has ticks_ms and ticks_diff.
+    """
+
+    def __init__(self, clock):
+        self.clock = clock
+        self.proved = []
         self.rows = []  # [address, when it failed, its pause in ms]; the last one failed last
 
     def find(self, address):
@@ -28,26 +34,33 @@ class Brakes:
         row = self.find(address)
         if row is None:
             return False
-        return 0 <= self._ticks_diff(self._ticks_ms(), row[1]) < row[2]
+        clock = self.clock
+        return 0 <= clock.ticks_diff(clock.ticks_ms(), row[1]) < row[2]
 
     def fail(self, address):
         """Note a failure: the pause begins, twice as long as the last one."""
+        if address in self.proved:
+            self.proved.remove(address)
         row = self.find(address)
-        now = self._ticks_ms()
+        now = self.clock.ticks_ms()
         if row is None:
             row = [address, now, 0]
             if len(self.rows) == _MAX_ADDRESSES:
                 self.rows.pop(0)
         else:
             self.rows.remove(row)
-            if not 0 <= self._ticks_diff(now, row[1]) < _FORGIVEN_MS:
+            if not 0 <= self.clock.ticks_diff(now, row[1]) < _FORGIVEN_MS:
                 row[2] = 0
         row[1] = now
         row[2] = min(row[2] * 2 or _FIRST_MS, _LAST_MS)
         self.rows.append(row)
 
     def clear(self, address):
-        """Forget an address: it has proved a key."""
+        """Note that an address has proved a key: it waits no more."""
         row = self.find(address)
         if row is not None:
             self.rows.remove(row)
+        if address not in self.proved:
+            if len(self.proved) == _MAX_ADDRESSES:
+                self.proved.pop(0)
+            self.proved.append(address)

@@ -5,6 +5,7 @@ given keys. docs/security.md has the handshake, docs/wire.md its frames.
 """
 
 import os
+from errno import ENOENT
 from hashlib import sha256
 from struct import pack_into, unpack_from
 
@@ -33,6 +34,7 @@ _OBSERVE = const(1)
 _CONTROL = const(2)
 
 _KEY_BYTES = const(32)
+_LEAST_DIFFERENT = const(8)  # bytes in a key
 _BLOCK_BYTES = const(64)  # of SHA-256
 _NONCE_BYTES = const(16)
 _COUNTER_BYTES = const(4)
@@ -40,7 +42,6 @@ _MAC_BYTES = const(8)
 _TRAILER_BYTES = const(12)  # counter and MAC, behind the array
 _MAX_ARRAY = const(188)  # bytes, so that the trailer fits behind it
 _MAX_COUNTER_HEAD = const(0x3F)  # so that a counter has 30 bits
-_MAX_OWNERS = const(4)
 _TELL_S = const(60)  # between two events that tell of wrong keys
 _NONCE_FILE = "warden.nonce"
 # What has names or texts in it: LEASE, OPERATION, SESSION, EVENT, METER, NEED, EXCEPTION, RESTART.
@@ -50,8 +51,8 @@ _HIDDEN = const((8, 9, 10, 11, 14, 15, 18, 19))
 def check_keys(keys):
     """Return the generations of a key, newest first; ValueError for what is no key of 32 bytes.
 
-    keys: bytes, or a list or tuple of two at most. Text, and bytes that are all printable, are
-    refused: somebody may have typed them.
+    keys: bytes, or a list or tuple of two at most. Text, bytes that are all printable, and few that
+    repeat, are refused: somebody may have typed them.
     """
     if isinstance(keys, bytes):
         keys = (keys,)
@@ -60,7 +61,7 @@ def check_keys(keys):
     for key in keys:
         if not isinstance(key, bytes) or len(key) != _KEY_BYTES:
             raise ValueError("a key has 32 bytes")
-        if min(key) >= 0x20 and max(key) < 0x7F:
+        if (min(key) >= 0x20 and max(key) < 0x7F) or len(set(key)) < _LEAST_DIFFERENT:
             raise ValueError("a key is not typed by hand")
     return tuple(keys)
 
@@ -84,44 +85,40 @@ class Hmac:
         outer.update(inner.digest())
         return outer.digest()
 
-    def signer(self, label):
-        """Return a function that does as digest() for one label, faster: text -> 32 bytes."""
-        inner_pad = bytes(self.inner) + label
-        outer_pad = self.outer
-
-        def sign(text):
-            inner = sha256(inner_pad)
-            inner.update(text)
-            outer = sha256(outer_pad)
-            outer.update(inner.digest())
-            return outer.digest()
-
-        return sign
-
 
 def differ(a, at, b, count):
     """Return 0 if a[at:at + count] equals b[:count]; takes the same time whatever differs."""
     bits = 0
-    for place in range(count):
-        bits |= a[at + place] ^ b[place]
+    while count:
+        count -= 1
+        bits |= a[at + count] ^ b[count]
     return bits
 
 
 def next_boot_number(path):
     """Return a number that this file never gave before: it is written before it is used.
 
-    OSError where it cannot be written, ValueError where the file holds something else.
+    OSError where it cannot be read or written, ValueError where the file holds something else.
     """
-    number = 0
+    new = path + ".new"
+    number = read_number(path)
+    if number is None:  # FAT removes it before the new one gets its name: the power may have gone
+        number = read_number(new) or 0
+    with open(new, "w") as file:
+        file.write(str(number + 1))
+    os.rename(new, path)
+    return number + 1
+
+
+def read_number(path):
+    """Return the number in a file, None where there is no such file."""
     try:
         with open(path) as file:
-            number = int(file.read(16))
-    except OSError:  # the first one
-        pass
-    with open(path + ".new", "w") as file:
-        file.write(str(number + 1))
-    os.rename(path + ".new", path)
-    return number + 1
+            return int(file.read(16))
+    except OSError as error:
+        if error.errno != ENOENT:
+            raise
+    return None
 
 
 class Peer:
@@ -136,10 +133,9 @@ class Peer:
         self.pass_on = pass_on
         self.right = _NOBODY
         self.has_failed = False
-        self.has_subscribed = False
-        self.transcript = None  # of the handshake, as soon as it began
-        self.proof = None  # the board's, for a PROOF that comes again
-        self.check = self.sign = None  # of what comes and goes, once it was proved: text -> MAC
+        self.transcript = None  # of a handshake that has begun
+        self.proof = None  # the board's, for a PROOF that comes again before anything signed does
+        self.mac = None  # with the session's key, once it was proved: direction, text -> 32 bytes
         self.received = 0  # the highest counter that came
         self.sent = 0  # the last one that went
 
@@ -163,40 +159,34 @@ class Peer:
         pack_into(">I", payload, end, counter)
         end += _COUNTER_BYTES
         # All of it, of which the first bytes are sent: cutting them off would take memory.
-        payload[end : end + _KEY_BYTES] = self.sign(memoryview(payload)[start:end])
+        payload[end : end + _KEY_BYTES] = self.mac(b"b", memoryview(payload)[start:end])
         return end + _MAC_BYTES
 
     # --- from it --------------------------------------------------------------------------------
 
     def process(self, reader):
-        """Act on a payload of the handshake; pass another one on if the peer may send it."""
-        end = reader.end
-        kind = reader.buf[1] if end > 1 else 0
-        if kind == _GREETING:
-            self.on_greeting(reader)
-        elif kind == _PROOF:
-            self.on_proof(reader)
-        elif not _SUBSCRIBE <= kind <= _REQUEST or self.may_send(kind, reader):
-            self.pass_on(reader)  # which skips what it does not know
-
-    def may_send(self, kind, reader):
-        """Tell whether a SUBSCRIBE, UNSUBSCRIBE, KEEPALIVE or REQUEST is to be acted on.
+        """Act on a payload of the handshake; pass another one on if the peer may send it.
 
         Malformed where it lacks what its peer's right demands.
         """
-        if self.check is not None:
-            self.check_trailer(reader)
-        elif kind == _SUBSCRIBE and self.right == _NOBODY:
-            if not self.keys.open_hosts or self.transcript is not None:
-                self.refuse(_NEEDED)
-                return False
-            self.right = _NO_KEY
-        if kind == _SUBSCRIBE:
-            self.check_owner(reader)
-            self.has_subscribed = True
-        elif not self.has_subscribed:
-            raise Malformed
-        return True
+        kind = reader.buf[1]
+        if _SUBSCRIBE <= kind <= _REQUEST:
+            if self.mac is not None:
+                self.check_trailer(reader)
+            elif self.right == _NOBODY:
+                if kind != _SUBSCRIBE:
+                    raise Malformed
+                if not self.keys.open_hosts or self.transcript is not None:
+                    self.refuse(_NEEDED)
+                    return
+                self.right = _NO_KEY
+        elif kind == _GREETING:
+            self.on_greeting(reader)
+            return
+        elif kind == _PROOF:
+            self.on_proof(reader)
+            return
+        self.pass_on(reader)  # which skips what it does not know
 
     def check_trailer(self, reader):
         """Check counter and MAC at the end, and take them off; Malformed if they are not right."""
@@ -204,31 +194,14 @@ class Peer:
         at = reader.end - _TRAILER_BYTES
         if at < 2 or payload[at] > _MAX_COUNTER_HEAD:
             raise Malformed
-        counter, a, b, c, d = unpack_from(">IHHHH", payload, at)
-        mac = self.check(memoryview(payload)[: at + _COUNTER_BYTES])
-        e, f, g, h = unpack_from(">HHHH", mac)
-        if a ^ e | b ^ f | c ^ g | d ^ h or counter <= self.received:
+        counter = unpack_from(">I", payload, at)[0]
+        reader.end = at
+        at += _COUNTER_BYTES
+        mac = self.mac(b"h", memoryview(payload)[:at])
+        if differ(payload, at, mac, _MAC_BYTES) or counter <= self.received:
             raise Malformed
         self.received = counter
-        reader.end = at
-
-    def check_owner(self, reader):
-        """Let nobody take over the session of a host that had another right; Malformed."""
-        reader.array()
-        for _ in range(3):  # kind, major, minor
-            reader.integer()
-        host_id = reader.integer()
-        reader.begin(0, reader.end)
-        owners = self.keys.owners
-        for owner in owners:
-            if owner[0] == host_id:
-                if owner[1] > self.right:
-                    raise Malformed
-                owners.remove(owner)
-                break
-        if len(owners) == _MAX_OWNERS:
-            owners.pop(0)
-        owners.append((host_id, self.right))
+        self.proof = None
 
     # --- the handshake --------------------------------------------------------------------------
 
@@ -257,7 +230,7 @@ class Peer:
         if (right != _OBSERVE and right != _CONTROL) or not self.keys.generations[right]:
             self.refuse(_NO_RIGHT)
             return
-        board = self.keys.agent.board
+        board = self.keys.server.agent.board
         unique_id = board.identity[3]
         head = bytes((version, right, len(unique_id))) + unique_id
         head += board.boot_id.to_bytes(4, "big") + nonce
@@ -277,9 +250,9 @@ class Peer:
 
     def on_proof(self, reader):
         """Compare a PROOF, with both generations of the key, and answer it by PROVED."""
-        if self.has_failed or self.transcript is None:
-            return
-        if self.check is None:
+        if self.mac is None:
+            if self.has_failed or self.transcript is None:
+                return
             offered = reader.array() - 1
             reader.integer()
             proofs = []
@@ -295,18 +268,18 @@ class Peer:
                         found = hmac
             if found is None:
                 self.refuse(_WRONG)
-                self.keys.on_wrong(self)
+                self.keys.server.on_wrong(self)
                 return
             self.proof = found.digest(b"board", self.transcript)
-            session = Hmac(found.digest(b"session", self.transcript))
-            self.check = session.signer(b"h")
-            self.sign = session.signer(b"b")
+            self.mac = Hmac(found.digest(b"session", self.transcript)).digest
             self.right = right
-            self.keys.on_proved(self)
-        uplink = self.uplink
-        uplink.begin(_PROVED, 1)
-        uplink.put(self.proof)
-        uplink.send()
+            self.transcript = None
+            self.keys.server.on_proved(self)
+        if self.proof is not None:
+            uplink = self.uplink
+            uplink.begin(_PROVED, 1)
+            uplink.put(self.proof)
+            uplink.send()
 
     def read_bytes(self, reader, count):
         """Return the next item, bytes of that length; Malformed for anything else."""
@@ -319,16 +292,19 @@ class Peer:
 class Keys:
     """The keys of a link, by right.
 
-    key, control_key: see `check_keys`, or None; open_hosts: whether hosts without one see figures.
-    Whoever serves the hosts sets `agent`, and on_proved and on_wrong: called when a peer has proved
-    a key, and when it had a wrong one.
+    key, control_key: see `check_keys`, or None; open_hosts: whether hosts without one see figures;
+    server: what serves the hosts, whose on_proved() and on_wrong() are called when a peer has
+    proved a key, and when it had a wrong one.
     """
 
     def __init__(self, key, control_key, open_hosts):
-        self.generations = ((), check_keys(key or ()), check_keys(control_key or ()))
+        self.generations = (
+            (),
+            check_keys(() if key is None else key),
+            check_keys(() if control_key is None else control_key),
+        )
         self.open_hosts = open_hosts
-        self.agent = self.on_proved = self.on_wrong = None
-        self.owners = []  # (host id, right) of those that subscribed last
+        self.server = None
         self.boot_number = None  # where the port has no random numbers
         self.nonces = 0
         self.wrong = 0  # wrong keys that no event has told of
@@ -339,7 +315,7 @@ class Keys:
         if hasattr(os, "urandom"):
             return os.urandom(_NONCE_BYTES)
         if self.boot_number is None:
-            path = self.agent.board.policy_path
+            path = self.server.agent.board.policy_path
             path = path[: path.rfind("/") + 1] + _NONCE_FILE
             self.boot_number = next_boot_number(path)
         self.nonces += 1
@@ -350,7 +326,7 @@ class Keys:
     def tell_wrong(self, address):
         """Tell of a wrong key from this address by an event, once a minute at most."""
         self.wrong += 1
-        agent = self.agent
+        agent = self.server.agent
         now_s = agent.clock.s
         if self.told_s is not None and now_s - self.told_s < _TELL_S:
             return

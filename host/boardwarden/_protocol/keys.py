@@ -19,6 +19,7 @@ GIVE_UP_S = 5.0  # without a proof, the connection may be dead
 KEY_ENVIRONMENT = "BOARDWARDEN_KEY"  # names a key file; never holds a key
 TRAILER_BYTES = ids.COUNTER_BYTES + ids.MAC_BYTES
 _SIGNED = (ids.SUBSCRIBE, ids.UNSUBSCRIBE, ids.KEEPALIVE, ids.REQUEST)
+_UNIQUE_ID = ids.IDENTITY.index("unique_id")
 NOT_PROVED = -1  # reasons beside those of KEY_REFUSED: the board has not this key,
 OTHER_BOARD = -2  # or it is another one than before
 
@@ -63,7 +64,7 @@ class Keys:
     """
 
     def __init__(self, secret: Secret | None, listener: Listener) -> None:
-        self.forged = 0  # replies with a wrong MAC
+        self.forged = 0  # replies with a wrong MAC, and HELLOs of another board
         self.proved = secret is None
         self.secret = secret
         self._listener = listener
@@ -186,6 +187,9 @@ class Keys:
         return text + hmac_of(self._session_key, b"h", text)[: ids.MAC_BYTES]
 
     def _genuine(self, kind: int, payload: bytes) -> bytes | None:
+        if kind == ids.HELLO and self._is_of_another(payload):
+            self.forged += 1
+            return None
         if kind != ids.REPLY:
             return payload
         text, mac = payload[: -ids.MAC_BYTES], payload[-ids.MAC_BYTES :]
@@ -196,3 +200,11 @@ class Keys:
             return None
         self._received = counter
         return payload[:-TRAILER_BYTES]
+
+    def _is_of_another(self, payload: bytes) -> bool:
+        """Return whether a HELLO names another board than the one that proved the key."""
+        message = messages.decode(payload)
+        if message is None or message[2] != ids.PROTOCOL_MAJOR:
+            return False  # it is malformed, or refused
+        identity = message[6]
+        return len(identity) > _UNIQUE_ID and identity[_UNIQUE_ID] != self._unique_id

@@ -219,7 +219,7 @@ class Session:
                 payload = self.keys.receive(item, now)
                 if payload is not None:
                     self.subscription.receive(payload, now)
-            else:
+            elif self.keys.proved:  # else it is a stranger's
                 if not self.subscription.answered:
                     self._prompt.on_text(item)
                 self._on_text(item)

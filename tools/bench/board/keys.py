@@ -1,6 +1,7 @@
 """What keys take: a handshake, and a request over a connection of `TcpServer` with and without.
 
-Prints `= NAME TICKS BYTES`: of the handshake all that is allocated meanwhile, nothing collected.
+Prints `= NAME TICKS BYTES`: of the handshake all that is allocated meanwhile, nothing collected,
+and as its peak the most that is in use at once, beyond what was before it.
 """
 
 import gc
@@ -8,6 +9,7 @@ import gc
 from meter import EMPTY, tell, ticks_of
 
 import warden
+import warden.keys
 from warden.hosts import Hosts
 from warden.keyed_hosts import KeyedHosts
 from warden.keys import Hmac, Keys
@@ -126,7 +128,7 @@ def signed(payload):
 
 board = detect()
 board.identity = ("bench", "", "", bytes(range(8)), None, "")
-counter = 0
+counter = most = 0
 line = Line()
 agent, line = served(Hosts)
 poll()
@@ -134,13 +136,55 @@ say(packed(64, 1, 6, _HOST, None))
 say(request(0))  # which loads what carries out requests
 tell("keys_request_without", *say(request(1)))
 
-agent, line = served(KeyedHosts)
-poll()
-greeting = say(packed(68, 1, 2, bytes(16)))
-peer = agent.session.hosts[0].peer
-proof = say(packed(69, Hmac(_KEY).digest(b"host", peer.transcript)))
+
+def in_use():
+    gc.collect()
+    return gc.mem_alloc()
+
+
+def hash_watched(data):
+    """Stand in for the board's hash: note the bytes that are in use at each."""
+    global most
+    made = sha256(data)
+    most = max(most, in_use())
+    return made
+
+
+def say_watched(payload):
+    """Have the board hear a payload; return the bytes in use at most meanwhile, and after it."""
+    global most
+    line.inbox = framed(payload)
+    most = 0
+    before = in_use()
+    warden.keys.sha256 = hash_watched
+    poll()
+    warden.keys.sha256 = sha256
+    after = in_use()
+    return max(most, after) - before, after - before
+
+
+def begin():
+    """Have a connection come to a board with keys."""
+    global agent, line
+    agent, line = served(KeyedHosts)
+    poll()
+
+
+def shake_hands(say):
+    """Prove the key; return the session's MAC, and what say() returned for both messages."""
+    greeting = say(packed(68, 1, 2, bytes(16)))
+    transcript = agent.session.hosts[0].peer.transcript
+    proof = say(packed(69, Hmac(_KEY).digest(b"host", transcript)))
+    return Hmac(Hmac(_KEY).digest(b"session", transcript)), greeting, proof
+
+
+sha256 = warden.keys.sha256
+begin()
+_, greeting, proof = shake_hands(say_watched)
+tell("keys_handshake_peak", 0, max(greeting[0], greeting[1] + proof[0]))
+begin()
+session, greeting, proof = shake_hands(say)
 tell("keys_handshake", greeting[0] + proof[0], greeting[1] + proof[1])
-session = Hmac(Hmac(_KEY).digest(b"session", peer.transcript))
 say(signed(packed(64, 1, 6, _HOST, None)))
 say(signed(request(0)))
 tell("keys_request", *say(signed(request(1))))

@@ -1,0 +1,93 @@
+"""Hosts on the board itself that join over TCP, for what counts the memory that they take."""
+
+import socket
+
+import warden
+from warden import Runner
+from warden.keys import Hmac
+
+agent = address = key = None
+connections = []
+
+
+def prepare(port, control_key):
+    """Have hosts connect to this port, and prove this key, if there is one."""
+    global agent, address, key
+    agent = Runner.current.agent
+    agent.memory.wanted = 0  # no block is kept for the application
+    address = socket.getaddrinfo("127.0.0.1", port)[0][-1]
+    key = control_key
+
+
+def frame(payload):
+    buf = bytearray(300)
+    return bytes(buf[: warden.encode(bytearray(payload) + bytearray(2), len(payload), buf)])
+
+
+def packed(*message):
+    buf = bytearray(300)
+    return bytes(buf[: warden.put(buf, 0, message)])
+
+
+def polls(count):
+    for _ in range(count):
+        agent.clock.poll_now = True
+        agent.poll()
+
+
+def drain(connection):
+    """Read what has come, and drop it."""
+    while True:
+        polls(2)
+        try:
+            if not connection.recv(1000):
+                return
+        except OSError:  # no more
+            return
+
+
+def proved(connection):
+    """Prove the key; return a function that gives a payload its counter and MAC."""
+    connection.send(frame(packed(68, 1, 2, bytes(16))))
+    polls(5)
+    host = next(host for host in agent.session.hosts if not host.host_id)
+    transcript = host.peer.transcript
+    hmac = Hmac(key)
+    connection.send(frame(packed(69, hmac.digest(b"host", transcript))))
+    polls(5)
+    session = Hmac(hmac.digest(b"session", transcript))
+
+    def signed(counter, payload):
+        text = payload + counter.to_bytes(4, "big")
+        return text + session.digest(b"h", text)[:8]
+
+    return signed
+
+
+def join(host_id):
+    """Connect, subscribe, and have a request answered."""
+    connection = socket.socket()
+    connection.connect(address)
+    connection.setblocking(False)
+    polls(3)
+    sign = proved(connection) if key else lambda counter, payload: payload
+    connection.send(frame(sign(1, packed(64, 1, 7, host_id, None))))
+    for _ in range(30):
+        drain(connection)
+    connection.send(frame(sign(2, packed(67, host_id, 0, 0, []))))
+    for _ in range(5):
+        drain(connection)
+    assert [host for host in agent.session.hosts if host.host_id == host_id and host.replies]
+    connections.append(connection)
+
+
+def leave():
+    """Close all connections."""
+    while connections:
+        connections.pop().close()
+    polls(60)
+
+
+def sweep(depth=60):
+    """Overwrite what was on the C stack, which is taken for pointers."""
+    return depth and sweep(depth - 1)
