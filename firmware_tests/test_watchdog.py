@@ -8,7 +8,7 @@ import warden
 from harness import no_heap, raises
 from rig import FakeLink
 from virtual_board import VirtualBoard
-from warden.crashes import Crashes
+from warden.crash_setup import attach, make_crashes
 from warden.hardware_watchdog import start_hardware
 from warden.launch import make_runner
 from warden.runner import Runner
@@ -118,11 +118,11 @@ class _Rig:
         if limits is not None:
             self.agent.policy.thresholds.set("memory")
         self.agent.threads.start = None  # a port without threads
-        self.crashes = Crashes(self.board)
+        self.crashes = make_crashes(self.board)
         self.runner = Runner.current = make_runner(self.agent)
         if is_run_by_timer:
             self.runner.timer = FakeTimer(-1)
-        self.crashes.attach(self.agent)
+        attach(self.crashes, self.agent)
         self.crashes.main = _nothing
         self.dog = self.crashes.watchdog = make_watchdog(self.crashes)
 
@@ -297,7 +297,7 @@ def test_the_hardware_watchdog_bites_when_somebody_does_not_check_in_and_knows_w
                 uplink.feed()
             assert not rig.machine.dog.has_bitten
             rig.pass_ms(1200)
-            assert (rig.crashes.black_box.state, rig.crashes.black_box.who) == (_UNFED, "sensor")
+            assert (rig.crashes.state, rig.crashes.subject) == (_UNFED, "sensor")
             assert not rig.machine.dog.has_bitten  # the name is there before
             rig.pass_ms(1000)
             assert rig.machine.dog.has_bitten
@@ -315,8 +315,8 @@ def test_who_checks_in_again_before_it_bites_has_it_fed_again():
         sensor.close()
         rig.pass_ms(5000)
         assert not rig.machine.dog.has_bitten
-        assert rig.crashes.black_box.culprit is None
-        assert rig.crashes.black_box.state != _UNFED
+        assert rig.crashes.subject is None
+        assert rig.crashes.state != _UNFED
 
 
 @_without_asyncio
@@ -340,7 +340,7 @@ def test_what_is_critical_for_too_long_is_not_fed():
         assert not rig.machine.dog.has_bitten
         rig.pass_ms(3000)
         assert rig.machine.dog.has_bitten
-        assert rig.crashes.black_box.who == "pressure"
+        assert rig.crashes.subject == "pressure"
 
 
 @_without_asyncio

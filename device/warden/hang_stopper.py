@@ -12,7 +12,7 @@ _MAX_TRIES = const(3)  # to interrupt the same hang
 _MAX_NAME = const(24)
 _HOUR_MS = const(3_600_000)
 _TASK = const(0)  # a kind of meter
-_HUNG = const(7)  # a state, as in `blackbox`
+_HUNG = const(7)  # a state, as in `crashes`
 _HANG_KIND = const(4)  # of ids.EXCEPTION_KINDS
 _STOPPED = const(2)  # of ids.HANG_STEPS
 _WAS_RESET = const(3)
@@ -78,7 +78,7 @@ class HangStopper:
         now = watchdog.ticks_ms()
         ms = watchdog.ticks_diff(now, watchdog.turned_ms)
         self.release()
-        board = watchdog.box.board
+        board = watchdog.crashes.board
         board.collect()
         name = (hung and cut(hung, _MAX_NAME)) or None
         caught = watchdog.crashes.keep(error, _HANG_KIND, name)
@@ -104,11 +104,13 @@ class HangStopper:
     def reset(self, caught):
         """Reset the board, for what hangs; caught: its row, if its traceback was kept."""
         watchdog = self.watchdog
-        box = watchdog.box
-        box.set_culprit(watchdog.hanging or None, _HUNG, caught is None and watchdog.may_save())
-        if caught is not None:
-            box.note_exception(caught, _HUNG)
-        box.board.reset()
+        crashes = watchdog.crashes
+        crashes.subject = watchdog.hanging or None
+        if caught is None:
+            crashes.enter(_HUNG, watchdog.may_save())
+        else:
+            crashes.note_fault(caught, _HUNG)
+        crashes.board.reset()
 
     def forget_tasks(self):
         """Forget the tasks of the application that was stopped, and end what they had begun."""

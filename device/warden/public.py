@@ -18,7 +18,7 @@ def find_public(name):
         with import_lock:
             from warden.extras import find_extra
         return find_extra(name)
-    names = ("exceptions", "resets", "run", "safe_mode", "checkin", "watchdog")
+    names = ("crashes", "exceptions", "resets", "run", "safe_mode", "checkin", "watchdog")
     if name in names:
         return find_once(name)
     names = ("file_budget",)
@@ -49,12 +49,14 @@ def find_public(name):
 def find_once(name):
     """Return what is called once or seldom: it is loaded for as long as the caller has it."""
     with import_lock:
-        from warden.blackbox import let_go
+        from warden.crash_setup import let_go, set_up
 
         if name == "run":
-            from warden.crashes import run
+            from warden.application import run
 
             found = run
+        elif name == "crashes":  # of `start()`: has them joined with the new agent
+            found = set_up
         elif name == "checkin" or name == "watchdog":
             from warden.watchdog_setup import checkin, watchdog
 

@@ -17,7 +17,7 @@ _BLOCKED_MS = const(1000)  # the time of a longer turn is nobody's who has to ch
 _MAX_NOTES = const(6)  # of a culprit, in the file, in a boot
 _MAX_STREAK = const(9)  # of bad boots in a row, after which there are none
 _CARE_MS = const(600_000)  # how long the hardware watchdog is fed for nobody
-_WATCHED = const(5)  # states of the record, as in `blackbox`
+_WATCHED = const(5)  # states of the record, as in `crashes`
 _UNFED = const(6)
 _ACTIVE = const(1)  # states of an operation
 _STOPPING = const(2)
@@ -265,18 +265,19 @@ class TaskWatchdog:
         """Note in the black box why the hardware watchdog is not fed; None: it is."""
         if self.feed_hardware is None:
             return
-        self.box.running = _WATCHED
+        self.crashes.running = _WATCHED
         state = _WATCHED if name is None else _UNFED
-        if state != self.box.state or name is not None:
+        if state != self.crashes.state or name is not None:
             must_save = self.is_saved if name is None else self.may_save()
             self.is_saved = must_save and name is not None
-            self.box.set_culprit(name or None, state, must_save)
+            self.crashes.subject = name or None
+            self.crashes.enter(state, must_save)
 
     def may_save(self):
         """Tell whether to write the file: where nothing else survives, and not for ever."""
         self.notes += 1
-        box = self.box
-        return box.is_in_file and self.notes <= _MAX_NOTES and box.streak < _MAX_STREAK
+        crashes = self.crashes
+        return crashes.in_file and self.notes <= _MAX_NOTES and crashes.bad < _MAX_STREAK
 
     def post(self, what, name, ms):
         """Post an event."""
@@ -304,10 +305,8 @@ class TaskWatchdog:
 
     def note_operation(self):
         """Put the running operation into the black box."""
-        if self.feed_hardware is not None and self.box.events is not None:
-            self.box.put_decided()
-            if self.box.copy is not None:
-                self.box.copy(self.box.buf)
+        if self.feed_hardware is not None:
+            self.crashes.put_last()
 
     # --- the ticker -----------------------------------------------------------------------------
 

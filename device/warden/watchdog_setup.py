@@ -4,7 +4,7 @@ from micropython import const
 
 from warden.board import module
 from warden.checks import check_int
-from warden.crashes import set_up
+from warden.crash_setup import set_up
 from warden.hardware_watchdog import start_hardware
 from warden.runner import Runner
 from warden.running import get_runner
@@ -78,8 +78,7 @@ def make_watchdog(crashes):
     """Return a new TaskWatchdog, which watches nothing yet."""
     watchdog = TaskWatchdog()
     watchdog.crashes = crashes
-    watchdog.box = crashes.black_box
-    board = watchdog.box.board
+    board = crashes.board
     watchdog.ticks_ms = board.ticks_ms
     watchdog.ticks_diff = board.ticks_diff
     watchdog.on_schedule = watchdog.tick

@@ -34,7 +34,7 @@ _SELDOM = {
     "warden.link.mqtt_as": "warden.mqtt_as",  # of a client of mqtt_as
     "warden.stored_policy": "warden.stored_policy",
     "warden.crashes": "warden.crashes",  # where the application asks for it
-    "warden.blackbox": "warden.crashes",
+    "warden.application": "warden.crashes",
     "warden.last_boot": "warden.last_boot",  # once in a boot,
     "warden.crash_setup": "warden.last_boot",
     "warden.crash_report": "warden.last_boot",  # and when somebody asks

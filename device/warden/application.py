@@ -1,0 +1,63 @@
+"""Runs the application, and keeps what ends it: `warden.run()`."""
+
+import builtins
+
+from micropython import const
+
+from warden.sensors.threads import import_lock
+
+_HAS_ENDED = const(1)  # a state of the record, as in `crashes`
+_APPLICATION = const(3)  # of ids.EXCEPTION_KINDS
+
+
+def run(main, link=None, retry_s=60):
+    """Run the application, and keep the exception that ends it; return what it returns.
+
+    main: a function, async or not, a coroutine, the name of a module to import, or that of a file,
+    "….py", which is run as MicroPython runs main.py. link: a function that brings up the network
+    and returns a link for `warden.start()`, which is then called here, before main; None: main
+    starts the agent itself. After three bad boots in a row main does not
+    run before the agent has answered for retry_s seconds, twice as long after each further one, an
+    hour at most.
+    """
+    with import_lock:
+        from warden.crash_setup import begin
+    crashes = begin(link, retry_s)
+    begin = None  # its module is let go
+    crashes.main = main
+    must_feed = True
+    try:
+        while True:
+            crashes.enter(crashes.running, False)
+            try:
+                result = main
+                if isinstance(main, str):
+                    if not main.endswith(".py"):
+                        result = __import__(main)
+                    elif hasattr(builtins, "execfile"):
+                        result = builtins.execfile(main, __import__("__main__").__dict__)
+                    else:  # esp8266; a traceback then has no file's name
+                        with open(main) as file:
+                            result = file.read()
+                        result = exec(result, __import__("__main__").__dict__)
+                elif callable(main):
+                    result = main()
+                if hasattr(result, "throw"):  # a coroutine
+                    result = __import__("asyncio").run(result)
+                break
+            except Exception as error:
+                must_feed = False  # the hardware watchdog is what restarts the board now
+                crashes.board.collect()  # most of what the application had is garbage now
+                crashes.keep(error, _APPLICATION, None)
+                raise
+            except BaseException as error:  # Ctrl-C, or the watchdog's: then main is to run anew
+                stopper = crashes.watchdog and crashes.watchdog.stopper
+                if stopper is None or not stopper.on_interrupt(error):
+                    crashes.enter(_HAS_ENDED, False)
+                    raise
+    finally:
+        crashes.main = None
+        if crashes.watchdog is not None:
+            crashes.watchdog.end(must_feed)
+    crashes.enter(_HAS_ENDED, False)
+    return result
