@@ -10,7 +10,7 @@ from warden.crash_setup import make_crashes
 from warden.retained import RetainedWords
 from warden.sensors.threads import locks
 from warden.setup import make_sample
-from warden.watchdog_setup import make_watchdog
+from warden.watchdog_setup import duties_of, make_watchdog
 from warden.wear import wear
 
 _FILE = "warden.resets"
@@ -384,9 +384,9 @@ def test_a_board_whose_hardware_watchdog_bites_at_each_boot_hardly_writes():
     boots = _Boots(0)
     for _ in range(200):
         crashes = boots.boot("wdt")
-        watchdog = make_watchdog(crashes)
-        watchdog.feed_hardware = bool
-        watchdog.set_culprit("sensor")
+        duties = duties_of(make_watchdog(crashes))
+        duties.feed = bool
+        duties.note("sensor")
     assert _last(crashes)[:2] == ("wdt", 0)
     assert _entries(crashes)[-1][_WHO] == "sensor"
     assert wear.counts[_RESETS] < 60, wear.counts

@@ -150,7 +150,7 @@ class _Rig:
             if turns:
                 self.agent.poll()
             if ticks and self.dog.timer:
-                self.dog.tick(0)
+                self.dog.run_due(0)
             if self.machine.dog is not None:
                 self.machine.dog.look()
 
@@ -279,7 +279,7 @@ def test_turns_of_a_timer_prove_nothing():
         assert rig.machine.dog.has_bitten
     with _Rig(is_run_by_timer=True) as rig:
         rig.configure(polled=True)
-        rig.dog.by_timer = True  # as `poll_by_timer` has it
+        rig.dog.skip = True  # as `on_timer` has it
         rig.pass_ms(3000)
         assert [event[0] for event in rig.events()] == ["begun"]
 
@@ -375,7 +375,7 @@ def test_after_the_end_a_timer_feeds_it_for_ten_minutes():
 def test_a_board_that_cannot_interrupt_is_reset_for_a_hang():
     with _Rig() as rig:
         rig.configure(action=_RESET)
-        rig.dog.stopper.interrupter = None
+        rig.dog.action.interrupter = None
         rig.pass_ms(3000, turns=False)
         assert rig.resets
         assert rig.events()[0][0] == "begun"
@@ -416,7 +416,7 @@ def test_turns_and_ticks_allocate_nothing():
         rig.pass_ms(1000)
         ticks = rig.board.ticks
         poll = rig.agent.poll
-        tick = rig.dog.tick
+        tick = rig.dog.run_due
         with no_heap():
             for _ in range(20):
                 ticks.pass_ms(100)

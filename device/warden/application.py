@@ -51,8 +51,8 @@ def run(main, link=None, retry_s=60):
                 crashes.keep(error, _APPLICATION, None)
                 raise
             except BaseException as error:  # Ctrl-C, or the watchdog's: then main is to run anew
-                stopper = crashes.watchdog and crashes.watchdog.stopper
-                if stopper is None or not stopper.on_interrupt(error):
+                action = crashes.watchdog and crashes.watchdog.action
+                if action is None or not action.act(error):
                     crashes.enter(_HAS_ENDED, False)
                     raise
     finally:

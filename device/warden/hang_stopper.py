@@ -16,10 +16,11 @@ _HUNG = const(7)  # a state, as in `crashes`
 _HANG_KIND = const(4)  # of ids.EXCEPTION_KINDS
 _STOPPED = const(2)  # of ids.HANG_STEPS
 _WAS_RESET = const(3)
+_MAX_STREAK = const(9)  # of bad boots in a row, after which the file is not written
 
 
 class HangStopper:
-    """Interrupts the main program; `on_interrupt()` tells `warden.run()` what follows.
+    """Interrupts the main program; `act()` tells `warden.run()` what follows.
 
     interrupter: how it does that, None if the port has no way; resets: reset the board then;
     max_restarts: of the application in an hour, else.
@@ -65,18 +66,18 @@ class HangStopper:
             self.interrupter.release()
         return True
 
-    def on_interrupt(self, error):
+    def act(self, error):
         """Tell whether it was the watchdog that ended the application, which then is to run anew.
 
         Its traceback is kept. Does not return where the board is reset.
         """
         watchdog = self.watchdog
-        hung = watchdog.hanging
-        if self.requested_ms is None or not watchdog.is_on:
+        hung = watchdog.subject
+        if self.requested_ms is None or not watchdog.active:
             return False
-        watchdog.is_on = False  # the ticker may be in a thread
+        watchdog.active = False  # the ticker may be in a thread
         now = watchdog.ticks_ms()
-        ms = watchdog.ticks_diff(now, watchdog.turned_ms)
+        ms = watchdog.ticks_diff(now, watchdog.last_ms)
         self.release()
         board = watchdog.crashes.board
         board.collect()
@@ -92,7 +93,7 @@ class HangStopper:
             if board.reset is not None:
                 watchdog.post(_WAS_RESET, hung or None, ms)
                 self.reset(caught)
-            watchdog.is_on = True
+            watchdog.active = True
             return False
         watchdog.post(_STOPPED, hung or None, ms)
         if isinstance(main, str):
@@ -105,9 +106,9 @@ class HangStopper:
         """Reset the board, for what hangs; caught: its row, if its traceback was kept."""
         watchdog = self.watchdog
         crashes = watchdog.crashes
-        crashes.subject = watchdog.hanging or None
+        crashes.subject = watchdog.subject or None
         if caught is None:
-            crashes.enter(_HUNG, watchdog.may_save())
+            crashes.enter(_HUNG, crashes.in_file and crashes.bad < _MAX_STREAK)
         else:
             crashes.note_fault(caught, _HUNG)
         crashes.board.reset()

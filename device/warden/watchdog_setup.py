@@ -5,12 +5,11 @@ from micropython import const
 from warden.board import module
 from warden.checks import check_int
 from warden.crash_setup import set_up
-from warden.hardware_watchdog import start_hardware
 from warden.runner import Runner
 from warden.running import get_runner
 from warden.sensors.load import imported_asyncio
 from warden.sensors.threads import import_lock
-from warden.task_watchdog import Checkin, TaskWatchdog
+from warden.task_watchdog import TaskWatchdog
 from warden_schema.codec import cut
 
 _MAX_NAME = const(24)
@@ -78,53 +77,69 @@ def make_watchdog(crashes):
     """Return a new TaskWatchdog, which watches nothing yet."""
     watchdog = TaskWatchdog()
     watchdog.crashes = crashes
-    board = crashes.board
-    watchdog.ticks_ms = board.ticks_ms
-    watchdog.ticks_diff = board.ticks_diff
-    watchdog.on_schedule = watchdog.tick
-    watchdog.checkins = [None] * _MAX_CHECKINS
-    watchdog.agent = watchdog.runner = None
-    watchdog.is_on = False
+    watchdog.ticks_ms = crashes.board.ticks_ms
+    watchdog.ticks_diff = crashes.board.ticks_diff
+    watchdog.agent = watchdog.owner = None  # owner: the Runner of the agent
+    watchdog.duties = None  # check-ins and the hardware watchdog, see `duties`
+    watchdog.active = False
     # What `configure()` sets.
-    watchdog.hang_ms = watchdog.turn_ms = 0
-    watchdog.stopper = None  # stops what hangs, or resets the board for it, see `hang_stopper`
-    watchdog.is_polled = False  # by the application itself
-    watchdog.feed_hardware = None
-    watchdog.hardware_ms = None
-    watchdog.critical = None  # the Checkin of what is protected, fed while that is not critical
+    watchdog.hang_ms = watchdog.wait_ms = 0  # wait_ms: between two turns at most
+    watchdog.action = None  # stops what hangs, or resets the board for it, see `hang_stopper`
+    watchdog.polled = False  # by the application itself
     # Turns.
-    watchdog.watches_turns = watchdog.by_timer = False
-    watchdog.turned_ms = watchdog.patience_ms = 0
-    watchdog.asleep_ms = 0  # so long without a turn is a sleep, while one was announced
-    watchdog.fed_ms = 0
-    watchdog.ended_ms = None  # when nobody turned any more, and it was to be fed
-    watchdog.hanging = None  # what hangs, "" for somebody without a name
-    watchdog.late = None  # the Checkin that is
-    watchdog.hung_ms = 0  # when it is over
-    watchdog.notes = 0
-    watchdog.is_saved = False  # whether the file names a culprit
+    watchdog.watch = False  # whether there have to be any
+    watchdog.skip = False  # the poll under way is a timer's, and none
+    watchdog.last_ms = watchdog.patience_ms = 0  # in ticks, of the last one; so much longer is none
+    watchdog.pause = 0  # so long without a turn is a sleep, while one was announced
+    watchdog.subject = None  # what hangs, "" for somebody without a name
+    watchdog.longest = 0  # for how long it has hung, in ms
     # The ticker.
-    watchdog.timer = None
+    watchdog.timer = None  # a Runner with a timer; False: it is a thread
     watchdog.generation = 0  # of its threads
-    watchdog.is_scheduled = False
     return watchdog
+
+
+def duties_of(watchdog):
+    """Return the Duties of a watchdog, made at the first call."""
+    if watchdog.duties is None:
+        with import_lock:
+            from warden.duties import Duties
+        duties = Duties()
+        duties.watchdog = watchdog
+        duties.rows = [None] * _MAX_CHECKINS
+        duties.feed = duties.hardware_ms = None
+        duties.fed_ms = 0
+        duties.critical = None  # the Checkin of what is protected, fed while that is not critical
+        duties.late = None  # the Checkin that is
+        duties.ended_ms = None  # when nobody turned any more, and it was to be fed
+        duties.notes = 0
+        duties.is_saved = False  # whether the file names a culprit
+        watchdog.duties = duties
+    return watchdog.duties
 
 
 def add_checkin(watchdog, name, every_ms):
     """Return a new Checkin; ValueError if there are eight. One of the same name ends."""
     name = cut(name, _MAX_NAME)
-    rows = watchdog.checkins
+    rows = duties_of(watchdog).rows
+    with import_lock:
+        from warden.duties import Checkin
     for each in rows:
         if each is not None and each.name == name:
             each.close()
     if None not in rows:
         raise ValueError("no more than eight")
-    checkin = Checkin(watchdog.ticks_ms, rows, name, every_ms)
+    checkin = Checkin()
+    checkin.ticks_ms = watchdog.ticks_ms
+    checkin.rows = rows
+    checkin.name = name
+    checkin.every_ms = every_ms
+    checkin.feed()
     rows[rows.index(None)] = checkin
     return checkin
 
 
-def configure(watchdog, hang_ms, action, hardware_ms, critical_ms, max_restarts, polled):
+def configure(watchdog, hang_ms, action, hardware_ms, critical_ms, restarts, polled):
     """Set what `watchdog()` was given, and begin to watch."""
     agent = get_runner().agent
     board = agent.board
@@ -133,47 +148,58 @@ def configure(watchdog, hang_ms, action, hardware_ms, critical_ms, max_restarts,
     if action == "reset" and board.reset is None:
         raise ValueError("action: this port cannot reset itself")
     core = imported_asyncio()
-    watchdog.is_polled = polled or Runner.current.timer is None
-    watchdog.watches_turns = True
+    duties = watchdog.duties
+    watchdog.polled = polled or Runner.current.timer is None
+    watchdog.watch = True
     watchdog.patience_ms = 0
-    if not watchdog.is_polled and (core is None or core.cur_task is None):
+    if not watchdog.polled and (core is None or core.cur_task is None):
         watchdog.patience_ms = _UNSTARTED_MS  # the event loop may still begin
-        if any(watchdog.checkins):
-            watchdog.watches_turns = False
+        if duties is not None and any(duties.rows):
+            watchdog.watch = False
         elif core is None:
             raise RuntimeError("a Timer runs the agent: warden.checkin() first, or polled=True")
-    if hardware_ms is not None and hardware_ms != watchdog.hardware_ms:
-        watchdog.feed_hardware = start_hardware(board, hardware_ms)
-        watchdog.hardware_ms = hardware_ms
-    if watchdog.feed_hardware and critical_ms is not None and watchdog.critical is None:
-        watchdog.critical = add_checkin(watchdog, "pressure", critical_ms)
+    wait_ms = hang_ms
+    if hardware_ms is not None:
+        with import_lock:
+            from warden.hardware_watchdog import start_hardware
+        duties = duties_of(watchdog)
+        if hardware_ms != duties.hardware_ms:
+            duties.feed = start_hardware(board, hardware_ms)
+            duties.hardware_ms = hardware_ms
+    no_hardware = _NO_WATCHDOG  # a reason, 0 if it is on
+    if duties is not None and duties.feed is not None:
+        no_hardware = 0
+        wait_ms = min(hang_ms, duties.hardware_ms)
+        if critical_ms is not None and duties.critical is None:
+            duties.critical = add_checkin(watchdog, "pressure", critical_ms)
     no_line = _NO_WATCHDOG  # why a blocked line cannot be found, a reason
     if action == "tell":
-        watchdog.stopper = None
+        watchdog.action = None
     else:
-        no_line = set_stopper(watchdog, action == "reset", max_restarts)
+        no_line = set_stopper(watchdog, action == "reset", restarts)
     watchdog.hang_ms = hang_ms
-    watchdog.turn_ms = min(hang_ms, watchdog.hardware_ms or hang_ms) // 4
+    watchdog.wait_ms = wait_ms // 4
     attach(watchdog, agent)
     reasons = agent.reasons
     reasons[_CAN_HANG] = start_ticker(watchdog)
     reasons[_CAN_LINE] = no_line
-    reasons[_CAN_HARDWARE] = _NO_WATCHDOG if watchdog.feed_hardware is None else 0
+    reasons[_CAN_HARDWARE] = no_hardware
     if agent.session is not None:
         agent.session.hello_dirty = True
     agent.clock.poll_now = True
 
 
-def set_stopper(watchdog, resets, max_restarts):
+def set_stopper(watchdog, resets, restarts):
     """Have the watchdog stop what hangs; return 0, or the reason why it cannot interrupt it."""
     with import_lock:
         from warden.hang_stopper import HangStopper
         from warden.interrupter import find_interrupter
-    if watchdog.stopper is None:
-        watchdog.stopper = HangStopper(watchdog)
-    watchdog.stopper.interrupter, no_line = find_interrupter()
-    watchdog.stopper.resets = resets
-    watchdog.stopper.max_restarts = max_restarts
+    if watchdog.action is None:
+        watchdog.action = HangStopper(watchdog)
+    stopper = watchdog.action
+    stopper.interrupter, no_line = find_interrupter()
+    stopper.resets = resets
+    stopper.max_restarts = restarts
     return no_line
 
 
@@ -181,42 +207,36 @@ def attach(watchdog, agent):
     """Watch an agent's turns from now on."""
     if agent is not watchdog.agent:
         watchdog.agent = agent
-        watchdog.runner = runner = Runner.current
-        watchdog.agent_poll = agent.poll
+        watchdog.owner = runner = Runner.current
         agent.poll = watchdog.poll
-        watchdog.agent_close = agent.close
         agent.close = watchdog.close
-        watchdog.timer_poll = runner.scheduled_poll
-        runner.scheduled_poll = watchdog.poll_by_timer
-        watchdog.count_task = agent.load.counted
-        agent.load.counted = watchdog.named
+        runner.scheduled_poll = watchdog.on_timer
+        agent.load.counted = watchdog.hook
         if agent.policy is not None:
             operations = agent.policy.operations
-            watchdog.begin_operation = operations.begin
-            operations.begin = watchdog.on_begin
-            watchdog.end_operation = operations.end
-            operations.end = watchdog.on_end
+            operations.begin = watchdog.admit
+            operations.end = watchdog.complete
     watchdog.begin()
 
 
 def start_ticker(watchdog):
     """Start the ticker; return 0, or the reason why there is none."""
-    period = max(_MIN_TICK_MS, min(_MAX_TICK_MS, watchdog.turn_ms // 2))
-    watchdog.stop_ticker()
-    machine = module("machine")
-    if hasattr(machine, "Timer"):
-        try:
-            watchdog.timer = timer = machine.Timer(-1)
-            timer.init(period=period, mode=timer.PERIODIC, callback=watchdog.on_timer)
-            return 0
-        except ValueError:  # this port has no virtual timers
-            watchdog.timer = None
+    watchdog.stop()
+    ticker = Runner()
+    ticker.agent = watchdog.agent
+    ticker.timer = None
+    ticker.is_scheduled = False
+    ticker.scheduled_poll = watchdog.run_due
+    ticker.start_timer()
+    if ticker.timer is not None:
+        watchdog.timer = ticker
+        return 0
     start = getattr(watchdog.agent.threads, "start", None)
     if start is None:
         return _NO_TICKER
     stack_size = module("_thread").stack_size
     before = stack_size(_STACK_BYTES)
-    watchdog.start_thread(start, period)
+    watchdog.start(start, max(_MIN_TICK_MS, min(_MAX_TICK_MS, watchdog.wait_ms // 2)))
     stack_size(before)
     watchdog.timer = False
     return 0

@@ -77,7 +77,7 @@ BOARD_LAYERS = [
     ["crash_setup"],
     ["application"],
     ["crash_report", "budgets", "hardware_watchdog", "interrupter", "hang_stopper"],
-    ["sleep", "task_watchdog"],
+    ["sleep", "task_watchdog", "duties"],
     ["watchdog_setup"],
     ["policy.decisions", "extras"],
     ["policy.publish"],

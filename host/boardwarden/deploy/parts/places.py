@@ -40,8 +40,9 @@ _SELDOM = {
     "warden.crash_report": "warden.last_boot",  # and when somebody asks
     "warden.retained": "warden.retained",  # where what survives a reset are registers of 32 bits
     "warden.task_watchdog": "warden.task_watchdog",  # where the application asks for it,
+    "warden.duties": "warden.duties",  # with a check-in or the hardware watchdog,
+    "warden.hardware_watchdog": "warden.hardware_watchdog",  # which this one starts
     "warden.watchdog_setup": "warden.watchdog_setup",  # for each call
-    "warden.hardware_watchdog": "warden.watchdog_setup",
     "warden.hang_stopper": "warden.hang_stopper",  # with another action than "tell"
     "warden.interrupter": "warden.hang_stopper",
     "warden.public": "warden.public",  # for a name that is not loaded
