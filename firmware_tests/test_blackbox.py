@@ -212,7 +212,7 @@ def test_noise_is_no_record_and_what_is_somebody_elses_is_left_alone():
         memory[-_SIZE] = first
         before = bytes(memory)
         box = boots.boot()
-        assert box.in_file and _entries(box) == []
+        assert not box.backed and _entries(box) == []
         assert bytes(memory) == before
 
 
@@ -226,7 +226,7 @@ def test_of_spare_memory_that_is_nobodys_noise_is_overwritten():
     boots.board.spare_ram = (addressof(memory), 64)
     memory[-_SIZE] = _HEAD
     box = boots.boot()
-    assert _entries(box) == [] and not box.in_file
+    assert _entries(box) == [] and box.backed
     assert _last(boots.boot())[:2] == ("soft", _INFERRED)
 
 
@@ -244,13 +244,13 @@ def test_equal_ones_in_a_row_are_one_and_seldom_written():
     boots = _Boots()
     boots.boot()
     written = []
-    before = wear.counts[_RESETS]
+    before = wear.written[_RESETS]
     for number in range(1, 121):
         box = boots.boot("hard")
         assert _last(box) == ("hard", _EXPECTED, number)
-        if wear.counts[_RESETS] > before:
+        if wear.written[_RESETS] > before:
             written.append(number)
-        before = wear.counts[_RESETS]
+        before = wear.written[_RESETS]
     assert written == [1, 2, 3, 10, 30, 100]
     assert _last(boots.boot("deepsleep")) == ("deepsleep", _EXPECTED, 1)
     assert [entry[_COUNT] for entry in _entries(boots.boot("hard"))] == [120, 1, 1]
@@ -261,11 +261,11 @@ def test_where_only_a_file_survives_they_are_counted_to_three():
         skip("no files")
     boots = _Boots(0)
     boots.boot()
-    writes = wear.counts[_RESETS]
+    writes = wear.written[_RESETS]
     for number in range(1, 50):
         box = boots.boot("hard")
         assert _last(box) == ("hard", _EXPECTED, min(number, 3))
-    assert wear.counts[_RESETS] - writes == 3
+    assert wear.written[_RESETS] - writes == 3
 
 
 def test_the_last_ten_are_kept():
@@ -321,9 +321,9 @@ def test_in_seven_registers_all_fits_but_the_name():
 def test_what_is_needed_once_in_a_boot_is_let_go():
     import sys
 
-    from warden.crash_setup import set_up
+    from warden.crash_setup import install
 
-    set_up()
+    install()
     assert "warden.last_boot" not in sys.modules
 
 
@@ -375,7 +375,7 @@ def test_a_thousand_boots_that_crash_at_once_hardly_write():
                 crashes.keep(OSError(5), _APPLICATION, None)
                 tries += 1
         assert tries > count // 3
-        assert wear.counts[_RESETS] < 40, wear.counts
+        assert wear.written[_RESETS] < 40, wear.written
 
 
 def test_a_board_whose_hardware_watchdog_bites_at_each_boot_hardly_writes():
@@ -389,4 +389,4 @@ def test_a_board_whose_hardware_watchdog_bites_at_each_boot_hardly_writes():
         duties.note("sensor")
     assert _last(crashes)[:2] == ("wdt", 0)
     assert _entries(crashes)[-1][_WHO] == "sensor"
-    assert wear.counts[_RESETS] < 60, wear.counts
+    assert wear.written[_RESETS] < 60, wear.written

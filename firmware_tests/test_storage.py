@@ -290,7 +290,7 @@ def test_the_start_measures_no_storage_where_that_takes_long_on_micropython():
         return (4096, 4096, 100, 40, 40)
 
     real = Board.statvfs
-    notes = wear.counts[2]
+    notes = wear.written[2]
     try:
         if sys.platform == "linux":
             Board.statvfs = busy_once

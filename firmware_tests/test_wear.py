@@ -70,10 +70,10 @@ def test_boots_that_crash_each_in_another_way_write_less_than_200_times():
         boots = 1000 if harness.SOAK else 250
         for number in range(boots):
             crashes = _boot(fake)
-            written = wear.counts[_RESETS]
+            written = wear.written[_RESETS]
             assert written >= counted, "the counts go on over boots"
             _crash(crashes, "reading %d" % number)
-            counted = wear.counts[_RESETS]
+            counted = wear.written[_RESETS]
         assert 20 < counted < 200, counted
         assert crashes.bad >= 3
     _forget()
@@ -84,14 +84,14 @@ def test_what_the_budget_does_not_allow_is_written_when_it_does():
     box = _boot(_Board(bytearray(64)))
     box.add = lambda sample: None
     wear.left = 0
-    before = wear.counts[_RESETS]
+    before = wear.written[_RESETS]
     box.commit()
     sample = make_sample()
-    assert (wear.counts[_RESETS], box.deadline_s) == (before, 900)
+    assert (wear.written[_RESETS], box.deadline_s) == (before, 900)
     box.uptime_s = lambda: sample.uptime_s
     for sample.uptime_s in (60, 899, 900, 960):
         box.update(sample)
-        assert (wear.counts[_RESETS] > before) == (sample.uptime_s >= 900)
+        assert (wear.written[_RESETS] > before) == (sample.uptime_s >= 900)
     assert box.deadline_s == 0 and wear.left == 0
     _forget()
 
@@ -174,7 +174,7 @@ def test_a_file_is_refused_what_its_budget_does_not_have():
         assert os.stat("log")[6] == 800
         ((path, value),) = _events()
         assert path.endswith("/log") and value == 800
-        assert wear.counts[3] == 8
+        assert wear.written[3] == 8
         mount = warden.status()["storage"][0]
         assert mount["agent_writes"]["budget"] == 8
         budget = MeteredFile.budgets[os.getcwd() + "/log"]

@@ -1,7 +1,5 @@
 """Runs the application, and keeps what ends it: `warden.run()`."""
 
-import builtins
-
 from micropython import const
 
 from warden.sensors.threads import import_lock
@@ -22,26 +20,14 @@ def run(main, link=None, retry_s=60):
     """
     with import_lock:
         from warden.crash_setup import begin
-    crashes = begin(link, retry_s)
+    crashes, function, args = begin(main, link, retry_s)
     begin = None  # its module is let go
-    crashes.main = main
     must_feed = True
     try:
         while True:
             crashes.enter(crashes.running, False)
             try:
-                result = main
-                if isinstance(main, str):
-                    if not main.endswith(".py"):
-                        result = __import__(main)
-                    elif hasattr(builtins, "execfile"):
-                        result = builtins.execfile(main, __import__("__main__").__dict__)
-                    else:  # esp8266; a traceback then has no file's name
-                        with open(main) as file:
-                            result = file.read()
-                        result = exec(result, __import__("__main__").__dict__)
-                elif callable(main):
-                    result = main()
+                result = function(*args)
                 if hasattr(result, "throw"):  # a coroutine
                     result = __import__("asyncio").run(result)
                 break

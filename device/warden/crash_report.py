@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from warden.crash_setup import set_up
+from warden.crash_setup import install
 
 _RESTART_KEYS = (
     "cause flags count boot uptime_s who live_bytes largest_free_block_bytes loop_lag_worst_ms "
@@ -17,13 +17,13 @@ _KINDS = const(("task", "thread", "callback", "application", "hang"))
 
 def safe_mode():
     """Tell whether this boot is a safe one, in which the application does not run (yet)."""
-    return set_up().is_safe
+    return install().is_safe
 
 
 def exceptions():
     """Return what is kept as dicts, in the order in which they came last; see docs/board.md."""
     found = []
-    rows = [row for row in set_up().rows[:_MAX_EXCEPTIONS] if row]
+    rows = [row for row in install().rows[:_MAX_EXCEPTIONS] if row]
     for _, kind, name, count, uptime_s, text in sorted(rows, key=lambda row: row[0]):
         found.append(
             {
@@ -40,7 +40,7 @@ def exceptions():
 def resets():
     """Return the last ten resets as dicts, the newest last; see docs/board.md."""
     found = []
-    for entry in set_up().rows[_MAX_EXCEPTIONS:]:
+    for entry in install().rows[_MAX_EXCEPTIONS:]:
         if entry is None:
             break
         reset = dict(zip(_RESTART_KEYS.split(), entry))

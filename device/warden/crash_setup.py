@@ -3,6 +3,7 @@
 Loaded for so long as that takes, and then let go.
 """
 
+import builtins
 import sys
 
 from micropython import const
@@ -28,13 +29,7 @@ _TRACEBACK = const(42)
 _RUNNING = const(0)  # a state of it
 
 
-def let_go(name):
-    """Let go of a module of the agent that is not needed again: its memory is the application's."""
-    sys.modules.pop("warden." + name, None)
-    setattr(sys.modules["warden"], name, None)
-
-
-def set_up():
+def install():
     """Return the Crashes of this board, made at the first call, and joined with its agent."""
     crashes = Crashes.current
     runner = Runner.current
@@ -49,8 +44,9 @@ def set_up():
         Board.is_safe = crashes.is_safe
     if runner is not None and runner.agent is not crashes.agent:
         attach(crashes, runner.agent)
-    let_go("last_boot")
-    let_go("values")  # which it has read the file with
+    for name in ("last_boot", "values"):  # modules that are not needed again
+        sys.modules.pop("warden." + name, None)
+        setattr(sys.modules["warden"], name, None)
     return crashes
 
 
@@ -82,7 +78,7 @@ def make_crashes(board):
     crashes.is_safe = False
     crashes.boots = crashes.count = 0  # count: how often the last entry came
     crashes.format = ""
-    LastBoot(crashes).note()
+    LastBoot(crashes).advance()
     return crashes
 
 
@@ -116,23 +112,52 @@ def attach(crashes, agent):
         agent.session.hello_dirty = agent.clock.rows_dirty = True
 
 
-def begin(bring_up, retry_s):
-    """Return this board's Crashes, after a start of the agent over the link that bring_up() gives.
+def begin(main, link, retry_s):
+    """Return this board's Crashes, after a start of the agent over the link that link() gives.
 
-    It is not started where it runs, or where it is not needed: without bring_up, in a boot that is
-    not safe. In a safe boot it is run until the application is to be tried, or a host asks for that.
+    And the function that runs main, see `warden.run`, with its arguments.
+
+    It is not started where it runs, or where it is not needed: without link, in a boot that is not
+    safe.
     """
-    crashes = set_up()
-    if Runner.current is None and (crashes.is_safe or bring_up is not None):
-        link = None
-        if bring_up is not None:
+    call = find_entry(main)
+    crashes = install()
+    crashes.main = main
+    if Runner.current is None and (crashes.is_safe or link is not None):
+        if link is not None:
             try:
-                link = bring_up()
+                link = link()
             except Exception as error:  # then there is the serial line
+                link = None
                 crashes.keep(error, _CALLBACK, None)
         sys.modules["warden"].start(link=link)
-    if not crashes.is_safe:
-        return crashes
+    if crashes.is_safe:
+        pause(crashes, retry_s)
+    return (crashes,) + call
+
+
+def find_entry(main):
+    """Return (function, arguments) that run an application; TypeError for what is none."""
+    if isinstance(main, str):
+        names = __import__("__main__").__dict__
+        if not main.endswith(".py"):
+            return __import__, (main,)
+        if hasattr(builtins, "execfile"):
+            return builtins.execfile, (main, names)
+        try:
+            with open(main) as file:  # esp8266; a traceback then has no file's name
+                return exec, (file.read(), names)
+        except OSError:
+            return open, (main,)  # which raises it where it is kept
+    if callable(main):
+        return main, ()
+    if hasattr(main, "throw"):
+        return __import__("asyncio").run, (main,)
+    raise TypeError("main must be a function, a coroutine or a name")
+
+
+def pause(crashes, retry_s):
+    """Run the agent until the application is to be tried again, or a host asks for that."""
     waits = [True]
     agent = crashes.agent
     agent.leave_safe_mode = waits.clear
@@ -148,4 +173,3 @@ def begin(bring_up, retry_s):
     crashes.end_s = crashes.uptime_s() + _GOOD_S
     crashes.is_safe = Board.is_safe = False
     agent.leave_safe_mode = None
-    return crashes

@@ -269,7 +269,7 @@ class Crashes(io.IOBase):
 
     def note_fault(self, row, state):
         """Note that an exception ended the application; write it, unless it is an old tale."""
-        save = self.bad < _MAX_STREAK and self.in_file
+        save = self.bad < _MAX_STREAK and not self.backed
         if row is not None:
             save = save or row[_COUNT] <= _MAX_KNOWN
             if len(self.buf) > _TRACEBACK:
@@ -303,7 +303,7 @@ class Crashes(io.IOBase):
                 for row in self.rows:
                     if row is not None:
                         self.put(file, row)
-                self.put(file, (wear.counts, wear.left, self.live_s))
+                self.put(file, (wear.written, wear.left, self.live_s))
                 self.put(file, None)
             os.rename(new, self.path)
         except Exception:  # AttributeError: this firmware has no files

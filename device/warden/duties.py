@@ -108,7 +108,7 @@ class Duties:
             if name is not None:  # where nothing else survives, and not for ever
                 self.notes += 1
                 must_save = (
-                    crashes.in_file and self.notes <= _MAX_NOTES and crashes.bad < _MAX_STREAK
+                    not crashes.backed and self.notes <= _MAX_NOTES and crashes.bad < _MAX_STREAK
                 )
             self.is_saved = must_save and name is not None
             crashes.subject = name or None

@@ -108,7 +108,7 @@ class HangStopper:
         crashes = watchdog.crashes
         crashes.subject = watchdog.subject or None
         if caught is None:
-            crashes.enter(_HUNG, crashes.in_file and crashes.bad < _MAX_STREAK)
+            crashes.enter(_HUNG, not crashes.backed and crashes.bad < _MAX_STREAK)
         else:
             crashes.note_fault(caught, _HUNG)
         crashes.board.reset()

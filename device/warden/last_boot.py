@@ -49,6 +49,7 @@ _WATCHED = const(5)
 _HUNG = const(7)
 _NOTED = const((2, 3, 7))  # states in which the record was brought up to date, in the file, too
 _CAUSES = const((None, None, "exception", "threshold", None, None, None, "hang"))  # by state
+_WORDS = const(("pwron", "soft", "wdt"))  # of ports; not as names, which would stay
 _APPLICATION_KIND = const(3)  # of ids.EXCEPTION_KINDS
 _HANG_KIND = const(4)
 
@@ -70,29 +71,29 @@ class LastBoot:
 
     def __init__(self, crashes):
         self.crashes = crashes
-        self.entries = []  # of the list of resets, the newest last
+        self.rows = []  # of the list of resets, the newest last
         self.board = crashes.board
         crashes.path = _FILE
         try:
             crashes.path = os.getcwd().rstrip("/") + "/" + _FILE
         except (AttributeError, OSError):  # nothing is mounted
             pass
-        self.has_survived = False  # whether memory has
+        self.has_held = False  # whether memory has
         self.in_file = self.load(crashes.path) or self.load(crashes.path + ".new")
         self.found = self.in_file  # the newer record
         record = copy = None
-        retained = find_retained(self.board)
+        retained = look_up(self.board)
         if retained is not None:
             record, copy, found = retained
             is_blank = found == bytes(len(found)) or found == b"\xff" * len(found)
-            if is_valid(found):
+            if prove(found):
                 self.found = found
-                self.has_survived = True
-                if self.entries:
-                    self.entries[-1][_EQUAL] = found[5]  # the file has not each of them
+                self.has_held = True
+                if self.rows:
+                    self.rows[-1][_EQUAL] = found[5]  # the file has not each of them
             elif not is_blank and not hasattr(self.board, "spare_ram"):
                 record = copy = None  # somebody else's
-        crashes.in_file = record is None
+        crashes.backed = record is not None
         crashes.buf = bytearray(_MAX_RECORD) if record is None else record
         crashes.copy = copy
         crashes.format = "%ds" % (min(len(crashes.buf), _MAX_RECORD) - _NAME)
@@ -121,24 +122,24 @@ class LastBoot:
                     if value is None:
                         break
                     if isinstance(value, bytes):
-                        record = value if is_valid(value) else None
+                        record = value if prove(value) else None
                     elif len(value) == _RESET_FIELDS:
                         entries.append(value)
                     elif len(value) == _WEAR_FIELDS:
                         written = value
                     else:
                         exceptions.append(value)
-            wear.counts[:], wear.left, self.crashes.live_s = written
+            wear.written[:], wear.left, self.crashes.live_s = written
             for value in exceptions:
                 if len(value) == _EXCEPTION_FIELDS:
                     value = (value[1], value[2], value[3], value[5])
-                self.restore(*value)
+                self.put(*value)
         except Exception:  # there is none, or none of ours
             return None
-        self.entries = entries
+        self.rows = entries
         return record
 
-    def note(self):
+    def advance(self):
         """Add an entry for the boot that ended, and begin the record of this one."""
         crashes = self.crashes
         found = self.found
@@ -151,16 +152,16 @@ class LastBoot:
         crashes.boots = crashes.boots + 1 & 0xFFFF
         port = self.board.identity[4]  # the cause as it tells it, None where it does not
         is_new = False
-        self.must_save = False
+        self.dirty = False
         if state == _SAFE:
             crashes.is_safe = True
-        elif found is not None or port is not None or self.entries:
+        elif found is not None or port is not None or self.rows:
             is_new = self.add(self.entry(state, port))
             crashes.is_safe = crashes.bad >= _BAD_BOOTS
         state = _SAFE if crashes.is_safe else crashes.state
-        crashes.rows[_MAX_EXCEPTIONS : _MAX_EXCEPTIONS + len(self.entries)] = self.entries
+        crashes.rows[_MAX_EXCEPTIONS : _MAX_EXCEPTIONS + len(self.rows)] = self.rows
         in_file = _RUNNING if self.in_file is None else self.in_file[1]
-        crashes.enter(state, is_new or self.must_save or in_file != state)
+        crashes.enter(state, is_new or self.dirty or in_file != state)
 
     def entry(self, state, port):
         """Return an entry for the boot that ended, and count it among the bad ones if it is one."""
@@ -169,25 +170,25 @@ class LastBoot:
         flags = 0
         if cause is not None:
             flags = _INFERRED | _EXPECTED if state == _BY_THRESHOLD else _INFERRED
-        elif ((self.has_survived or state >= _WATCHED) and port is None) or (
-            self.has_survived and port == "pwron"  # it has kept its power
+        elif ((self.has_held or state >= _WATCHED) and port is None) or (
+            self.has_held and port == _WORDS[0]  # it has kept its power
         ):
-            cause = "wdt" if state >= _WATCHED else "soft"
+            cause = _WORDS[2 if state >= _WATCHED else 1]
             flags = _INFERRED
-        elif not crashes.in_file and not self.has_survived and port is None:
-            cause = "pwron"
+        elif crashes.backed and not self.has_held and port is None:
+            cause = _WORDS[0]
             flags = _INFERRED | _EXPECTED
         else:
             cause = port
-            if port not in ("wdt", "soft"):
+            if port not in _WORDS[1:]:
                 flags = _EXPECTED
         if state == _HAS_ENDED:
             flags |= _EXPECTED
         entry = [cause, flags, 1, crashes.boots - 1] + [None] * 7
-        if self.found is not None and (self.has_survived or cause == "wdt" or state in _NOTED):
-            self.read_record(entry, state)
+        if self.found is not None and (self.has_held or cause == _WORDS[2] or state in _NOTED):
+            self.fill_status(entry, state)
         uptime_s = entry[_UPTIME]
-        if self.has_survived and not crashes.bad and uptime_s is not None:
+        if self.has_held and not crashes.bad and uptime_s is not None:
             wear.left = min(_MAX_WRITES, wear.left + uptime_s // _REFILL_S)
         if cause is not None and not flags & _EXPECTED:
             # A safe one waits before the application is tried, and ends its streak itself.
@@ -196,10 +197,10 @@ class LastBoot:
             crashes.live_s = 0
         elif uptime_s is not None:
             crashes.live_s = min(crashes.live_s + uptime_s, _MAX_FREE_S)
-            self.must_save = uptime_s >= _LONG_S
+            self.dirty = uptime_s >= _LONG_S
         return entry
 
-    def read_record(self, entry, state):
+    def fill_status(self, entry, state):
         """Put the figures of the record into an entry, and the exception if there was one."""
         found = self.found
         entry[_UPTIME], live, largest, lag = unpack_from("<IHHH", found, _FIGURES)
@@ -219,13 +220,13 @@ class LastBoot:
             kind = _APPLICATION_KIND if state == _BY_EXCEPTION else _HANG_KIND
             text = found[_MAX_RECORD:].rstrip(b"\x00")
             if text and self.in_file is None:  # which would have it, too
-                self.restore(kind, None, 1, text)
+                self.put(kind, None, 1, text)
             rows = [row for row in self.crashes.rows if row is not None and row[1] == kind]
             if rows:
                 text = max(rows, key=lambda row: row[0])[-1]  # of the one that came last
                 entry[_TEXT] = text[-_MAX_TOLD:]
 
-    def restore(self, kind, name, count, text):
+    def put(self, kind, name, count, text):
         """Put an exception of an earlier boot into the next row."""
         crashes = self.crashes
         row = [crashes.next_id, kind, name, count, None, text]
@@ -235,27 +236,27 @@ class LastBoot:
     def add(self, entry):
         """Add an entry, or count the last one again if it is equal; tell whether to write that."""
         crashes = self.crashes
-        last = self.entries[-1] if self.entries else None
+        last = self.rows[-1] if self.rows else None
         for place in (_CAUSE, _FLAGS, _WHO, _TEXT):
             if last is None or last[place] != entry[place]:
-                self.entries = self.entries[1 - _MAX_RESETS :] + [entry]
+                self.rows = self.rows[1 - _MAX_RESETS :] + [entry]
                 crashes.count = 1
                 return True
-        if crashes.in_file and crashes.count >= _MAX_KNOWN:
+        if not crashes.backed and crashes.count >= _MAX_KNOWN:
             return False
         crashes.count = entry[_EQUAL] = min(crashes.count + 1, _MAX_EQUAL)
-        self.entries[-1] = entry
+        self.rows[-1] = entry
         return crashes.count in (2, 3, 10, 30, 100)
 
 
-def is_valid(record):
+def prove(buf):
     """Tell whether bytes are a record: magic, version and CRC are right."""
-    if len(record) < _NAME or record[0] != _HEAD:
+    if len(buf) < _NAME or buf[0] != _HEAD:
         return False
-    return crc16(record, 0, _CRC) == record[_CRC] << 8 | record[_CRC + 1]
+    return crc16(buf, 0, _CRC) == buf[_CRC] << 8 | buf[_CRC + 1]
 
 
-def find_retained(board):
+def look_up(board):
     """Return (record, copy, content) of memory that survives a reset; None if none is known.
 
     record: a bytearray or memoryview to make a record in; copy(record): what puts it where it
@@ -282,8 +283,8 @@ def find_retained(board):
             return bytearray(_MAX_RECORD), memory, memory() or bytes(_MAX_RECORD)
         elif sys.platform not in ("rp2", "pyboard"):
             return None
-        from warden.retained import find_registers
+        from warden.retained import detect
 
-        return find_registers(machine)
+        return detect(machine)
     except (AttributeError, ImportError, TypeError, ValueError):  # another version's
         return None

@@ -35,8 +35,8 @@ class RetainedWords:
             at += 3
 
 
-def find_registers(machine):
-    """Return (record, copy, content) as `last_boot.find_retained`, of registers of 32 bits."""
+def detect(machine):
+    """Return (record, copy, content) as `last_boot.look_up`, of registers of 32 bits."""
     if hasattr(machine, "mem_backup"):
         memory = machine.mem_backup()
         places = list(range(len(memory)))

@@ -4,7 +4,7 @@ from micropython import const
 
 from warden.board import module
 from warden.checks import check_int
-from warden.crash_setup import set_up
+from warden.crash_setup import install
 from warden.runner import Runner
 from warden.running import get_runner
 from warden.sensors.load import imported_asyncio
@@ -52,7 +52,7 @@ def watchdog(
     if action not in _ACTIONS:
         raise ValueError("action must be tell, stop or reset")
     get_runner()
-    configure(watchdog_of(set_up()), hang_ms, action, hardware_ms, critical_ms, restarts, polled)
+    configure(watchdog_of(install()), hang_ms, action, hardware_ms, critical_ms, restarts, polled)
 
 
 def checkin(name, every_ms):
@@ -63,7 +63,7 @@ def checkin(name, every_ms):
     if not isinstance(name, str) or not name:
         raise ValueError("a check-in has a name")
     check_int("every_ms", every_ms, 1, _MAX_EVERY_MS)
-    return add_checkin(watchdog_of(set_up()), name, every_ms)
+    return add_checkin(watchdog_of(install()), name, every_ms)
 
 
 def watchdog_of(crashes):

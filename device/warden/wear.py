@@ -17,12 +17,12 @@ _CHANGED = const(1)  # of a row, see `warden.tables`
 class Wear:
     """The counts and the budget of a board; `wear` is that of this one.
 
-    counts: by purpose, in the order of ids.AGENT_WRITES; left: so many writes are allowed; deadline_s:
+    written: by purpose, in the order of ids.AGENT_WRITES; left: so many writes are allowed; deadline_s:
     the uptime that earns one more.
     """
 
     def __init__(self):
-        self.counts = [0] * len(_PURPOSES)
+        self.written = [0] * len(_PURPOSES)
         self.left = _MAX_WRITES
         self.deadline_s = _REFILL_S
         self.storage = None  # of the agent, which shows the counts
@@ -51,7 +51,7 @@ class Wear:
         if self.left < count:
             return False
         self.left -= count
-        self.counts[kind] += count
+        self.written[kind] += count
         self.renew()
         return True
 
@@ -66,7 +66,7 @@ class Wear:
             if storage.board.policy_path.startswith(mounts[row]["mount"]):
                 self.row = row  # the last one: it is inside the others
         if self.row < len(mounts):
-            mounts[self.row]["agent_writes"] = dict(zip(_PURPOSES, self.counts))
+            mounts[self.row]["agent_writes"] = dict(zip(_PURPOSES, self.written))
             storage.dirty[self.row] = storage.dirty[self.row] or _CHANGED
             storage.clock.poll_now = storage.clock.rows_dirty = True
 
@@ -81,7 +81,7 @@ class Wear:
         if not self.put(row, uplink):
             return False
         uplink.payload[0] += 1
-        uplink.put(self.counts if row == self.row and self.storage.rows else None)
+        uplink.put(self.written if row == self.row and self.storage.rows else None)
         return True
 
 

@@ -6,7 +6,7 @@ import ast
 import builtins
 from collections.abc import Mapping
 
-from .places import HOSTS, SETUP, SOMETIMES, WATCH, part_of
+from .places import BY_TEXT, HOSTS, SETUP, SOMETIMES, WATCH, part_of
 from .room import Name, Room
 
 
@@ -75,6 +75,8 @@ class Checks:
             for line in self.rooms[name].imports:
                 if line.target in inside and part_of(name) != part:
                     importers.setdefault(line.target, set()).add(part_of(name))
+        for name in BY_TEXT & inside:
+            importers.setdefault(name, set()).add("warden.public")
         order: list[str] = []
         if part == WATCH:  # the public names and what they need, which is all but an odd room
             importers.pop(WATCH, None)
