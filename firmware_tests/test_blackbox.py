@@ -7,10 +7,11 @@ from array import array
 from harness import has_module, no_heap, skip
 from rig import board
 from warden.crash_setup import make_crashes
+from warden.duties_setup import duties_of
 from warden.retained import RetainedWords
 from warden.sensors.threads import locks
 from warden.setup import make_sample
-from warden.watchdog_setup import duties_of, make_watchdog
+from warden.watchdog_setup import make_watchdog
 from warden.wear import wear
 
 _FILE = "warden.resets"
@@ -386,7 +387,7 @@ def test_a_board_whose_hardware_watchdog_bites_at_each_boot_hardly_writes():
         crashes = boots.boot("wdt")
         duties = duties_of(make_watchdog(crashes))
         duties.feed = bool
-        duties.note("sensor")
+        duties.note_fault("sensor")
     assert _last(crashes)[:2] == ("wdt", 0)
     assert _entries(crashes)[-1][_WHO] == "sensor"
     assert wear.written[_RESETS] < 60, wear.written

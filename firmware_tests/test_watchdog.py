@@ -9,12 +9,13 @@ from harness import no_heap, raises
 from rig import FakeLink
 from virtual_board import VirtualBoard
 from warden.crash_setup import attach, make_crashes
+from warden.duties_setup import add_checkin
 from warden.hardware_watchdog import start_hardware
 from warden.launch import make_runner
 from warden.runner import Runner
 from warden.setup import make_agent
 from warden.sleep import Sleeping
-from warden.watchdog_setup import add_checkin, configure, make_watchdog
+from warden.watchdog_setup import configure, make_watchdog
 
 _CRITICAL = 2
 _LIMITS = (4, 300_000, 100, 5000)

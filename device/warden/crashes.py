@@ -39,6 +39,7 @@ from warden_schema.frame import crc16
 _HEAD = const(0xB1)
 _CRC = const(6)  # where parts of the record begin
 _FIGURES = const(8)
+_LARGEST = const(14)
 _EVENT_NUMBER = const(18)
 _NAME = const(21)
 _TRACEBACK = const(42)
@@ -215,22 +216,23 @@ class Crashes(io.IOBase):
     def update(self, sample):
         """Add a sample to the history, then bring the record up to it; allocates nothing."""
         self.add(sample)
-        uptime_s = sample.uptime_s
-        self.board.facts["crash_free_s"] = self.live_s + uptime_s
+        buf = self.buf
+        pack_into("<IH", buf, _FIGURES, sample.uptime_s, (sample.live_bytes or 0) >> 8)
         pack_into(
-            "<IHHH", self.buf, _FIGURES, uptime_s, (sample.live_bytes or 0) >> 8,
-            (sample.largest_free_block_bytes or 0) >> 8, (sample.loop_lag_worst_ms or 0) >> 2,
+            "<HH", buf, _LARGEST, (sample.largest_free_block_bytes or 0) >> 8,
+            (sample.loop_lag_worst_ms or 0) >> 2,
         )  # fmt: skip
-        events = self.events
-        if events is not None and events.seq != self.seq:
+        if self.events is not None and self.events.seq != self.seq:
             self.put_last()
-        if self.bad and uptime_s >= self.end_s and not self.is_safe:
+        elif self.copy is not None:
+            self.copy(buf)
+        sample = sample.uptime_s
+        self.board.facts["crash_free_s"] = self.live_s + sample
+        if self.bad and sample >= self.end_s and not self.is_safe:
             self.bad = 0  # this boot is a good one
             self.enter(self.state)
-        if self.deadline_s and uptime_s >= self.deadline_s:
+        elif self.deadline_s and sample >= self.deadline_s:
             self.commit()
-        if self.copy is not None:
-            self.copy(self.buf)
 
     def put_last(self):
         """Put the last event's number, the level and the operation that began last into it."""

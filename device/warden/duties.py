@@ -43,14 +43,14 @@ class Duties:
         for each in self.rows:
             if each is not None:
                 each.feed()
-        self.note(None)
+        self.note_fault(None)
 
-    def end(self, was_on, must_feed):
+    def end(self, was_on, feed):
         """Return whether to tick on: the hardware watchdog is fed for ten minutes more.
 
-        must_feed: or it is not, and resets the board.
+        feed: or it is not, and resets the board.
         """
-        if self.feed is None or not must_feed:
+        if self.feed is None or not feed:
             self.ended_ms = None
             return False
         if was_on:
@@ -60,13 +60,13 @@ class Duties:
             print("warden: the hardware watchdog resets the board in", for_ms // 1000, "s")
         return True
 
-    def care(self, now):
+    def relax(self, now):
         """Feed the hardware watchdog for nobody, ten minutes at most."""
         if self.ended_ms is not None:
             if self.watchdog.ticks_diff(now, self.ended_ms) < _CARE_MS:
                 self.feed()
 
-    def excuse(self, ms):
+    def skip(self, ms):
         """Give those who have to check in the time for which nobody had a turn."""
         for each in self.rows:
             if each is not None:
@@ -74,29 +74,32 @@ class Duties:
 
     def check(self, now, must_look):
         """Look for somebody who is late, and note it once; feed the hardware watchdog else."""
-        watchdog = self.watchdog
         if must_look:
-            if self.critical is not None:
-                policy = watchdog.agent.policy
-                if policy is None or policy.pressure.level != _AT_CRITICAL:
-                    self.critical.feed()
-            late = None  # the first one
-            for each in self.rows:
-                if late is None and each is not None:
-                    passed = watchdog.ticks_diff(now, each.fed_ms)
-                    if passed > each.every_ms + each.excused_ms:
-                        late = each
+            late = self.find(now)
             if late is not self.late:
                 self.late = late
                 if late is not None:
-                    watchdog.post(_LATE, late.name, watchdog.ticks_diff(now, late.fed_ms))
-                self.note(late and late.name)
+                    ms = self.watchdog.ticks_diff(now, late.fed_ms)
+                    self.watchdog.post(_LATE, late.name, ms)
+                self.note_fault(late and late.name)
         if self.late is None and self.feed is not None:
-            if watchdog.ticks_diff(now, self.fed_ms) >= self.hardware_ms // 4:
+            if self.watchdog.ticks_diff(now, self.fed_ms) >= self.hardware_ms // 4:
                 self.fed_ms = now
                 self.feed()
 
-    def note(self, name):
+    def find(self, now):
+        """Return the first Checkin that is late, None if none is."""
+        if self.critical is not None:
+            each = self.watchdog.agent.policy
+            if each is None or each.pressure.level != _AT_CRITICAL:
+                self.critical.feed()
+        for each in self.rows:
+            if each is not None:
+                if self.watchdog.ticks_diff(now, each.fed_ms) > each.every_ms + each.excused_ms:
+                    return each
+        return None
+
+    def note_fault(self, name):
         """Note in the black box why the hardware watchdog is not fed; None: it is."""
         if self.feed is None:
             return

@@ -4,6 +4,7 @@ import sys
 
 from micropython import const
 
+from warden.interrupter import find_interrupter
 from warden.sensors.load import imported_asyncio
 from warden_schema.codec import cut
 
@@ -36,7 +37,7 @@ class HangStopper:
         self.restarts = 0
         self.hour_ms = watchdog.ticks_ms()  # in which those were
 
-    def insist(self, now):
+    def preempt(self, now):
         """Interrupt what hangs, again where that had no effect; reset where there is no way."""
         watchdog = self.watchdog
         if watchdog.crashes.main is None:
@@ -128,3 +129,14 @@ class HangStopper:
         for meter in () if policy.meters is None else policy.meters.rows:
             if meter is not None and meter.kind == _TASK:
                 policy.meters.remove(meter)
+
+
+def set_stopper(watchdog, resets, restarts):
+    """Have the watchdog stop what hangs; return 0, or the reason why it cannot interrupt it."""
+    if watchdog.action is None:
+        watchdog.action = HangStopper(watchdog)
+    stopper = watchdog.action
+    stopper.interrupter, no_line = find_interrupter()
+    stopper.resets = resets
+    stopper.max_restarts = restarts
+    return no_line

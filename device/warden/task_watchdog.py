@@ -41,13 +41,13 @@ class TaskWatchdog:
             self.duties.begin()
         self.active = True
 
-    def end(self, must_feed):
-        """End watching: nobody turns any more. must_feed: the hardware watchdog, see `duties`."""
+    def end(self, feed):
+        """End watching: nobody turns any more. feed: the hardware watchdog, see `duties`."""
         was_on = self.active
         self.active = False
         if self.action is not None:
             self.action.release()
-        if self.duties is None or not self.duties.end(was_on, must_feed):
+        if self.duties is None or not self.duties.end(was_on, feed):
             self.stop()
 
     def close(self):
@@ -83,10 +83,10 @@ class TaskWatchdog:
         duties = self.duties
         if not self.active:
             if duties is not None:
-                duties.care(now)
+                duties.relax(now)
             return
         if hung > _BLOCKED_MS and duties is not None:
-            duties.excuse(hung)
+            duties.skip(hung)
         subject = self.subject
         if subject is not None:  # it has gone on by itself, or after an interrupt that it caught
             self.longest = max(self.longest, hung)
@@ -94,7 +94,7 @@ class TaskWatchdog:
                 self.post(_OVER, subject or None, self.longest)
                 self.subject = None
                 if duties is not None:
-                    duties.note(None)
+                    duties.note_fault(None)
         elif self.timer is None and hung > self.hang_ms and not self.admitted():
             self.post(_OVER, None, hung)
         self.patience_ms = 0
@@ -104,7 +104,7 @@ class TaskWatchdog:
     def relax(self, now, ms):
         """Note that a sleep is over that was announced, after `ms`; see `warden.sleep`."""
         if self.duties is not None:
-            self.duties.excuse(ms)
+            self.duties.skip(ms)
         self.last_ms = now
         self.pause = 0
 
@@ -119,15 +119,12 @@ class TaskWatchdog:
             if self.watch and hung > self.hang_ms + self.patience_ms:
                 if self.subject is None and not self.admitted():
                     self.longest = 0
-                    try:
-                        self.subject = self.find() or ""
-                    except MemoryError:
-                        self.subject = ""
+                    self.subject = self.find()
                     self.post(_BEGUN, self.subject or None, hung)
                     if self.duties is not None:
-                        self.duties.note(self.subject)
+                        self.duties.note_fault(self.subject)
                 if self.subject is not None:
-                    return None if self.action is None else self.action.insist(now)
+                    return None if self.action is None else self.action.preempt(now)
             else:
                 late = hung <= _BLOCKED_MS or not self.watch
         return None if self.duties is None else self.duties.check(now, late)
@@ -164,26 +161,29 @@ class TaskWatchdog:
         return named
 
     def find(self):
-        """Return the names of the task and of the operation that run, "task: operation".
+        """Return the names of the task and of the operation that run, "task: operation", or "".
 
         A generator has that of its function in its repr() only; a task that was made before there
         was a watchdog has none, for `Load.counted` hides it.
         """
         task = self.current()
         name = newest = None
-        if task is not None:
-            name = getattr(task.coro, "name", None)  # of a metered one
-            if name is None:
-                name = repr(getattr(task.coro, "coro", task.coro)).split("'")
-                name = name[1] if len(name) == 3 and name[1] != "counted" else None
-        if self.agent.policy is not None:
-            for op in self.agent.policy.operations.rows:
-                if op is not None and op.task is task and _ACTIVE <= op.state <= _STOPPING:
-                    if newest is None or op.id > newest.id:
-                        newest = op
-        if newest is not None:
-            name = newest.name if name is None else name + ": " + newest.name
-        return name and cut(name, _MAX_CULPRIT)
+        try:
+            if task is not None:
+                name = getattr(task.coro, "name", None)  # of a metered one
+                if name is None:
+                    name = repr(getattr(task.coro, "coro", task.coro)).split("'")
+                    name = name[1] if len(name) == 3 and name[1] != "counted" else None
+            if self.agent.policy is not None:
+                for op in self.agent.policy.operations.rows:
+                    if op is not None and op.task is task and _ACTIVE <= op.state <= _STOPPING:
+                        if newest is None or op.id > newest.id:
+                            newest = op
+            if newest is not None:
+                name = newest.name if name is None else name + ": " + newest.name
+            return cut(name or "", _MAX_CULPRIT)
+        except MemoryError:
+            return ""
 
     def post(self, how, name, ms):
         """Post an event."""
@@ -246,4 +246,4 @@ class TaskWatchdog:
             return None
         if self.active:
             return self.check(self.ticks_ms())
-        return None if self.duties is None else self.duties.care(self.ticks_ms())
+        return None if self.duties is None else self.duties.relax(self.ticks_ms())

@@ -10,10 +10,7 @@ from warden.running import get_runner
 from warden.sensors.load import imported_asyncio
 from warden.sensors.threads import import_lock
 from warden.task_watchdog import TaskWatchdog
-from warden_schema.codec import cut
 
-_MAX_NAME = const(24)
-_MAX_CHECKINS = const(8)
 _MIN_HANG_MS = const(500)  # the agent's task has a turn each 250 ms
 _MAX_HANG_MS = const(3_600_000)
 _MAX_EVERY_MS = const(86_400_000)
@@ -52,7 +49,7 @@ def watchdog(
     if action not in _ACTIONS:
         raise ValueError("action must be tell, stop or reset")
     get_runner()
-    configure(watchdog_of(install()), hang_ms, action, hardware_ms, critical_ms, restarts, polled)
+    configure(make_watchdog(install()), hang_ms, action, hardware_ms, critical_ms, restarts, polled)
 
 
 def checkin(name, every_ms):
@@ -63,19 +60,16 @@ def checkin(name, every_ms):
     if not isinstance(name, str) or not name:
         raise ValueError("a check-in has a name")
     check_int("every_ms", every_ms, 1, _MAX_EVERY_MS)
-    return add_checkin(watchdog_of(install()), name, every_ms)
-
-
-def watchdog_of(crashes):
-    """Return the TaskWatchdog of this board, made at the first call."""
-    if crashes.watchdog is None:
-        crashes.watchdog = make_watchdog(crashes)
-    return crashes.watchdog
+    with import_lock:
+        from warden.duties_setup import add_checkin
+    return add_checkin(make_watchdog(install()), name, every_ms)
 
 
 def make_watchdog(crashes):
-    """Return a new TaskWatchdog, which watches nothing yet."""
-    watchdog = TaskWatchdog()
+    """Return the TaskWatchdog of this board, made at the first call: it watches nothing yet."""
+    if crashes.watchdog is not None:
+        return crashes.watchdog
+    crashes.watchdog = watchdog = TaskWatchdog()
     watchdog.crashes = crashes
     watchdog.ticks_ms = crashes.board.ticks_ms
     watchdog.ticks_diff = crashes.board.ticks_diff
@@ -97,46 +91,6 @@ def make_watchdog(crashes):
     watchdog.timer = None  # a Runner with a timer; False: it is a thread
     watchdog.generation = 0  # of its threads
     return watchdog
-
-
-def duties_of(watchdog):
-    """Return the Duties of a watchdog, made at the first call."""
-    if watchdog.duties is None:
-        with import_lock:
-            from warden.duties import Duties
-        duties = Duties()
-        duties.watchdog = watchdog
-        duties.rows = [None] * _MAX_CHECKINS
-        duties.feed = duties.hardware_ms = None
-        duties.fed_ms = 0
-        duties.critical = None  # the Checkin of what is protected, fed while that is not critical
-        duties.late = None  # the Checkin that is
-        duties.ended_ms = None  # when nobody turned any more, and it was to be fed
-        duties.notes = 0
-        duties.is_saved = False  # whether the file names a culprit
-        watchdog.duties = duties
-    return watchdog.duties
-
-
-def add_checkin(watchdog, name, every_ms):
-    """Return a new Checkin; ValueError if there are eight. One of the same name ends."""
-    name = cut(name, _MAX_NAME)
-    rows = duties_of(watchdog).rows
-    with import_lock:
-        from warden.duties import Checkin
-    for each in rows:
-        if each is not None and each.name == name:
-            each.close()
-    if None not in rows:
-        raise ValueError("no more than eight")
-    checkin = Checkin()
-    checkin.ticks_ms = watchdog.ticks_ms
-    checkin.rows = rows
-    checkin.name = name
-    checkin.every_ms = every_ms
-    checkin.feed()
-    rows[rows.index(None)] = checkin
-    return checkin
 
 
 def configure(watchdog, hang_ms, action, hardware_ms, critical_ms, restarts, polled):
@@ -161,21 +115,18 @@ def configure(watchdog, hang_ms, action, hardware_ms, critical_ms, restarts, pol
     wait_ms = hang_ms
     if hardware_ms is not None:
         with import_lock:
-            from warden.hardware_watchdog import start_hardware
-        duties = duties_of(watchdog)
-        if hardware_ms != duties.hardware_ms:
-            duties.feed = start_hardware(board, hardware_ms)
-            duties.hardware_ms = hardware_ms
+            from warden.duties_setup import set_hardware
+        duties = set_hardware(watchdog, board, hardware_ms, critical_ms)
     no_hardware = _NO_WATCHDOG  # a reason, 0 if it is on
     if duties is not None and duties.feed is not None:
         no_hardware = 0
         wait_ms = min(hang_ms, duties.hardware_ms)
-        if critical_ms is not None and duties.critical is None:
-            duties.critical = add_checkin(watchdog, "pressure", critical_ms)
     no_line = _NO_WATCHDOG  # why a blocked line cannot be found, a reason
     if action == "tell":
         watchdog.action = None
     else:
+        with import_lock:
+            from warden.hang_stopper import set_stopper
         no_line = set_stopper(watchdog, action == "reset", restarts)
     watchdog.hang_ms = hang_ms
     watchdog.wait_ms = wait_ms // 4
@@ -187,20 +138,6 @@ def configure(watchdog, hang_ms, action, hardware_ms, critical_ms, restarts, pol
     if agent.session is not None:
         agent.session.hello_dirty = True
     agent.clock.poll_now = True
-
-
-def set_stopper(watchdog, resets, restarts):
-    """Have the watchdog stop what hangs; return 0, or the reason why it cannot interrupt it."""
-    with import_lock:
-        from warden.hang_stopper import HangStopper
-        from warden.interrupter import find_interrupter
-    if watchdog.action is None:
-        watchdog.action = HangStopper(watchdog)
-    stopper = watchdog.action
-    stopper.interrupter, no_line = find_interrupter()
-    stopper.resets = resets
-    stopper.max_restarts = restarts
-    return no_line
 
 
 def attach(watchdog, agent):

@@ -78,6 +78,7 @@ BOARD_LAYERS = [
     ["application"],
     ["crash_report", "budgets", "hardware_watchdog", "interrupter", "hang_stopper"],
     ["sleep", "task_watchdog", "duties"],
+    ["duties_setup"],
     ["watchdog_setup"],
     ["policy.decisions", "extras"],
     ["policy.publish"],

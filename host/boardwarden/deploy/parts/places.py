@@ -41,7 +41,8 @@ _SELDOM = {
     "warden.retained": "warden.retained",  # where what survives a reset are registers of 32 bits
     "warden.task_watchdog": "warden.task_watchdog",  # where the application asks for it,
     "warden.duties": "warden.duties",  # with a check-in or the hardware watchdog,
-    "warden.hardware_watchdog": "warden.hardware_watchdog",  # which this one starts
+    "warden.duties_setup": "warden.duties_setup",  # which this one sets up
+    "warden.hardware_watchdog": "warden.duties_setup",
     "warden.watchdog_setup": "warden.watchdog_setup",  # for each call
     "warden.hang_stopper": "warden.hang_stopper",  # with another action than "tell"
     "warden.interrupter": "warden.hang_stopper",
