@@ -5,7 +5,7 @@ import os
 from array import array
 
 from harness import has_module, no_heap, skip
-from rig import board
+from rig import board, forget_writes
 from warden.crash_setup import make_crashes
 from warden.duties_setup import duties_of
 from warden.retained import RetainedWords
@@ -81,7 +81,7 @@ class _Boots:
         """Return the Crashes of a new boot; cause: as the port tells it."""
         self.board.cause = cause
         del locks[1:]  # a real boot begins with none
-        wear.__init__()  # as when its module is loaded
+        forget_writes()  # as when its module is loaded
         return make_crashes(self.board)
 
 

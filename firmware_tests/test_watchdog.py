@@ -9,13 +9,13 @@ from harness import no_heap, raises
 from rig import FakeLink
 from virtual_board import VirtualBoard
 from warden.crash_setup import attach, make_crashes
-from warden.duties_setup import add_checkin
+from warden.duties_setup import add
 from warden.hardware_watchdog import start_hardware
 from warden.launch import make_runner
 from warden.runner import Runner
 from warden.setup import make_agent
 from warden.sleep import Sleeping
-from warden.watchdog_setup import configure, make_watchdog
+from warden.watchdog_setup import launch, make_watchdog
 
 _CRITICAL = 2
 _LIMITS = (4, 300_000, 100, 5000)
@@ -142,7 +142,7 @@ class _Rig:
         self.resets += 1
 
     def configure(self, action=_TELL, hardware_ms=None, polled=False):
-        configure(self.dog, 2000, action, hardware_ms, 60_000, 6, polled)
+        launch(self.dog, 2000, action, hardware_ms, 60_000, 6, polled)
 
     def pass_ms(self, ms, turns=True, ticks=True):
         """Let time pass, with turns and ticks each 100 ms."""
@@ -254,7 +254,7 @@ def test_an_announced_sleep_is_no_hang_and_not_the_time_of_check_ins():
     with _Rig() as rig:
         rig.board.crashes = rig.crashes
         rig.configure(hardware_ms=1000)
-        uplink = add_checkin(rig.dog, "uplink", 3000)
+        uplink = add(rig.dog, "uplink", 3000)
         rig.pass_ms(300)
         with Sleeping():
             rig.pass_ms(10_000, turns=False)
@@ -269,7 +269,7 @@ def test_an_announced_sleep_is_no_hang_and_not_the_time_of_check_ins():
 def test_turns_of_a_timer_prove_nothing():
     with _Rig(is_run_by_timer=True) as rig:
         raises(RuntimeError, rig.configure)
-        sensor = add_checkin(rig.dog, "sensor", 3000)
+        sensor = add(rig.dog, "sensor", 3000)
         rig.configure(hardware_ms=1000)
         for _ in range(5):
             sensor.feed()
@@ -289,8 +289,8 @@ def test_turns_of_a_timer_prove_nothing():
 def test_the_hardware_watchdog_bites_when_somebody_does_not_check_in_and_knows_who():
     for has_timer in (True, False):
         with _Rig(has_timer) as rig:
-            sensor = add_checkin(rig.dog, "sensor", 1000)
-            uplink = add_checkin(rig.dog, "uplink", 5000)
+            sensor = add(rig.dog, "sensor", 1000)
+            uplink = add(rig.dog, "uplink", 5000)
             rig.configure(hardware_ms=1000)
             for _ in range(20):
                 rig.pass_ms(500)
@@ -308,7 +308,7 @@ def test_the_hardware_watchdog_bites_when_somebody_does_not_check_in_and_knows_w
 @_without_asyncio
 def test_who_checks_in_again_before_it_bites_has_it_fed_again():
     with _Rig() as rig:
-        sensor = add_checkin(rig.dog, "sensor", 1000)
+        sensor = add(rig.dog, "sensor", 1000)
         rig.configure(hardware_ms=1000)
         rig.pass_ms(1500)
         sensor.feed()
@@ -323,7 +323,7 @@ def test_who_checks_in_again_before_it_bites_has_it_fed_again():
 @_without_asyncio
 def test_time_without_a_turn_is_not_the_check_ins():
     with _Rig() as rig:
-        add_checkin(rig.dog, "sensor", 1500)
+        add(rig.dog, "sensor", 1500)
         rig.configure()
         rig.pass_ms(1900, turns=False)
         rig.pass_ms(1000)
@@ -400,9 +400,9 @@ def test_what_makes_no_sense_raises():
         rig.machine.WDT = None
         raises(ValueError, start_hardware, rig.board, 100)
         for number in range(8):
-            add_checkin(rig.dog, "n%d" % number, 1000)
-        add_checkin(rig.dog, "n3", 2000)
-        raises(ValueError, add_checkin, rig.dog, "n8", 1000)
+            add(rig.dog, "n%d" % number, 1000)
+        add(rig.dog, "n3", 2000)
+        raises(ValueError, add, rig.dog, "n8", 1000)
     raises(ValueError, warden.checkin, "", 1000)
     raises(ValueError, warden.watchdog, 100)
     raises(ValueError, warden.watchdog, 1000, "panic")
@@ -412,7 +412,7 @@ def test_what_makes_no_sense_raises():
 @_without_asyncio
 def test_turns_and_ticks_allocate_nothing():
     with _Rig() as rig:
-        add_checkin(rig.dog, "sensor", 100_000)
+        add(rig.dog, "sensor", 100_000)
         rig.configure(hardware_ms=1000)
         rig.pass_ms(1000)
         ticks = rig.board.ticks

@@ -6,7 +6,7 @@ import os
 import harness
 import warden
 from harness import Skip, raises
-from rig import board
+from rig import board, forget_writes
 from warden.crash_setup import make_crashes
 from warden.metered_file import MeteredFile
 from warden.sensors.threads import locks
@@ -43,7 +43,7 @@ class _Board:
 def _boot(fake):
     """Return the Crashes of another boot."""
     del locks[1:]
-    wear.__init__()
+    forget_writes()
     return make_crashes(fake)
 
 
@@ -137,7 +137,7 @@ class _Files:
     def __enter__(self):
         _forget(_BUDGETS, "log")
         MeteredFile.budgets = None
-        wear.__init__()
+        forget_writes()
         warden.start(link=False)
         return warden.allocate(warden.STORAGE, 1_000_000, ttl_ms=None)
 

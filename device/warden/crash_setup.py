@@ -46,7 +46,7 @@ def install():
         attach(crashes, runner.agent)
     for name in ("last_boot", "values"):  # modules that are not needed again
         sys.modules.pop("warden." + name, None)
-        setattr(sys.modules["warden"], name, None)
+        sys.modules["warden"].__dict__.pop(name, None)
     return crashes
 
 
@@ -120,7 +120,7 @@ def begin(main, link, retry_s):
     It is not started where it runs, or where it is not needed: without link, in a boot that is not
     safe.
     """
-    call = find_entry(main)
+    call = find_row(main)
     crashes = install()
     crashes.main = main
     if Runner.current is None and (crashes.is_safe or link is not None):
@@ -136,7 +136,7 @@ def begin(main, link, retry_s):
     return (crashes,) + call
 
 
-def find_entry(main):
+def find_row(main):
     """Return (function, arguments) that run an application; TypeError for what is none."""
     if isinstance(main, str):
         names = __import__("__main__").__dict__

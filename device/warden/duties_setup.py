@@ -27,11 +27,11 @@ def duties_of(watchdog):
         duties.is_saved = False  # whether the file names a culprit
         watchdog.duties = duties
     sys.modules.pop("warden.duties_setup", None)
-    sys.modules["warden"].duties_setup = None
+    sys.modules["warden"].__dict__.pop("duties_setup", None)
     return watchdog.duties
 
 
-def add_checkin(watchdog, name, every_ms):
+def add(watchdog, name, every_ms):
     """Return a new Checkin; ValueError if there are eight. One of the same name ends."""
     name = cut(name, _MAX_NAME)
     rows = duties_of(watchdog).rows
@@ -50,12 +50,12 @@ def add_checkin(watchdog, name, every_ms):
     return checkin
 
 
-def set_hardware(watchdog, board, hardware_ms, critical_ms):
+def protect(watchdog, board, hardware_ms, critical_ms):
     """Start the hardware watchdog, and return the Duties; see `watchdog_setup.watchdog`."""
     duties = duties_of(watchdog)
     if hardware_ms != duties.hardware_ms:
         duties.feed = start_hardware(board, hardware_ms)
         duties.hardware_ms = hardware_ms
     if critical_ms is not None and duties.critical is None:
-        duties.critical = add_checkin(watchdog, "pressure", critical_ms)
+        duties.critical = add(watchdog, "pressure", critical_ms)
     return duties

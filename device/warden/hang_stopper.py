@@ -131,7 +131,7 @@ class HangStopper:
                 policy.meters.remove(meter)
 
 
-def set_stopper(watchdog, resets, restarts):
+def hook(watchdog, resets, restarts):
     """Have the watchdog stop what hangs; return 0, or the reason why it cannot interrupt it."""
     if watchdog.action is None:
         watchdog.action = HangStopper(watchdog)

@@ -79,8 +79,8 @@ class LastBoot:
         except (AttributeError, OSError):  # nothing is mounted
             pass
         self.has_held = False  # whether memory has
-        self.in_file = self.load(crashes.path) or self.load(crashes.path + ".new")
-        self.found = self.in_file  # the newer record
+        self.backed = self.load(crashes.path) or self.load(crashes.path + ".new")
+        self.found = self.backed  # the newer record
         record = copy = None
         retained = look_up(self.board)
         if retained is not None:
@@ -160,8 +160,8 @@ class LastBoot:
             crashes.is_safe = crashes.bad >= _BAD_BOOTS
         state = _SAFE if crashes.is_safe else crashes.state
         crashes.rows[_MAX_EXCEPTIONS : _MAX_EXCEPTIONS + len(self.rows)] = self.rows
-        in_file = _RUNNING if self.in_file is None else self.in_file[1]
-        crashes.enter(state, is_new or self.dirty or in_file != state)
+        state_there = _RUNNING if self.backed is None else self.backed[1]
+        crashes.enter(state, is_new or self.dirty or state_there != state)
 
     def entry(self, state, port):
         """Return an entry for the boot that ended, and count it among the bad ones if it is one."""
@@ -220,7 +220,7 @@ class LastBoot:
         if state == _BY_EXCEPTION or state == _HUNG:
             kind = _APPLICATION_KIND if state == _BY_EXCEPTION else _HANG_KIND
             text = found[_MAX_RECORD:].rstrip(b"\x00")
-            if text and self.in_file is None:  # which would have it, too
+            if text and self.backed is None:  # which would have it, too
                 self.put(kind, None, 1, text)
             rows = [row for row in self.crashes.rows if row is not None and row[1] == kind]
             if rows:

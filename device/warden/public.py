@@ -59,4 +59,4 @@ def find_public(name):
 def drop(name):
     """Let go of a module of the agent that is not needed again: its memory is the application's."""
     sys.modules.pop("warden." + name, None)
-    setattr(sys.modules["warden"], name, None)
+    sys.modules["warden"].__dict__.pop(name, None)

@@ -49,7 +49,7 @@ def watchdog(
     if action not in _ACTIONS:
         raise ValueError("action must be tell, stop or reset")
     get_runner()
-    configure(make_watchdog(install()), hang_ms, action, hardware_ms, critical_ms, restarts, polled)
+    launch(make_watchdog(install()), hang_ms, action, hardware_ms, critical_ms, restarts, polled)
 
 
 def checkin(name, every_ms):
@@ -61,8 +61,8 @@ def checkin(name, every_ms):
         raise ValueError("a check-in has a name")
     check_int("every_ms", every_ms, 1, _MAX_EVERY_MS)
     with import_lock:
-        from warden.duties_setup import add_checkin
-    return add_checkin(make_watchdog(install()), name, every_ms)
+        from warden.duties_setup import add
+    return add(make_watchdog(install()), name, every_ms)
 
 
 def make_watchdog(crashes):
@@ -76,7 +76,7 @@ def make_watchdog(crashes):
     watchdog.agent = watchdog.owner = None  # owner: the Runner of the agent
     watchdog.duties = None  # check-ins and the hardware watchdog, see `duties`
     watchdog.active = False
-    # What `configure()` sets.
+    # What `launch()` sets.
     watchdog.hang_ms = watchdog.wait_ms = 0  # wait_ms: between two turns at most
     watchdog.action = None  # stops what hangs, or resets the board for it, see `hang_stopper`
     watchdog.polled = False  # by the application itself
@@ -93,7 +93,7 @@ def make_watchdog(crashes):
     return watchdog
 
 
-def configure(watchdog, hang_ms, action, hardware_ms, critical_ms, restarts, polled):
+def launch(watchdog, hang_ms, action, hardware_ms, critical_ms, restarts, polled):
     """Set what `watchdog()` was given, and begin to watch."""
     agent = get_runner().agent
     board = agent.board
@@ -115,8 +115,8 @@ def configure(watchdog, hang_ms, action, hardware_ms, critical_ms, restarts, pol
     wait_ms = hang_ms
     if hardware_ms is not None:
         with import_lock:
-            from warden.duties_setup import set_hardware
-        duties = set_hardware(watchdog, board, hardware_ms, critical_ms)
+            from warden.duties_setup import protect
+        duties = protect(watchdog, board, hardware_ms, critical_ms)
     no_hardware = _NO_WATCHDOG  # a reason, 0 if it is on
     if duties is not None and duties.feed is not None:
         no_hardware = 0
@@ -126,13 +126,13 @@ def configure(watchdog, hang_ms, action, hardware_ms, critical_ms, restarts, pol
         watchdog.action = None
     else:
         with import_lock:
-            from warden.hang_stopper import set_stopper
-        no_line = set_stopper(watchdog, action == "reset", restarts)
+            from warden.hang_stopper import hook
+        no_line = hook(watchdog, action == "reset", restarts)
     watchdog.hang_ms = hang_ms
     watchdog.wait_ms = wait_ms // 4
     attach(watchdog, agent)
     reasons = agent.reasons
-    reasons[_CAN_HANG] = start_ticker(watchdog)
+    reasons[_CAN_HANG] = start_timer(watchdog)
     reasons[_CAN_LINE] = no_line
     reasons[_CAN_HARDWARE] = no_hardware
     if agent.session is not None:
@@ -156,7 +156,7 @@ def attach(watchdog, agent):
     watchdog.begin()
 
 
-def start_ticker(watchdog):
+def start_timer(watchdog):
     """Start the ticker; return 0, or the reason why there is none."""
     watchdog.stop()
     ticker = Runner()

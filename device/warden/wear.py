@@ -21,13 +21,11 @@ class Wear:
     the uptime that earns one more.
     """
 
-    def __init__(self):
-        self.written = [0] * len(_PURPOSES)
-        self.left = _MAX_WRITES
-        self.deadline_s = _REFILL_S
-        self.storage = None  # of the agent, which shows the counts
-        self.measure = self.put = None  # what it does without them
-        self.row = 0  # of the mount that the agent's files are on
+    written = [0] * len(_PURPOSES)
+    left = _MAX_WRITES
+    deadline_s = _REFILL_S
+    storage = None  # of the agent, which shows the counts
+    row = 0  # of the mount that the agent's files are on
 
     def join(self, storage):
         """Have the agent's storage show the counts, in the status and to a host."""
