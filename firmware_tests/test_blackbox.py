@@ -231,6 +231,23 @@ def test_of_spare_memory_that_is_nobodys_noise_is_overwritten():
     assert _last(boots.boot())[:2] == ("soft", _INFERRED)
 
 
+def test_a_memory_that_is_too_small_for_a_record_is_left_alone():
+    for memory in [bytearray(size) for size in range(21)] + [array("I", [0] * 5)]:
+        boots = _Boots()
+        boots.board.machine = FakeMachine(memory)  # of small stm32: five registers
+        box = boots.boot()
+        assert not box.backed and not any(memory)
+        box.enter(_ENDED)
+        box.put_last()
+
+
+def test_a_record_of_a_state_that_is_none_of_ours_is_no_record():
+    boots = _Boots()
+    boots.boot().enter(_HUNG + 1)
+    box = boots.boot()
+    assert _entries(box) == [] and not box.backed
+
+
 def test_only_the_end_of_the_memory_is_used():
     boots = _Boots(100)
     boots.board.memory[57] = 5

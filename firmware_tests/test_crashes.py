@@ -16,6 +16,7 @@ _TASK, _THREAD, _CALLBACK, _APPLICATION = range(4)
 _HOST = 77
 _EVENT, _EXCEPTION = 11, 18
 _MAX_TEXT = 148
+_BY_EXCEPTION = 2  # a state of the record
 _NAME, _COUNT, _UPTIME, _TEXT = 2, 3, 4, 5  # places in a row
 
 
@@ -40,7 +41,9 @@ def _fresh():
             __import__("os").remove("warden.resets")
         except OSError:
             pass
-    return make_crashes(board())
+    crashes = make_crashes(board())
+    crashes.rows[:] = [None] * len(crashes.rows)  # what spare RAM had of a test before
+    return crashes
 
 
 def _lines(caught):
@@ -64,6 +67,22 @@ def test_an_exception_that_was_not_raised_has_its_text():
     assert crashes.rows[0][_TEXT] in (b"OSError: 5\n", b"OSError: [Errno 5] EIO\n")
     assert crashes.rows[0][_NAME] == "sensor"
     assert crashes.rows[0][_UPTIME] is None  # there was no agent
+
+
+class _Unprintable(Exception):
+    """Raises where it should print itself."""
+
+    def __str__(self):
+        raise TypeError
+
+    __repr__ = __str__
+
+
+def test_an_exception_that_cannot_be_printed_has_its_frames_and_its_name():
+    crashes = _fresh()
+    crashes.keep(_raised(_Unprintable()), _APPLICATION, None)
+    lines = crashes.rows[0][_TEXT].split(b"\n")
+    assert lines[-2:] == [b"_Unprintable", b""] and lines[-3].endswith(b" _raise"), lines
 
 
 def test_the_same_one_is_counted_and_not_kept_again():
@@ -122,14 +141,15 @@ class _NoMemory:
 
 
 def test_with_no_memory_left_it_is_kept_all_the_same():
-    error = _raised(ValueError("wrong"), 2)
+    error = _raised(ValueError("wrong"), 20)  # as long as a text may be
     poor = _fresh()
     rich = _fresh()
     poor.reserve = None
     with _NoMemory():
-        poor.keep(error, _TASK, "sensor")
+        poor.keep(error, _APPLICATION, None)
         rich.keep(error, _TASK, "sensor")
     assert poor.rows == [None] * 15  # so there was none
+    assert poor.state == _BY_EXCEPTION  # all the same
     assert rich.rows[0][_TEXT].endswith(b" _raise\nValueError: wrong\n")
     poor.keep(error, _TASK, "sensor")
     assert poor.rows[0][_COUNT] == 1

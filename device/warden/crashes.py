@@ -295,11 +295,11 @@ class Crashes(io.IOBase):
         board keeps crashing, its uptime earns nothing.
         """
         self.deadline_s = 0
-        if not wear.spend(_RESETS_WRITE, 0 if self.bad else self.uptime_s()):
-            self.deadline_s = wear.deadline_s
-            return
-        new = self.path + ".new"
         try:
+            if not wear.spend(_RESETS_WRITE, 0 if self.bad else self.uptime_s()):
+                self.deadline_s = wear.deadline_s
+                return
+            new = self.path + ".new"
             with open(new, "wb") as file:
                 self.put(file, bytes(self.buf))
                 for row in self.rows:
@@ -308,7 +308,7 @@ class Crashes(io.IOBase):
                 self.put(file, (wear.written, wear.left, self.live_s))
                 self.put(file, None)
             os.rename(new, self.path)
-        except Exception:  # AttributeError: this firmware has no files
+        except Exception:  # no memory for it, or this firmware has no files
             try:
                 os.remove(new)
             except Exception:

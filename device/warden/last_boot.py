@@ -91,8 +91,8 @@ class LastBoot:
                 self.has_held = True
                 if self.rows:
                     self.rows[-1][_EQUAL] = found[5]  # the file has not each of them
-            elif not is_blank and not hasattr(self.board, "spare_ram"):
-                record = copy = None  # somebody else's
+            elif len(found) < _NAME or not (is_blank or hasattr(self.board, "spare_ram")):
+                record = copy = None  # too small, or somebody else's
         crashes.backed = record is not None
         crashes.buf = bytearray(_MAX_RECORD) if record is None else record
         crashes.copy = copy
@@ -251,8 +251,8 @@ class LastBoot:
 
 
 def prove(buf):
-    """Tell whether bytes are a record: magic, version and CRC are right."""
-    if len(buf) < _NAME or buf[0] != _HEAD:
+    """Tell whether bytes are a record: magic, version, state and CRC are right."""
+    if len(buf) < _NAME or buf[0] != _HEAD or buf[1] > _HUNG:
         return False
     return crc16(buf, 0, _CRC) == buf[_CRC] << 8 | buf[_CRC + 1]
 

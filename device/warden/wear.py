@@ -50,7 +50,10 @@ class Wear:
             return False
         self.left -= count
         self.written[kind] += count
-        self.renew()
+        try:
+            self.renew()
+        except MemoryError:  # the next one shows it
+            pass
         return True
 
     def renew(self):
