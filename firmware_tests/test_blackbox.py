@@ -353,6 +353,19 @@ def test_three_bad_boots_in_a_row_make_a_safe_one():
         assert boots.boot("hard").is_safe  # until its application was tried
 
 
+def test_three_bad_boots_of_different_kinds_make_a_safe_one():
+    boots = _Boots()
+    boots.boot().keep(OSError(5), _APPLICATION, None)
+    box = boots.boot("soft")
+    _set_culprit(box, "sensor", _HUNG, True)
+    causes = [_last(box)[0]]
+    for _ in range(2):
+        assert not box.is_safe
+        box = boots.boot("wdt")
+        causes.append(_last(box)[0])
+    assert causes == ["exception", "hang", "wdt"] and box.is_safe
+
+
 def test_what_the_owner_does_neither_counts_nor_clears():
     boots = _Boots()
     boots.boot()

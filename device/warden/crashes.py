@@ -50,8 +50,8 @@ _RESETS_WRITE = const(0)  # purposes of `wear`
 _NOTE_WRITE = const(2)
 
 # States of the record: what it would mean if the board were reset now. The others: 0 the
-# application runs, 1 it returned or Ctrl-C stopped it, 4 it does not run, 5 it runs and the hardware
-# watchdog is on, 6 which is not fed any more, 7 the agent resets the board because it hangs.
+# application runs, 1 it returned or Ctrl-C stopped it, 4 it does not run, 5 it runs and the
+# hardware watchdog is on, 6 which is not fed any more, 7 the agent resets the board for a hang.
 _BY_EXCEPTION = const(2)  # it was ended by one
 _BY_THRESHOLD = const(3)  # the agent resets the board
 
@@ -72,7 +72,7 @@ _HANG = const(4)
 # Places in the row of an exception.
 _ID = const(0)  # the order in which they came last
 _KIND = const(1)  # a place in ids.EXCEPTION_KINDS
-_NAME_PLACE = const(2)
+_NAMED = const(2)
 _COUNT = const(3)
 _UPTIME = const(4)  # of the last one, in seconds; None unless an agent ran
 _TEXT = const(5)  # bytes: its traceback
@@ -87,7 +87,7 @@ class Crashes(io.IOBase):
     """
 
     current = None
-    # Bytes of `spare`: for a row, its text, and what is garbage while it is written; or for an item.
+    # Bytes of `reserve`: for a row, its text, and what is garbage while it is written; or an item.
     room = 640 if sys.maxsize >> 32 else 320
 
     # --- exceptions -----------------------------------------------------------------------------
@@ -151,7 +151,7 @@ class Crashes(io.IOBase):
                 row = self.find(kind, name)
                 count = row[_COUNT]
                 if kind != _CALLBACK:
-                    subject = row[_NAME_PLACE]
+                    subject = row[_NAMED]
             except (MemoryError, ValueError):  # not UTF-8; there is its event
                 pass
             try:
@@ -175,7 +175,7 @@ class Crashes(io.IOBase):
         place = 0
         for at in range(_MAX_EXCEPTIONS):
             row = rows[at]
-            if row is None or (row[_KIND] == kind and row[_NAME_PLACE] == name and row[_TEXT] == text):
+            if row is None or (row[_KIND] == kind and row[_TEXT] == text and row[_NAMED] == name):
                 place = at
                 break
             if row[_ID] < rows[place][_ID]:

@@ -17,7 +17,7 @@ _LATE = const(4)  # of ids.HANG_STEPS
 class Checkin:
     """A part of the application that has to call `feed()` in time; `close()` ends that.
 
-    Made by `watchdog_setup.add_checkin`. excused_ms: how long the loop was blocked since it was fed.
+    Made by `duties_setup.add`. excused_ms: how long the loop was blocked since it was fed.
     """
 
     def feed(self):

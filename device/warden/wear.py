@@ -17,8 +17,8 @@ _CHANGED = const(1)  # of a row, see `warden.tables`
 class Wear:
     """The counts and the budget of a board; `wear` is that of this one.
 
-    written: by purpose, in the order of ids.AGENT_WRITES; left: so many writes are allowed; deadline_s:
-    the uptime that earns one more.
+    written: by purpose, in the order of ids.AGENT_WRITES; left: so many writes are allowed;
+    deadline_s: the uptime that earns one more.
     """
 
     written = [0] * len(_PURPOSES)
@@ -38,9 +38,10 @@ class Wear:
             self.renew()
 
     def spend(self, kind, uptime_s, count=1):
-        """Count writes of a kind that are to be made; return False, with none counted, if they are too many.
+        """Count writes that are to be made; return False, with none counted, if they are too many.
 
-        uptime_s: that has earned writes; 0 while a board crashes again and again.
+        kind: the purpose. uptime_s: that has earned writes; 0 while a board crashes again and
+        again.
         """
         earned = (uptime_s - self.deadline_s) // _REFILL_S + 1
         if earned > 0:

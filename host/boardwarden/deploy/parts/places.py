@@ -74,7 +74,8 @@ _THUMB = {"warden/heap_thumb_viper.py": True, "warden/heap_viper.py": False}
 HOSTS = ("warden_schema.ids",)  # the board's code has its numbers
 # Rooms that `warden.public` imports by a text, so each is the part of its own name.
 BY_TEXT = frozenset(
-    f"warden.{name}" for name in ("extras", "budgets", "mqtt_setup", "crash_report", "watchdog_setup")
+    f"warden.{name}"
+    for name in ("extras", "budgets", "mqtt_setup", "crash_report", "watchdog_setup")
 )
 SOMETIMES = ("warden.board_mps2",)  # of one machine only: imported where it is there
 
