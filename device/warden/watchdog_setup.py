@@ -1,6 +1,6 @@
 """What the application calls to set up the watchdog; loaded for each call, and then let go."""
 
-from micropython import const
+from micropython import const, schedule
 
 from warden.board import module
 from warden.checks import check_int
@@ -159,21 +159,26 @@ def attach(watchdog, agent):
 def start_timer(watchdog):
     """Start the ticker; return 0, or the reason why there is none."""
     watchdog.stop()
-    ticker = Runner()
-    ticker.agent = watchdog.agent
-    ticker.timer = None
-    ticker.is_scheduled = False
-    ticker.scheduled_poll = watchdog.run_due
-    ticker.start_timer()
-    if ticker.timer is not None:
-        watchdog.timer = ticker
-        return 0
+    period_ms = max(_MIN_TICK_MS, min(_MAX_TICK_MS, watchdog.wait_ms // 2))
+    machine = module("machine")
+    if hasattr(machine, "Timer"):
+        ticker = Runner()  # of the watchdog, instead of the agent
+        ticker.is_scheduled = False
+        ticker.schedule = schedule
+        ticker.scheduled_poll = watchdog.run_due
+        try:
+            ticker.timer = timer = machine.Timer(-1)
+            timer.init(period=period_ms, mode=timer.PERIODIC, callback=ticker.on_timer)
+            watchdog.timer = ticker
+            return 0
+        except ValueError:  # this port has no virtual timers
+            pass
     start = getattr(watchdog.agent.threads, "start", None)
     if start is None:
         return _NO_TICKER
     stack_size = module("_thread").stack_size
     before = stack_size(_STACK_BYTES)
-    watchdog.start(start, max(_MIN_TICK_MS, min(_MAX_TICK_MS, watchdog.wait_ms // 2)))
+    watchdog.start(start, period_ms)
     stack_size(before)
     watchdog.timer = False
     return 0
