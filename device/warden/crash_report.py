@@ -2,7 +2,9 @@
 
 from micropython import const
 
-from warden.crash_setup import install
+from warden.crashes import Crashes
+from warden.runner import Runner
+from warden.sensors.threads import import_lock
 
 _RESTART_KEYS = (
     "cause flags count boot uptime_s who live_bytes largest_free_block_bytes loop_lag_worst_ms "
@@ -15,15 +17,26 @@ _EXPECTED = const(2)
 _KINDS = const(("task", "thread", "callback", "application", "hang"))
 
 
+def installed():
+    """Return the Crashes of this board; what makes it, and joins it with the agent, is loaded then."""
+    crashes = Crashes.current
+    runner = Runner.current
+    if crashes is None or (runner is not None and runner.agent is not crashes.agent):
+        with import_lock:
+            from warden.crash_setup import install
+        crashes = install()
+    return crashes
+
+
 def safe_mode():
     """Tell whether this boot is a safe one, in which the application does not run (yet)."""
-    return install().is_safe
+    return installed().is_safe
 
 
 def exceptions():
     """Return what is kept as dicts, in the order in which they came last; see docs/board.md."""
     found = []
-    rows = [row for row in install().rows[:_MAX_EXCEPTIONS] if row]
+    rows = [row for row in installed().rows[:_MAX_EXCEPTIONS] if row]
     for _, kind, name, count, uptime_s, text in sorted(rows, key=lambda row: row[0]):
         found.append(
             {
@@ -40,7 +53,7 @@ def exceptions():
 def resets():
     """Return the last ten resets as dicts, the newest last; see docs/board.md."""
     found = []
-    for entry in install().rows[_MAX_EXCEPTIONS:]:
+    for entry in installed().rows[_MAX_EXCEPTIONS:]:
         if entry is None:
             break
         reset = dict(zip(_RESTART_KEYS.split(), entry))

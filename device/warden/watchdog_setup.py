@@ -4,7 +4,7 @@ from micropython import const, schedule
 
 from warden.board import module
 from warden.checks import check_int
-from warden.crash_setup import install
+from warden.crashes import Crashes
 from warden.runner import Runner
 from warden.running import get_runner
 from warden.sensors.load import imported_asyncio
@@ -49,7 +49,7 @@ def watchdog(
     if action not in _ACTIONS:
         raise ValueError("action must be tell, stop or reset")
     get_runner()
-    launch(make_watchdog(install()), hang_ms, action, hardware_ms, critical_ms, restarts, polled)
+    launch(look_up(), hang_ms, action, hardware_ms, critical_ms, restarts, polled)
 
 
 def checkin(name, every_ms):
@@ -62,7 +62,18 @@ def checkin(name, every_ms):
     check_int("every_ms", every_ms, 1, _MAX_EVERY_MS)
     with import_lock:
         from warden.duties_setup import add
-    return add(make_watchdog(install()), name, every_ms)
+    return add(look_up(), name, every_ms)
+
+
+def look_up():
+    """Return the TaskWatchdog of this board; what joins that with a new agent is loaded then."""
+    crashes = Crashes.current
+    runner = Runner.current
+    if crashes is None or (runner is not None and runner.agent is not crashes.agent):
+        with import_lock:
+            from warden.crash_setup import install
+        crashes = install()
+    return make_watchdog(crashes)
 
 
 def make_watchdog(crashes):
