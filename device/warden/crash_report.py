@@ -18,7 +18,7 @@ _KINDS = const(("task", "thread", "callback", "application", "hang"))
 
 
 def installed():
-    """Return the Crashes of this board; what makes it, and joins it with the agent, is loaded then."""
+    """Return the Crashes of this board; what joins it with an agent is loaded for that."""
     crashes = Crashes.current
     runner = Runner.current
     if crashes is None or (runner is not None and runner.agent is not crashes.agent):

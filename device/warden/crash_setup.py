@@ -16,7 +16,7 @@ from warden.sensors.threads import import_lock, new_lock
 from warden.wear import wear
 
 _EXCEPTION = const(18)  # a kind of message
-_MAX_ROWS = const(15)  # five exceptions and ten resets
+_MAX_KEPT = const(15)  # five exceptions and ten resets
 _MAX_TEXT = const(148)
 _BOOTS = const(6)  # a place in ids.IDENTITY
 _CALLBACK = const(2)  # of ids.EXCEPTION_KINDS
@@ -70,7 +70,7 @@ def make_crashes(board):
     crashes.text = bytearray(_MAX_TEXT)  # of the traceback that is printed,
     crashes.length = 0  # which has so many bytes
     crashes.reserve = bytearray(crashes.room)
-    crashes.rows = [None] * _MAX_ROWS
+    crashes.rows = [None] * _MAX_KEPT
     crashes.next_id = 1
     crashes.start_ms = board.ticks_ms()
     crashes.subject = None  # what goes before the running operation: who hangs, say
@@ -103,7 +103,7 @@ def attach(crashes, agent):
     crashes.events = events = agent.policy.events
     crashes.report = events.report
     events.report = keep
-    crashes.table = table = Table(agent.clock, _EXCEPTION, (), _MAX_ROWS)
+    crashes.table = table = Table(agent.clock, _EXCEPTION, (), _MAX_KEPT)
     table.rows = crashes.rows
     table.encode = crashes.encode
     if agent.session is not None:

@@ -39,7 +39,7 @@ from warden_schema.frame import crc16
 _HEAD = const(0xB1)
 _CRC = const(6)  # where parts of the record begin
 _FIGURES = const(8)
-_LARGEST = const(14)
+_LARGEST_BLOCK = const(14)
 _EVENT_NUMBER = const(18)
 _NAME = const(21)
 _TRACEBACK = const(42)
@@ -70,12 +70,12 @@ _APPLICATION = const(3)
 _HANG = const(4)
 
 # Places in the row of an exception.
-_ID = const(0)  # the order in which they came last
+_ID_PLACE = const(0)  # the order in which they came last
 _KIND = const(1)  # a place in ids.EXCEPTION_KINDS
 _NAMED = const(2)
 _COUNT = const(3)
 _UPTIME = const(4)  # of the last one, in seconds; None unless an agent ran
-_TEXT = const(5)  # bytes: its traceback
+_TEXT_PLACE = const(5)  # bytes: its traceback
 
 
 class Crashes(io.IOBase):
@@ -175,17 +175,19 @@ class Crashes(io.IOBase):
         place = 0
         for at in range(_MAX_EXCEPTIONS):
             row = rows[at]
-            if row is None or (row[_KIND] == kind and row[_TEXT] == text and row[_NAMED] == name):
+            if row is None or (
+                row[_KIND] == kind and row[_TEXT_PLACE] == text and row[_NAMED] == name
+            ):
                 place = at
                 break
-            if row[_ID] < rows[place][_ID]:
+            if row[_ID_PLACE] < rows[place][_ID_PLACE]:
                 place = at
         else:
             row = None
         if row is None:
             row = [0, kind, name, 0, None, text]
         rows[place] = row
-        row[_ID] = self.next_id
+        row[_ID_PLACE] = self.next_id
         self.next_id = self.next_id % _MAX_ID + 1
         row[_COUNT] += 1
         row[_UPTIME] = None if self.agent is None else self.uptime_s()
@@ -219,7 +221,7 @@ class Crashes(io.IOBase):
         buf = self.buf
         pack_into("<IH", buf, _FIGURES, sample.uptime_s, (sample.live_bytes or 0) >> 8)
         pack_into(
-            "<HH", buf, _LARGEST, (sample.largest_free_block_bytes or 0) >> 8,
+            "<HH", buf, _LARGEST_BLOCK, (sample.largest_free_block_bytes or 0) >> 8,
             (sample.loop_lag_worst_ms or 0) >> 2,
         )  # fmt: skip
         if self.events is not None and self.events.seq != self.seq:
@@ -275,7 +277,7 @@ class Crashes(io.IOBase):
         if row is not None:
             save = save or row[_COUNT] <= _MAX_KNOWN
             if len(self.buf) > _TRACEBACK:
-                pack_into("148s", self.buf, _TRACEBACK, row[_TEXT])
+                pack_into("148s", self.buf, _TRACEBACK, row[_TEXT_PLACE])
         self.enter(state, save)
 
     def save_note(self, text):
