@@ -31,6 +31,17 @@ class FakeTicks:
         return ((end - start + WRAP // 2) & (WRAP - 1)) - WRAP // 2
 
 
+def forget_writes():
+    """Have nothing been written to flash yet, as when `warden.wear` is loaded."""
+    from warden.wear import wear
+
+    wear.written[:] = [0] * len(wear.written)
+    wear.left = 100
+    wear.deadline_s = 900
+    wear.storage = None
+    wear.row = 0
+
+
 def skip_seconds(agent, seconds):
     """Have an agent's clock be later, as if nothing was done for so long."""
     agent.clock.start_ms -= seconds * 1000

@@ -1,12 +1,13 @@
 # targets: unix frozen qemu
-"""The record that survives a reset, and the list of resets: a boot is a BlackBox made anew."""
+"""The record that survives a reset, and the list of resets: a boot is a Crashes made anew."""
 
 import os
 from array import array
 
 from harness import has_module, no_heap, skip
-from rig import board
-from warden.crashes import Crashes
+from rig import board, forget_writes
+from warden.crash_setup import make_crashes
+from warden.duties_setup import duties_of
 from warden.retained import RetainedWords
 from warden.sensors.threads import locks
 from warden.setup import make_sample
@@ -19,6 +20,7 @@ _CAUSE, _FLAGS, _COUNT, _UPTIME, _WHO, _LIVE, _LARGEST, _LAG = 0, 1, 2, 4, 5, 6,
 _TEXT = 10
 _RUNNING, _ENDED, _THRESHOLD, _WATCHED, _UNFED, _HUNG = 0, 1, 3, 5, 6, 7  # states
 _APPLICATION = 3
+_RESETS = 0  # a purpose of `wear`
 _HEAD = 0xB1
 _SIZE = 42  # of a record
 
@@ -43,6 +45,7 @@ class FakeBoard:
         self.memory = memory
         self.machine = None if memory is None else FakeMachine(memory)
         self.cause = None
+        self.facts = {}
 
     @property
     def identity(self):
@@ -74,25 +77,31 @@ class _Boots:
         _forget()
         self.board = FakeBoard(bytearray(size) if size else None)
 
-    def start(self, cause=None):
+    def boot(self, cause=None):
         """Return the Crashes of a new boot; cause: as the port tells it."""
         self.board.cause = cause
         del locks[1:]  # a real boot begins with none
-        wear.__init__()  # as when its module is loaded
-        return Crashes(self.board)
-
-    def boot(self, cause=None):
-        """Return the black box of a new boot."""
-        return self.start(cause).black_box
+        forget_writes()  # as when its module is loaded
+        return make_crashes(self.board)
 
 
-def _last(black_box):
-    entry = black_box.entries[-1]
+def _entries(crashes):
+    """Return the list of resets, the newest last."""
+    return [row for row in crashes.rows[5:] if row]
+
+
+def _last(crashes):
+    entry = _entries(crashes)[-1]
     return entry[_CAUSE], entry[_FLAGS], entry[_COUNT]
 
 
+def _set_culprit(crashes, name, state, save=False):
+    crashes.subject = name
+    crashes.enter(state, save)
+
+
 def test_the_first_boot_has_nothing_to_tell():
-    assert _Boots().boot().entries == []
+    assert _entries(_Boots().boot()) == []
 
 
 def test_a_reset_that_nobody_announced_is_told_from_a_loss_of_power():
@@ -117,22 +126,22 @@ def test_the_ports_word_goes_before_what_is_inferred_but_for_power_that_was_not_
 def test_what_was_noted_before_a_reset_is_its_cause():
     boots = _Boots()
     box = boots.boot()
-    box.set_state(_THRESHOLD)
+    box.enter(_THRESHOLD)
     box = boots.boot("wdt")  # which is what rp2 says of machine.reset()
     assert _last(box) == ("threshold", _INFERRED | _EXPECTED, 1)
-    box.set_state(_ENDED)
+    box.enter(_ENDED)
     assert _last(boots.boot("soft")) == ("soft", _EXPECTED, 1)
 
 
 def test_the_hardware_watchdog_is_its_cause_where_it_was_on_and_the_port_says_nothing():
     boots = _Boots()
-    boots.boot().set_culprit("sensor", _UNFED, False)
+    _set_culprit(boots.boot(), "sensor", _UNFED)
     box = boots.boot()
     assert _last(box) == ("wdt", _INFERRED, 1)
-    assert box.entries[-1][_WHO] == "sensor"
-    box.set_state(_WATCHED, False)
+    assert _entries(box)[-1][_WHO] == "sensor"
+    box.enter(_WATCHED, False)
     assert _last(boots.boot("wdt"))[:2] == ("wdt", 0)
-    box.set_state(_WATCHED, False)
+    box.enter(_WATCHED, False)
     for place in range(64):
         boots.board.memory[place] = 0
     if _has_files():
@@ -141,21 +150,21 @@ def test_the_hardware_watchdog_is_its_cause_where_it_was_on_and_the_port_says_no
 
 def test_a_reset_for_a_hang_is_not_expected():
     boots = _Boots()
-    boots.boot().set_culprit("sensor", _HUNG, True)
+    _set_culprit(boots.boot(), "sensor", _HUNG, True)
     box = boots.boot("wdt")
     assert _last(box) == ("hang", _INFERRED, 1)
-    assert (box.entries[-1][_WHO], box.streak) == ("sensor", 1)
+    assert (_entries(box)[-1][_WHO], box.bad) == ("sensor", 1)
 
 
 def test_a_name_that_was_cut_inside_a_character_is_read_without_it():
     boots = _Boots()
-    boots.boot().put_name("abcdefghij" + "\xe9" * 10)
-    assert boots.boot().entries[-1][_WHO] == "abcdefghij" + "\xe9" * 5
+    _set_culprit(boots.boot(), "abcdefghij" + "\xe9" * 10, _RUNNING)
+    assert _entries(boots.boot())[-1][_WHO] == "abcdefghij" + "\xe9" * 5
 
 
 def test_an_exception_of_the_application_is_its_cause_with_file_and_line():
     boots = _Boots()
-    crashes = boots.start()
+    crashes = boots.boot()
     try:
         raise ValueError("wrong")
     except ValueError as error:
@@ -163,20 +172,20 @@ def test_an_exception_of_the_application_is_its_cause_with_file_and_line():
     box = boots.boot()
     assert _last(box) == ("exception", _INFERRED, 1)
     if _has_files():
-        assert box.entries[-1][_TEXT].endswith(b"ValueError: wrong\n")
+        assert _entries(box)[-1][_TEXT].endswith(b"ValueError: wrong\n")
 
 
 def test_figures_and_the_running_operation_are_those_of_the_last_sample():
     boots = _Boots()
     box = boots.boot()
-    box.add_to_history = _ignore
+    box.add = _ignore
     sample = make_sample()
     sample.uptime_s = 70_000
     sample.live_bytes = 51_200
     sample.largest_free_block_bytes = None
     sample.loop_lag_worst_ms = 84
     box.update(sample)
-    entry = boots.boot().entries[-1]
+    entry = _entries(boots.boot())[-1]
     assert (entry[_UPTIME], entry[_LIVE], entry[_LARGEST]) == (70_000, 51_200, None)
     assert (entry[_LAG], entry[_WHO]) == (84, None)
 
@@ -188,7 +197,7 @@ def _ignore(sample):
 def test_to_keep_the_record_up_to_date_allocates_nothing():
     boots = _Boots()
     box = boots.boot()
-    box.add_to_history = _ignore
+    box.add = _ignore
     sample = make_sample()
     box.update(sample)
     with no_heap():
@@ -204,7 +213,7 @@ def test_noise_is_no_record_and_what_is_somebody_elses_is_left_alone():
         memory[-_SIZE] = first
         before = bytes(memory)
         box = boots.boot()
-        assert box.is_in_file and box.entries == []
+        assert not box.backed and _entries(box) == []
         assert bytes(memory) == before
 
 
@@ -218,8 +227,25 @@ def test_of_spare_memory_that_is_nobodys_noise_is_overwritten():
     boots.board.spare_ram = (addressof(memory), 64)
     memory[-_SIZE] = _HEAD
     box = boots.boot()
-    assert box.entries == [] and not box.is_in_file
+    assert _entries(box) == [] and box.backed
     assert _last(boots.boot())[:2] == ("soft", _INFERRED)
+
+
+def test_a_memory_that_is_too_small_for_a_record_is_left_alone():
+    for memory in [bytearray(size) for size in range(21)] + [array("I", [0] * 5)]:
+        boots = _Boots()
+        boots.board.machine = FakeMachine(memory)  # of small stm32: five registers
+        box = boots.boot()
+        assert not box.backed and not any(memory)
+        box.enter(_ENDED)
+        box.put_last()
+
+
+def test_a_record_of_a_state_that_is_none_of_ours_is_no_record():
+    boots = _Boots()
+    boots.boot().enter(_HUNG + 1)
+    box = boots.boot()
+    assert _entries(box) == [] and not box.backed
 
 
 def test_only_the_end_of_the_memory_is_used():
@@ -236,14 +262,16 @@ def test_equal_ones_in_a_row_are_one_and_seldom_written():
     boots = _Boots()
     boots.boot()
     written = []
+    before = wear.written[_RESETS]
     for number in range(1, 121):
         box = boots.boot("hard")
         assert _last(box) == ("hard", _EXPECTED, number)
-        if box.writes:
+        if wear.written[_RESETS] > before:
             written.append(number)
+        before = wear.written[_RESETS]
     assert written == [1, 2, 3, 10, 30, 100]
     assert _last(boots.boot("deepsleep")) == ("deepsleep", _EXPECTED, 1)
-    assert [entry[_COUNT] for entry in boots.boot("hard").entries] == [120, 1, 1]
+    assert [entry[_COUNT] for entry in _entries(boots.boot("hard"))] == [120, 1, 1]
 
 
 def test_where_only_a_file_survives_they_are_counted_to_three():
@@ -251,12 +279,30 @@ def test_where_only_a_file_survives_they_are_counted_to_three():
         skip("no files")
     boots = _Boots(0)
     boots.boot()
-    writes = 0
+    writes = wear.written[_RESETS]
     for number in range(1, 50):
         box = boots.boot("hard")
-        writes += box.writes
         assert _last(box) == ("hard", _EXPECTED, min(number, 3))
-    assert writes == 3
+    assert wear.written[_RESETS] - writes == 3
+
+
+def test_the_file_of_an_older_agent_is_read():
+    if not _has_files():
+        skip("no files")
+    boots = _Boots()
+    box = boots.boot()
+    entry = ["wdt", 0, 2, 7] + [None] * 7
+    box.count = 2
+    box.enter(_RUNNING, False)
+    record = bytes(box.buf)
+    items = [(0, record), (1, entry), (2, [3, None, 4, b"main.py:1 f\nE\n"])]
+    items += [(4, [[9, 1, 0, 0], 50, 600]), (3, None)]
+    with open(_FILE, "wb") as file:
+        for item in items:
+            box.put(file, item)
+    box = boots.boot("hard")
+    assert _entries(box)[0] == entry and box.rows[0][1:] == [3, None, 4, None, items[2][1][3]]
+    assert (wear.written[0] >= 9, wear.left <= 50, box.live_s >= 600) == (True, True, True)
 
 
 def test_the_last_ten_are_kept():
@@ -266,8 +312,8 @@ def test_the_last_ten_are_kept():
         boots.boot("deepsleep")
         box = boots.boot("hard")
     if _has_files():
-        assert len(box.entries) == 10
-        assert [entry[_CAUSE] for entry in box.entries] == ["deepsleep", "hard"] * 5
+        assert len(_entries(box)) == 10
+        assert [entry[_CAUSE] for entry in _entries(box)] == ["deepsleep", "hard"] * 5
 
 
 def test_a_file_that_is_damaged_anywhere_is_none():
@@ -282,7 +328,7 @@ def test_a_file_that_is_damaged_anywhere_is_none():
         for damaged in (whole[:at], whole[:at] + bytes((whole[at] ^ 0x40,)) + whole[at + 1 :]):
             with open(_FILE, "wb") as file:
                 file.write(damaged)
-            assert len(boots.boot("pwron").entries) == 1, at  # that of this boot
+            assert len(_entries(boots.boot("pwron"))) == 1, at  # that of this boot
     _forget()
 
 
@@ -300,19 +346,21 @@ def test_in_seven_registers_all_fits_but_the_name():
     boots = _Boots()
     boots.board.machine = FakeMachine(array("I", [0] * 7))  # as an RP2040 has
     box = boots.boot()
-    box.add_to_history = _ignore
+    box.add = _ignore
     sample = make_sample()
     sample.uptime_s = 200
     sample.live_bytes = 51_200
     box.update(sample)
-    entry = boots.boot().entries[-1]
+    entry = _entries(boots.boot())[-1]
     assert (entry[_CAUSE], entry[_UPTIME], entry[_LIVE], entry[_WHO]) == ("soft", 200, 51_200, None)
 
 
 def test_what_is_needed_once_in_a_boot_is_let_go():
     import sys
 
-    _Boots().boot()
+    from warden.crash_setup import install
+
+    install()
     assert "warden.last_boot" not in sys.modules
 
 
@@ -324,14 +372,27 @@ def test_three_bad_boots_in_a_row_make_a_safe_one():
         assert boots.boot("hard").is_safe  # until its application was tried
 
 
+def test_three_bad_boots_of_different_kinds_make_a_safe_one():
+    boots = _Boots()
+    boots.boot().keep(OSError(5), _APPLICATION, None)
+    box = boots.boot("soft")
+    _set_culprit(box, "sensor", _HUNG, True)
+    causes = [_last(box)[0]]
+    for _ in range(2):
+        assert not box.is_safe
+        box = boots.boot("wdt")
+        causes.append(_last(box)[0])
+    assert causes == ["exception", "hang", "wdt"] and box.is_safe
+
+
 def test_what_the_owner_does_neither_counts_nor_clears():
     boots = _Boots()
     boots.boot()
-    streaks = [boots.boot(cause).streak for cause in ("wdt", "hard", "wdt", "deepsleep", "pwron")]
+    streaks = [boots.boot(cause).bad for cause in ("wdt", "hard", "wdt", "deepsleep", "pwron")]
     assert streaks[:4] == [1, 1, 2, 2]
     boots = _Boots()
-    boots.boot().set_state(_ENDED)  # Ctrl-C, say, and a reset from the REPL
-    assert boots.boot("soft").streak == 0
+    boots.boot().enter(_ENDED)  # Ctrl-C, say, and a reset from the REPL
+    assert boots.boot("soft").bad == 0
 
 
 def test_a_boot_of_three_minutes_clears():
@@ -339,12 +400,12 @@ def test_a_boot_of_three_minutes_clears():
     boots.boot()
     boots.boot("wdt")
     box = boots.boot("wdt")
-    assert box.streak == 2
-    box.add_to_history = _ignore
+    assert box.bad == 2
+    box.add = _ignore
     sample = make_sample()
     sample.uptime_s = 180
     box.update(sample)
-    assert box.streak == 0
+    assert box.bad == 0
     assert not boots.boot("wdt").is_safe
 
 
@@ -353,32 +414,29 @@ def test_a_thousand_boots_that_crash_at_once_hardly_write():
         skip("no files")
     for size, count in ((0, 1000), (64, 100)):
         boots = _Boots(size)
-        writes = tries = 0
+        tries = 0
         for number in range(count):
-            crashes = boots.start()
-            box = crashes.black_box
+            crashes = boots.boot()
+            box = crashes
             assert box.is_safe == (number >= 3), number
             if not box.is_safe or number % 3 == 0:  # reset while it waits, or tried again
                 box.is_safe = False
-                box.set_state(_RUNNING, False)
+                box.enter(_RUNNING, False)
                 crashes.keep(OSError(5), _APPLICATION, None)
                 tries += 1
-            writes += box.writes
         assert tries > count // 3
-        assert writes < 40, writes
+        assert wear.written[_RESETS] < 40, wear.written
 
 
 def test_a_board_whose_hardware_watchdog_bites_at_each_boot_hardly_writes():
     if not _has_files():
         skip("no files")
     boots = _Boots(0)
-    writes = 0
     for _ in range(200):
-        crashes = boots.start("wdt")
-        watchdog = make_watchdog(crashes)
-        watchdog.feed_hardware = bool
-        watchdog.set_culprit("sensor")
-        writes += crashes.black_box.writes
-    assert _last(crashes.black_box)[:2] == ("wdt", 0)
-    assert crashes.black_box.entries[-1][_WHO] == "sensor"
-    assert writes < 60, writes
+        crashes = boots.boot("wdt")
+        duties = duties_of(make_watchdog(crashes))
+        duties.feed = bool
+        duties.note_fault("sensor")
+    assert _last(crashes)[:2] == ("wdt", 0)
+    assert _entries(crashes)[-1][_WHO] == "sensor"
+    assert wear.written[_RESETS] < 60, wear.written

@@ -8,6 +8,7 @@ import warden
 from harness import has_module, raises
 from rig import FakeLink, board, poll_all
 from warden.board import Board
+from warden.crash_setup import attach, make_crashes
 from warden.crashes import Crashes
 from warden.running import running_agent, running_policy
 
@@ -15,6 +16,8 @@ _TASK, _THREAD, _CALLBACK, _APPLICATION = range(4)
 _HOST = 77
 _EVENT, _EXCEPTION = 11, 18
 _MAX_TEXT = 148
+_BY_EXCEPTION = 2  # a state of the record
+_NAME, _COUNT, _UPTIME, _TEXT = 2, 3, 4, 5  # places in a row
 
 
 def _raised(error, depth=0):
@@ -38,7 +41,9 @@ def _fresh():
             __import__("os").remove("warden.resets")
         except OSError:
             pass
-    return Crashes(board())
+    crashes = make_crashes(board())
+    crashes.rows[:] = [None] * len(crashes.rows)  # what spare RAM had of a test before
+    return crashes
 
 
 def _lines(caught):
@@ -48,7 +53,7 @@ def _lines(caught):
 def test_a_traceback_is_kept_as_file_line_and_function_of_each_frame():
     crashes = _fresh()
     crashes.keep(_raised(ValueError("wrong")), _THREAD, None)
-    lines = crashes.rows[0].text.decode().split("\n")
+    lines = crashes.rows[0][_TEXT].decode().split("\n")
     assert len(lines) == 4 and lines[-2:] == ["ValueError: wrong", ""]
     names = [line.split(" ")[1] for line in lines[:2]]
     assert names == ["_raised", "_raise"]
@@ -59,8 +64,25 @@ def test_a_traceback_is_kept_as_file_line_and_function_of_each_frame():
 def test_an_exception_that_was_not_raised_has_its_text():
     crashes = _fresh()
     crashes.keep(OSError(5), _TASK, "sensor")
-    assert crashes.rows[0].text in (b"OSError: 5\n", b"OSError: [Errno 5] EIO\n")
-    assert crashes.rows[0].name == "sensor"
+    assert crashes.rows[0][_TEXT] in (b"OSError: 5\n", b"OSError: [Errno 5] EIO\n")
+    assert crashes.rows[0][_NAME] == "sensor"
+    assert crashes.rows[0][_UPTIME] is None  # there was no agent
+
+
+class _Unprintable(Exception):
+    """Raises where it should print itself."""
+
+    def __str__(self):
+        raise TypeError
+
+    __repr__ = __str__
+
+
+def test_an_exception_that_cannot_be_printed_has_its_frames_and_its_name():
+    crashes = _fresh()
+    crashes.keep(_raised(_Unprintable()), _APPLICATION, None)
+    lines = crashes.rows[0][_TEXT].split(b"\n")
+    assert lines[-2:] == [b"_Unprintable", b""] and lines[-3].endswith(b" _raise"), lines
 
 
 def test_the_same_one_is_counted_and_not_kept_again():
@@ -69,7 +91,7 @@ def test_the_same_one_is_counted_and_not_kept_again():
         crashes.keep(_raised(ValueError("wrong")), _TASK, "sensor")
     crashes.keep(_raised(ValueError("wrong")), _TASK, "other")
     crashes.keep(_raised(ValueError("else")), _TASK, "sensor")
-    kept = [(row.name, row.count) for row in crashes.rows if row]
+    kept = [(row[_NAME], row[_COUNT]) for row in crashes.rows if row]
     assert kept == [("sensor", 3), ("other", 1), ("sensor", 1)]
 
 
@@ -77,14 +99,14 @@ def test_the_one_that_came_last_longest_ago_makes_room():
     crashes = _fresh()
     for number in (0, 1, 2, 3, 4, 0, 5):  # 0 came again: 1 goes
         crashes.keep(ValueError(str(number)), _TASK, None)
-    texts = sorted([row.text for row in crashes.rows])
+    texts = sorted([row[_TEXT] for row in crashes.rows[:5]])
     assert texts == [b"ValueError: %d\n" % number for number in (0, 2, 3, 4, 5)]
 
 
 def test_of_a_deep_traceback_the_innermost_frames_stay():
     crashes = _fresh()
     crashes.keep(_raised(ValueError("w" * 300), 20), _TASK, None)
-    text = crashes.rows[0].text
+    text = crashes.rows[0][_TEXT]
     assert len(text) <= _MAX_TEXT
     assert text.endswith(b" _raise\nValueError: " + b"w" * 48 + b"\n")
     assert text.count(b" _raise\n") > 1
@@ -119,17 +141,18 @@ class _NoMemory:
 
 
 def test_with_no_memory_left_it_is_kept_all_the_same():
-    error = _raised(ValueError("wrong"), 2)
+    error = _raised(ValueError("wrong"), 20)  # as long as a text may be
     poor = _fresh()
     rich = _fresh()
     poor.reserve = None
     with _NoMemory():
-        poor.keep(error, _TASK, "sensor")
+        poor.keep(error, _APPLICATION, None)
         rich.keep(error, _TASK, "sensor")
-    assert poor.rows == [None] * 5  # so there was none
-    assert rich.rows[0].text.endswith(b" _raise\nValueError: wrong\n")
+    assert poor.rows == [None] * 15  # so there was none
+    assert poor.state == _BY_EXCEPTION  # all the same
+    assert rich.rows[0][_TEXT].endswith(b" _raise\nValueError: wrong\n")
     poor.keep(error, _TASK, "sensor")
-    assert poor.rows[0].count == 1
+    assert poor.rows[0][_COUNT] == 1
 
 
 def _fail():
@@ -143,7 +166,7 @@ def _interrupt():
 def test_what_ends_the_application_is_kept_and_raised():
     raises(ValueError, warden.run, _fail)
     caught = warden.exceptions()[-1]
-    assert (caught["kind"], caught["name"], caught["uptime_s"]) == ("application", None, None)
+    assert (caught["kind"], caught["name"]) == ("application", None)
     assert _lines(caught)[-1] == "ValueError: of the application"
     assert _lines(caught)[-2].endswith(" _fail")
     count = caught["count"]
@@ -311,7 +334,7 @@ def test_a_host_that_was_there_before_is_sent_what_is_kept():
     with _Started() as board:
         Crashes.current.keep(OSError(5), _TASK, "sensor")
         assert len(board.sent(_EXCEPTION)) == 1
-        Crashes.current.attach(running_agent())
+        attach(Crashes.current, running_agent())
         assert len(board.sent(_EXCEPTION)) == len(warden.exceptions())
         boots, crash_free_s = running_agent().board.identity[6:]
         assert boots >= 1 and crash_free_s >= 0

@@ -72,7 +72,7 @@ async def test_a_task_that_nobody_awaits_is_told_and_the_applications_handler_is
         caught = warden.exceptions()[-1]
         assert (caught["kind"], caught["name"], caught["count"]) == ("task", "_sensor", 1)
         lines = caught["traceback"].split("\n")
-        assert [line.split(" ")[1] for line in lines[:2]] == ["_sensor", "_inner"]
+        assert [line.split(" ")[1] for line in lines[:2]] == ["_sensor", "_inner"], lines
         later = []
         asyncio.get_event_loop().set_exception_handler(lambda loop, context: later.append(1))
         asyncio.create_task(_sensor())  # noqa: RUF006, nobody awaits it

@@ -164,7 +164,10 @@ def test_a_module_loaded_later_moves_no_name_of_the_package():
             warden.checkin("part", 1000).close()
             warden.exceptions()
             assert "requests" in warden.__dict__
-            assert [name for name in warden.__dict__ if name in before] == before
+            now = list(warden.__dict__)  # but what was let go
+            assert [name for name in now if name in before] == [
+                name for name in before if name in now
+            ]
         finally:
             warden.stop()
 

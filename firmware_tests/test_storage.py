@@ -3,7 +3,7 @@
 import sys
 
 from harness import no_heap, skip
-from rig import FakeTicks, PressedBoard, SinkLink
+from rig import FakeTicks, PressedBoard, SinkLink, forget_writes
 from warden.sensors.storage import shift_for
 from warden.setup import make_agent, make_clock, make_sample, make_storage
 from warden.uplink import Uplink
@@ -290,7 +290,7 @@ def test_the_start_measures_no_storage_where_that_takes_long_on_micropython():
         return (4096, 4096, 100, 40, 40)
 
     real = Board.statvfs
-    notes = wear.counts[2]
+    notes = wear.written[2]
     try:
         if sys.platform == "linux":
             Board.statvfs = busy_once
@@ -320,7 +320,7 @@ def test_the_counts_of_writes_are_shown_on_the_innermost_mount_of_the_agents_fil
     uplink = Uplink(SinkLink())
     _scan(storage)
     assert "agent_writes" not in storage.mounts[0]  # it has written nothing
-    wear.__init__()
+    forget_writes()
     disks.policy_path = "/warden.policy"
     wear.join(storage)
     for path, row in (("/warden.policy", 0), ("/sd/warden.policy", 1)):
@@ -336,4 +336,4 @@ def test_the_counts_of_writes_are_shown_on_the_innermost_mount_of_the_agents_fil
             expected = bytes((0x94, 0, row + 1, 0, 0)) if place == row else bytes((0xC0,))
             assert bytes(uplink.payload[: uplink.at]).endswith(expected)
             assert uplink.payload[0] == 0x90 + 10
-    wear.__init__()
+    forget_writes()

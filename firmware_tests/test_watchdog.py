@@ -8,13 +8,14 @@ import warden
 from harness import no_heap, raises
 from rig import FakeLink
 from virtual_board import VirtualBoard
-from warden.crashes import Crashes
+from warden.crash_setup import attach, make_crashes
+from warden.duties_setup import add
 from warden.hardware_watchdog import start_hardware
 from warden.launch import make_runner
 from warden.runner import Runner
 from warden.setup import make_agent
 from warden.sleep import Sleeping
-from warden.watchdog_setup import add_checkin, configure, make_watchdog
+from warden.watchdog_setup import launch, make_watchdog
 
 _CRITICAL = 2
 _LIMITS = (4, 300_000, 100, 5000)
@@ -118,11 +119,11 @@ class _Rig:
         if limits is not None:
             self.agent.policy.thresholds.set("memory")
         self.agent.threads.start = None  # a port without threads
-        self.crashes = Crashes(self.board)
+        self.crashes = make_crashes(self.board)
         self.runner = Runner.current = make_runner(self.agent)
         if is_run_by_timer:
             self.runner.timer = FakeTimer(-1)
-        self.crashes.attach(self.agent)
+        attach(self.crashes, self.agent)
         self.crashes.main = _nothing
         self.dog = self.crashes.watchdog = make_watchdog(self.crashes)
 
@@ -141,7 +142,7 @@ class _Rig:
         self.resets += 1
 
     def configure(self, action=_TELL, hardware_ms=None, polled=False):
-        configure(self.dog, 2000, action, hardware_ms, 60_000, 6, polled)
+        launch(self.dog, 2000, action, hardware_ms, 60_000, 6, polled)
 
     def pass_ms(self, ms, turns=True, ticks=True):
         """Let time pass, with turns and ticks each 100 ms."""
@@ -150,7 +151,7 @@ class _Rig:
             if turns:
                 self.agent.poll()
             if ticks and self.dog.timer:
-                self.dog.tick(0)
+                self.dog.run_due(0)
             if self.machine.dog is not None:
                 self.machine.dog.look()
 
@@ -253,7 +254,7 @@ def test_an_announced_sleep_is_no_hang_and_not_the_time_of_check_ins():
     with _Rig() as rig:
         rig.board.crashes = rig.crashes
         rig.configure(hardware_ms=1000)
-        uplink = add_checkin(rig.dog, "uplink", 3000)
+        uplink = add(rig.dog, "uplink", 3000)
         rig.pass_ms(300)
         with Sleeping():
             rig.pass_ms(10_000, turns=False)
@@ -268,7 +269,7 @@ def test_an_announced_sleep_is_no_hang_and_not_the_time_of_check_ins():
 def test_turns_of_a_timer_prove_nothing():
     with _Rig(is_run_by_timer=True) as rig:
         raises(RuntimeError, rig.configure)
-        sensor = add_checkin(rig.dog, "sensor", 3000)
+        sensor = add(rig.dog, "sensor", 3000)
         rig.configure(hardware_ms=1000)
         for _ in range(5):
             sensor.feed()
@@ -279,7 +280,7 @@ def test_turns_of_a_timer_prove_nothing():
         assert rig.machine.dog.has_bitten
     with _Rig(is_run_by_timer=True) as rig:
         rig.configure(polled=True)
-        rig.dog.by_timer = True  # as `poll_by_timer` has it
+        rig.dog.skip = True  # as `on_timer` has it
         rig.pass_ms(3000)
         assert [event[0] for event in rig.events()] == ["begun"]
 
@@ -288,8 +289,8 @@ def test_turns_of_a_timer_prove_nothing():
 def test_the_hardware_watchdog_bites_when_somebody_does_not_check_in_and_knows_who():
     for has_timer in (True, False):
         with _Rig(has_timer) as rig:
-            sensor = add_checkin(rig.dog, "sensor", 1000)
-            uplink = add_checkin(rig.dog, "uplink", 5000)
+            sensor = add(rig.dog, "sensor", 1000)
+            uplink = add(rig.dog, "uplink", 5000)
             rig.configure(hardware_ms=1000)
             for _ in range(20):
                 rig.pass_ms(500)
@@ -297,7 +298,7 @@ def test_the_hardware_watchdog_bites_when_somebody_does_not_check_in_and_knows_w
                 uplink.feed()
             assert not rig.machine.dog.has_bitten
             rig.pass_ms(1200)
-            assert (rig.crashes.black_box.state, rig.crashes.black_box.who) == (_UNFED, "sensor")
+            assert (rig.crashes.state, rig.crashes.subject) == (_UNFED, "sensor")
             assert not rig.machine.dog.has_bitten  # the name is there before
             rig.pass_ms(1000)
             assert rig.machine.dog.has_bitten
@@ -307,7 +308,7 @@ def test_the_hardware_watchdog_bites_when_somebody_does_not_check_in_and_knows_w
 @_without_asyncio
 def test_who_checks_in_again_before_it_bites_has_it_fed_again():
     with _Rig() as rig:
-        sensor = add_checkin(rig.dog, "sensor", 1000)
+        sensor = add(rig.dog, "sensor", 1000)
         rig.configure(hardware_ms=1000)
         rig.pass_ms(1500)
         sensor.feed()
@@ -315,14 +316,14 @@ def test_who_checks_in_again_before_it_bites_has_it_fed_again():
         sensor.close()
         rig.pass_ms(5000)
         assert not rig.machine.dog.has_bitten
-        assert rig.crashes.black_box.culprit is None
-        assert rig.crashes.black_box.state != _UNFED
+        assert rig.crashes.subject is None
+        assert rig.crashes.state != _UNFED
 
 
 @_without_asyncio
 def test_time_without_a_turn_is_not_the_check_ins():
     with _Rig() as rig:
-        add_checkin(rig.dog, "sensor", 1500)
+        add(rig.dog, "sensor", 1500)
         rig.configure()
         rig.pass_ms(1900, turns=False)
         rig.pass_ms(1000)
@@ -340,7 +341,7 @@ def test_what_is_critical_for_too_long_is_not_fed():
         assert not rig.machine.dog.has_bitten
         rig.pass_ms(3000)
         assert rig.machine.dog.has_bitten
-        assert rig.crashes.black_box.who == "pressure"
+        assert rig.crashes.subject == "pressure"
 
 
 @_without_asyncio
@@ -375,7 +376,7 @@ def test_after_the_end_a_timer_feeds_it_for_ten_minutes():
 def test_a_board_that_cannot_interrupt_is_reset_for_a_hang():
     with _Rig() as rig:
         rig.configure(action=_RESET)
-        rig.dog.stopper.interrupter = None
+        rig.dog.action.interrupter = None
         rig.pass_ms(3000, turns=False)
         assert rig.resets
         assert rig.events()[0][0] == "begun"
@@ -399,9 +400,9 @@ def test_what_makes_no_sense_raises():
         rig.machine.WDT = None
         raises(ValueError, start_hardware, rig.board, 100)
         for number in range(8):
-            add_checkin(rig.dog, "n%d" % number, 1000)
-        add_checkin(rig.dog, "n3", 2000)
-        raises(ValueError, add_checkin, rig.dog, "n8", 1000)
+            add(rig.dog, "n%d" % number, 1000)
+        add(rig.dog, "n3", 2000)
+        raises(ValueError, add, rig.dog, "n8", 1000)
     raises(ValueError, warden.checkin, "", 1000)
     raises(ValueError, warden.watchdog, 100)
     raises(ValueError, warden.watchdog, 1000, "panic")
@@ -411,12 +412,12 @@ def test_what_makes_no_sense_raises():
 @_without_asyncio
 def test_turns_and_ticks_allocate_nothing():
     with _Rig() as rig:
-        add_checkin(rig.dog, "sensor", 100_000)
+        add(rig.dog, "sensor", 100_000)
         rig.configure(hardware_ms=1000)
         rig.pass_ms(1000)
         ticks = rig.board.ticks
         poll = rig.agent.poll
-        tick = rig.dog.tick
+        tick = rig.dog.run_due
         with no_heap():
             for _ in range(20):
                 ticks.pass_ms(100)

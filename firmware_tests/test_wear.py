@@ -6,8 +6,8 @@ import os
 import harness
 import warden
 from harness import Skip, raises
-from rig import board
-from warden.crashes import Crashes
+from rig import board, forget_writes
+from warden.crash_setup import make_crashes
 from warden.metered_file import MeteredFile
 from warden.sensors.threads import locks
 from warden.setup import make_sample
@@ -36,14 +36,15 @@ class _Board:
         real = board()
         self.ticks_ms = real.ticks_ms
         self.ticks_diff = real.ticks_diff
+        self.facts = {}
         self.machine = None if memory is None else _Machine(memory)
 
 
 def _boot(fake):
     """Return the Crashes of another boot."""
     del locks[1:]
-    wear.__init__()
-    return Crashes(fake)
+    forget_writes()
+    return make_crashes(fake)
 
 
 def _forget(*names):
@@ -56,8 +57,8 @@ def _forget(*names):
 
 
 def _crash(crashes, text):
-    crashes.black_box.is_safe = False  # it is tried again, if it waited
-    crashes.black_box.set_state(_RUNNING, False)
+    crashes.is_safe = False  # it is tried again, if it waited
+    crashes.enter(_RUNNING, False)
     crashes.keep(ValueError(text), _APPLICATION, None)
 
 
@@ -69,29 +70,29 @@ def test_boots_that_crash_each_in_another_way_write_less_than_200_times():
         boots = 1000 if harness.SOAK else 250
         for number in range(boots):
             crashes = _boot(fake)
-            written = wear.counts[_RESETS]
+            written = wear.written[_RESETS]
             assert written >= counted, "the counts go on over boots"
             _crash(crashes, "reading %d" % number)
-            counted = wear.counts[_RESETS]
+            counted = wear.written[_RESETS]
         assert 20 < counted < 200, counted
-        assert crashes.black_box.streak >= 3
+        assert crashes.bad >= 3
     _forget()
 
 
 def test_what_the_budget_does_not_allow_is_written_when_it_does():
     _forget()
-    box = _boot(_Board(bytearray(64))).black_box
-    box.add_to_history = lambda sample: None
+    box = _boot(_Board(bytearray(64)))
+    box.add = lambda sample: None
     wear.left = 0
-    before = box.writes
-    box.save()
+    before = wear.written[_RESETS]
+    box.commit()
     sample = make_sample()
-    assert (box.writes, box.retry_s) == (before, 900)
+    assert (wear.written[_RESETS], box.deadline_s) == (before, 900)
     box.uptime_s = lambda: sample.uptime_s
     for sample.uptime_s in (60, 899, 900, 960):
         box.update(sample)
-        assert (box.writes > before) == (sample.uptime_s >= 900)
-    assert box.retry_s == 0 and wear.left == 0
+        assert (wear.written[_RESETS] > before) == (sample.uptime_s >= 900)
+    assert box.deadline_s == 0 and wear.left == 0
     _forget()
 
 
@@ -99,16 +100,16 @@ def test_time_without_a_crash_and_boots_are_counted_over_boots():
     _forget()
     fake = _Board(bytearray(64))
     fake.identity = ("fake", "fake", "fake", b"", "hard", "0")
-    box = _boot(fake).black_box
+    box = _boot(fake)
     for number in range(2, 7):
-        box.add_to_history = lambda sample: None
+        box.add = lambda sample: None
         sample = make_sample()
         sample.uptime_s = 7200
         box.update(sample)
-        box = _boot(fake).black_box
-        assert (box.boots, box.crash_free_s) == (number, 7200 * (number - 1))
-    _crash(box.crashes, "now")
-    assert _boot(fake).black_box.crash_free_s == 0
+        box = _boot(fake)
+        assert (box.boots, box.live_s) == (number, 7200 * (number - 1))
+    _crash(box, "now")
+    assert _boot(fake).live_s == 0
     _forget()
 
 
@@ -117,13 +118,13 @@ def test_a_board_that_crashes_after_each_wait_of_safe_mode_stays_in_it():
     fake = _Board(bytearray(64))
     for number in range(8):
         crashes = _boot(fake)
-        box = crashes.black_box
+        box = crashes
         assert box.is_safe == (number >= 3), number
-        assert box.streak == number
+        assert box.bad == number
         _crash(crashes, "at once")
-        if box.streak >= 3:  # it has waited for long before
-            box.buf[8:12] = b"\x10\x0e\x00\x00"  # an uptime of 3600 s
-            box.seal()
+        if box.bad >= 3:  # it has waited for long before
+            box.uptime_s = lambda: 3600
+            box.enter(box.state, False)
     _forget()
 
 
@@ -136,7 +137,7 @@ class _Files:
     def __enter__(self):
         _forget(_BUDGETS, "log")
         MeteredFile.budgets = None
-        wear.__init__()
+        forget_writes()
         warden.start(link=False)
         return warden.allocate(warden.STORAGE, 1_000_000, ttl_ms=None)
 
@@ -173,7 +174,7 @@ def test_a_file_is_refused_what_its_budget_does_not_have():
         assert os.stat("log")[6] == 800
         ((path, value),) = _events()
         assert path.endswith("/log") and value == 800
-        assert wear.counts[3] == 8
+        assert wear.written[3] == 8
         mount = warden.status()["storage"][0]
         assert mount["agent_writes"]["budget"] == 8
         budget = MeteredFile.budgets[os.getcwd() + "/log"]
@@ -255,7 +256,7 @@ class _Disk:
 
 def _texts(box):
     """Return what identifies the entries of the list of resets."""
-    return [(entry[0], entry[10]) for entry in box.entries]
+    return [(entry[0], entry[10]) for entry in box.rows[5:] if entry]
 
 
 def test_whenever_the_power_is_lost_the_list_of_resets_is_the_old_or_the_new_one():
@@ -278,7 +279,7 @@ def test_whenever_the_power_is_lost_the_list_of_resets_is_the_old_or_the_new_one
             os.chdir("/disk")
             try:
                 before = _boot(fake)
-                old = _texts(before.black_box)
+                old = _texts(before)
                 used = disk.left
                 disk.left = randint(0, writes)
                 _crash(before, "%d %s" % (number, "x" * randint(0, 30)))
@@ -292,7 +293,7 @@ def test_whenever_the_power_is_lost_the_list_of_resets_is_the_old_or_the_new_one
                     pass
                 os.mount(kind(_Disk(data)), "/disk")
                 os.chdir("/disk")
-                found = _texts(_boot(fake).black_box)
+                found = _texts(_boot(fake))
                 if found != old:  # the boot that ended is in it
                     assert found[-1][0] in ("exception", None), found
                     assert found[:-1] == old or len(old) == 10, (old, found)

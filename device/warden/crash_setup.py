@@ -1,144 +1,175 @@
-"""Joins what keeps exceptions and resets with an agent, and begins a safe boot.
+"""Makes what keeps exceptions and resets, joins it with an agent, and begins the application's run.
 
 Loaded for so long as that takes, and then let go.
 """
 
+import builtins
 import sys
 
 from micropython import const
 
-from warden.blackbox import BlackBox
 from warden.board import Board
+from warden.crashes import Crashes
 from warden.last_boot import LastBoot
 from warden.runner import Runner
-from warden.sensors.threads import new_lock
+from warden.sensors.threads import import_lock, new_lock
 from warden.wear import wear
 
-_EXCEPTION = const(18)  # kinds of messages
-_RESTART = const(19)
-_MAX_RESETS = const(10)
-_MAX_EXCEPTIONS = const(5)
+_EXCEPTION = const(18)  # a kind of message
+_MAX_KEPT = const(15)  # five exceptions and ten resets
+_MAX_TEXT = const(148)
 _BOOTS = const(6)  # a place in ids.IDENTITY
 _CALLBACK = const(2)  # of ids.EXCEPTION_KINDS
 _BAD_BOOTS = const(3)  # in a row: then the next one is a safe one
 _MAX_RETRY_MS = const(3_600_000)
 _POLL_MS = const(20)
 _GOOD_S = const(180)  # that the application runs: then a boot is a good one
-_NAME = const(21)  # parts of the record, as in `blackbox`
+_NAME = const(21)  # parts of the record, as in `crashes`
 _TRACEBACK = const(42)
 _RUNNING = const(0)  # a state of it
 
 
-def assemble(crashes, board):
-    """Make the parts of a Crashes, and its black box, which reads what the last boot left."""
+def install():
+    """Return the Crashes of this board, made at the first call, and joined with its agent."""
+    crashes = Crashes.current
+    runner = Runner.current
+    if crashes is None:
+        if runner is None:
+            with import_lock:
+                from warden.setup import detect
+            board = detect()
+        else:
+            board = runner.agent.board
+        Board.crashes = Crashes.current = crashes = make_crashes(board)
+        Board.is_safe = crashes.is_safe
+    if runner is not None and runner.agent is not crashes.agent:
+        attach(crashes, runner.agent)
+    for name in ("last_boot", "values"):  # modules that are not needed again
+        sys.modules.pop("warden." + name, None)
+        sys.modules["warden"].__dict__.pop(name, None)
+    return crashes
+
+
+def make_crashes(board):
+    """Return a new Crashes, with what the last boot left."""
+    crashes = Crashes()
+    # What each sample needs comes first: the last attributes of an object take longest to find.
+    crashes.buf = crashes.add = crashes.events = None  # add: the history's
+    crashes.seq = -1  # of the next event, when the record had it last
+    crashes.bad = 0  # of bad boots in a row
+    crashes.copy = None  # puts the record where it survives, if it is not made there
+    crashes.board = board
+    crashes.deadline_s = 0  # when to write what the budget did not allow; 0: nothing
+    crashes.end_s = _GOOD_S  # from this uptime on the boot is a good one
+    crashes.live_s = 0  # uptime of boots before this one, since one ended that should not have
     crashes.agent = crashes.table = None
-    crashes.must_wait = False  # in safe mode, until a host wants the application to be tried
     crashes.watchdog = None  # the `TaskWatchdog`, once the application uses it
     crashes.main = None  # what run() runs
     crashes.report = None  # posts an event: the agent's own `Events.report`
     crashes.lock = new_lock()
-    crashes.rows = [None] * _MAX_EXCEPTIONS
+    crashes.text = bytearray(_MAX_TEXT)  # of the traceback that is printed,
+    crashes.length = 0  # which has so many bytes
+    crashes.reserve = bytearray(crashes.room)
+    crashes.rows = [None] * _MAX_KEPT
     crashes.next_id = 1
-    crashes.black_box = make_box(board, crashes)
-
-
-def make_box(board, crashes):
-    """Return a new BlackBox, with what the last boot left."""
-    box = BlackBox()
-    # What each sample needs comes first: the last attributes of an object take longest to find.
-    box.buf = box.add_to_history = box.events = None
-    box.seq = -1  # of the next event, when the record had it last
-    box.streak = 0  # of bad boots in a row
-    box.copy = None  # puts the record where it survives, if it is not made there
-    box.board = board
-    box.crashes = crashes
-    box.agent = None
-    box.facts = {"crash_free_s": 0}  # the board's, in the status
-    box.began_ms = board.ticks_ms()
-    box.entries = []
-    box.good_s = _GOOD_S  # from this uptime on the boot is a good one
-    box.retry_s = 0  # the uptime at which to write what the budget did not allow; 0: nothing
-    box.crash_free_s = 0  # of boots before this one, since one ended that should not have
-    box.writes = 0  # of the file
-    box.who = None
-    box.culprit = None  # what goes before the running operation
-    box.state = box.running = _RUNNING  # running: what it is while the application runs
-    box.is_safe = False
-    box.boots = box.count = 0  # count: how often the last entry came
-    LastBoot(box).note()
-    box.name_format = "%ds" % (min(len(box.buf), _TRACEBACK) - _NAME)
-    return box
+    crashes.start_ms = board.ticks_ms()
+    crashes.subject = None  # what goes before the running operation: who hangs, say
+    crashes.state = crashes.running = _RUNNING  # running: what it is while the application runs
+    crashes.is_safe = False
+    crashes.boots = crashes.count = 0  # count: how often the last entry came
+    crashes.format = ""
+    LastBoot(crashes).advance()
+    return crashes
 
 
 def attach(crashes, agent):
-    """Have a Crashes keep what an agent reports, and a host see it."""
-    box = crashes.black_box
-    attach_box(box, agent)
+    """Have a Crashes keep what an agent reports, bring its record up to date, and a host see it."""
+    crashes.agent = agent
+    crashes.lock = new_lock()  # which that agent's timer heeds
+    crashes.add = agent.history.add
+    agent.history.add = crashes.update  # which the agent calls with each sample
+    crashes.board = board = agent.board
+    board.identity = board.identity[:_BOOTS] + (crashes.boots, crashes.live_s)
+    board.facts["boots"] = crashes.boots
+    board.facts["crash_free_s"] = crashes.live_s
+    wear.join(agent.storage)
+    crashes.former = board.save_note
+    board.save_note = crashes.save_note
     agent.load.report = agent.threads.report = keep = crashes.keep
     if agent.policy is None:
         return
     from warden.tables import Table
 
-    events = agent.policy.events
+    crashes.events = events = agent.policy.events
     crashes.report = events.report
-    if box.is_safe:
-        agent.leave_safe_mode = crashes.leave_safe_mode
-        events.post("safe", None, "waiting", box.streak)
     events.report = keep
-    fields = ("id", "kind", "name", "count", "uptime_s", "text")
-    crashes.table = Table(agent.clock, _EXCEPTION, fields, _MAX_EXCEPTIONS)
-    crashes.table.rows = crashes.rows
+    crashes.table = table = Table(agent.clock, _EXCEPTION, (), _MAX_KEPT)
+    table.rows = crashes.rows
+    table.encode = crashes.encode
     if agent.session is not None:
-        resets = Table(agent.clock, _RESTART, (), _MAX_RESETS)
-        resets.rows[: len(box.entries)] = box.entries
-        resets.encode = crashes.encode_reset
-        agent.session.tables += [crashes.table, resets]
-        for table in (crashes.table, resets):  # a host may be there already
-            table.subscribe()
+        agent.session.tables.append(table)
+        table.subscribe()  # a host may be there already
         agent.session.hello_dirty = agent.clock.rows_dirty = True
 
 
-def attach_box(box, agent):
-    """Keep the record up to date with each sample of an agent, and write it before a reset."""
-    box.agent = agent
-    box.add_to_history = agent.history.add
-    agent.history.add = box.update  # which the agent calls with each sample
-    if agent.policy is not None:
-        box.events = agent.policy.events
-    box.board = board = agent.board
-    board.identity = board.identity[:_BOOTS] + (box.boots, box.crash_free_s)
-    box.facts = board.facts
-    box.facts["boots"] = box.boots
-    box.facts["crash_free_s"] = box.crash_free_s
-    wear.join(agent.storage)
-    box.write_note = board.save_note
-    board.save_note = box.save_note
+def begin(main, link, retry_s):
+    """Return this board's Crashes, after a start of the agent over the link that link() gives.
 
+    And the function that runs main, see `warden.run`, with its arguments.
 
-def begin(crashes, bring_up, retry_s):
-    """Start the agent, if it does not run, over the link that a function of the application gives.
-
-    In a safe boot run it until the application is to be tried again, or a host asks for that.
+    It is not started where it runs, or where it is not needed: without link, in a boot that is not
+    safe.
     """
-    link = None
-    if Runner.current is None:
-        if bring_up is not None:
+    call = find_row(main)
+    crashes = install()
+    crashes.main = main
+    if Runner.current is None and (crashes.is_safe or link is not None):
+        if link is not None:
             try:
-                link = bring_up()
+                link = link()
             except Exception as error:  # then there is the serial line
+                link = None
                 crashes.keep(error, _CALLBACK, None)
         sys.modules["warden"].start(link=link)
-    box = crashes.black_box
-    if not box.is_safe:
-        return
+    if crashes.is_safe:
+        pause(crashes, retry_s)
+    return (crashes,) + call
+
+
+def find_row(main):
+    """Return (function, arguments) that run an application; TypeError for what is none."""
+    if isinstance(main, str):
+        names = __import__("__main__").__dict__
+        if not main.endswith(".py"):
+            return __import__, (main,)
+        if hasattr(builtins, "execfile"):
+            return builtins.execfile, (main, names)
+        try:
+            with open(main) as file:  # esp8266; a traceback then has no file's name
+                return exec, (file.read(), names)
+        except OSError:
+            return open, (main,)  # which raises it where it is kept
+    if callable(main):
+        return main, ()
+    if hasattr(main, "throw"):
+        return __import__("asyncio").run, (main,)
+    raise TypeError("main must be a function, a coroutine or a name")
+
+
+def pause(crashes, retry_s):
+    """Run the agent until the application is to be tried again, or a host asks for that."""
+    waits = [True]
+    agent = crashes.agent
+    agent.leave_safe_mode = waits.clear
+    if agent.policy is not None:
+        agent.policy.events.post("safe", None, "waiting", crashes.bad)
     wait_ms = retry_s * 1000
-    for _ in range(_BAD_BOOTS, box.streak):
+    for _ in range(_BAD_BOOTS, crashes.bad):
         wait_ms = min(wait_ms * 2, _MAX_RETRY_MS)
-    crashes.must_wait = True
-    board = box.board
+    board = crashes.board
     began = board.ticks_ms()
-    while crashes.must_wait and board.ticks_diff(board.ticks_ms(), began) < wait_ms:
+    while waits and board.ticks_diff(board.ticks_ms(), began) < wait_ms:
         board.sleep_ms(min(sys.modules["warden"].poll(), _POLL_MS))
-    box.good_s = box.uptime_s() + _GOOD_S
-    box.is_safe = Board.is_safe = False
-    crashes.agent.leave_safe_mode = None
+    crashes.end_s = crashes.uptime_s() + _GOOD_S
+    crashes.is_safe = Board.is_safe = False
+    agent.leave_safe_mode = None

@@ -1,261 +1,328 @@
-"""Keeps the exceptions that ended tasks, threads, callbacks and the application, with traceback.
+"""Keeps what ends on a board: exceptions with their traceback, and a record that survives a reset.
 
-Loaded when the application sets it up, with `warden.run()` or the first `warden.exceptions()`. What
-it needs to keep an exception when no memory is left is made then.
+Loaded when the application sets it up, with `warden.run()` or the first `warden.exceptions()`; what
+is needed once only is in `crash_setup` and `last_boot`. What it takes to keep an exception when no
+memory is left is made then.
+
+The record lies in memory that survives a reset, and is brought up to date with each sample; where a
+board has none, it is only in the file, and written when something has happened. At the next start
+it becomes an entry of the list of resets. A record is, little-endian:
+
+    0  magic and version   1  state      2  bad boots in a row     3  boots (2)
+    5  how often the last entry came     6  CRC-16 of these six (2)
+    8  uptime in seconds (4)            12  live bytes (2)        14  largest block (2)
+    16 loop lag, worst (2)              18  number of the next event (2)
+    20 level of the pressure            21  name of the running operation, or of what the watchdog
+                                            found to hang or be late, as far as there is room
+    42  in spare RAM: traceback of the exception that ended the application (148)
+
+Bytes are in units of 256, the lag is in units of 4 ms; 0 of them: not known, or less than that.
+What is right by the CRC has survived, and the figures behind it with it: they
+have none, for that would be most of what a sample may cost.
+
+The file has an item for the record, for each exception and each reset, one for what was written and
+how long nothing went wrong, and one for the end: its length, msgpack, and the CRC-16 of both. It is
+written under another name and renamed, as a stored policy is.
 """
 
-import builtins
 import io
+import os
 import sys
+from struct import pack_into
 
 from micropython import const
 
-from warden.blackbox import let_go
-from warden.board import Board
-from warden.runner import Runner
-from warden.sensors.threads import import_lock, new_lock
-from warden_schema.codec import cut
+from warden.wear import wear
+from warden_schema.codec import cut, put
+from warden_schema.frame import crc16
 
-_RESTART = const(19)  # a kind of message
-_RESTART_FIELDS = const(13)  # row, id, and what an entry has
+_HEAD = const(0xB1)
+_CRC = const(6)  # where parts of the record begin
+_FIGURES = const(8)
+_LARGEST_BLOCK = const(14)
+_EVENT_NUMBER = const(18)
+_NAME = const(21)
+_TRACEBACK = const(42)
+_MAX_KNOWN = const(3)  # of the same exception, more are not written
+_MAX_STREAK = const(9)  # of bad boots, more are not counted
+
+_RESETS_WRITE = const(0)  # purposes of `wear`
+_NOTE_WRITE = const(2)
+
+# States of the record: what it would mean if the board were reset now. The others: 0 the
+# application runs, 1 it returned or Ctrl-C stopped it, 4 it does not run, 5 it runs and the
+# hardware watchdog is on, 6 which is not fed any more, 7 the agent resets the board for a hang.
+_BY_EXCEPTION = const(2)  # it was ended by one
+_BY_THRESHOLD = const(3)  # the agent resets the board
+
+_EXCEPTION = const(18)  # kinds of messages
+_RESTART = const(19)
+_MAX_EXCEPTIONS = const(5)
 _MAX_TEXT = const(148)  # bytes of a traceback; the innermost frames are the last ones
 _MAX_WORD = const(48)  # bytes of a function's name or an error's text
 _MAX_FILE = const(32)  # bytes of a file's name: its end
 _ROOM_BYTES = const(35)  # so many bytes go at once to make room
-_OUTER = const(b" counted\n")  # up to this frame of a task all is asyncio's and the agent's
 _MAX_NAME = const(24)
-_HAS_ENDED = const(1)  # a state, as in `blackbox`
 _MAX_ID = const(0x3FFFFFFF)
 _TASK = const(0)  # of ids.EXCEPTION_KINDS
 _CALLBACK = const(2)
 _APPLICATION = const(3)
 _HANG = const(4)
-# Bytes: for a row, its text, and what is garbage while it is written.
-_spare_bytes = 640 if sys.maxsize >> 32 else 320
+
+# Places in the row of an exception.
+_ID_PLACE = const(0)  # the order in which they came last
+_KIND = const(1)  # a place in ids.EXCEPTION_KINDS
+_NAMED = const(2)
+_COUNT = const(3)
+_UPTIME = const(4)  # of the last one, in seconds; None unless an agent ran
+_TEXT_PLACE = const(5)  # bytes: its traceback
 
 
-class Traceback(io.IOBase):
-    """A stream that holds the end of a traceback, shortened to `file:line function` a line."""
+class Crashes(io.IOBase):
+    """`keep()` keeps an exception; a stream, for a traceback is printed to it.
 
-    def __init__(self):
-        self.buf = bytearray(_MAX_TEXT)
-        self.length = 0
-        self.is_file = False  # whether a file's name comes next
+    rows: those of the last five exceptions, then the last ten resets, see `last_boot`; is_safe:
+    whether this boot must not run the application. current: the one of this board, None before it
+    is set up; made by `crash_setup.make_crashes`, which lists what it has.
+    """
 
-    def write(self, word):
-        """Add what `sys.print_exception` writes: each word by itself, as py/obj.c has it."""
-        count = len(word)
-        at = max(0, count - _MAX_FILE) if self.is_file else 0
-        self.is_file = word == b'  File "'
-        if self.is_file or word == b"Traceback (most recent call last):\n":
+    current = None
+    # Bytes of `reserve`: for a row, its text, and what is garbage while it is written; or an item.
+    room = 640 if sys.maxsize >> 32 else 320
+
+    # --- exceptions -----------------------------------------------------------------------------
+
+    def write(self, text):
+        """Add what `sys.print_exception` writes: each word by itself, as py/obj.c has it.
+
+        It is shortened to `file:line function` a line. The frames of asyncio and of the agent that
+        lead to the application are left out; of a long traceback the end is held.
+        """
+        count = len(text)
+        at = 0
+        if self.skip:
+            self.skip = text != b"\n"
             return count
-        if word == b'", line ':
-            word = b":"
-        elif word == b", in ":
-            word = b" "
-        buf = self.buf
+        if self.in_frame:  # it is a file's name
+            self.in_frame = False
+            at = max(0, count - _MAX_FILE)
+            if not self.length and (
+                b"asyncio/" in text or b"/warden/" in text or text[:7] == b"warden/"
+            ):
+                self.skip = self.early = True
+                return count
+        elif text == b'  File "' or text == b"Traceback (most recent call last):\n":
+            self.in_frame = count < _MAX_FILE
+            return count
+        elif text == b'", line ':
+            text = b":"
+        elif text == b", in ":
+            text = b" "
+        buf = self.text
         length = self.length
-        for place in range(at, min(len(word), at + _MAX_WORD)):
+        for place in range(at, min(len(text), at + _MAX_WORD)):
             if length == _MAX_TEXT:
+                self.early = False  # which function is the first one is not known any more
                 length -= _ROOM_BYTES
                 for to in range(length):
                     buf[to] = buf[to + _ROOM_BYTES]
-            buf[length] = word[place]
+            buf[length] = text[place]
             length += 1
         self.length = length
         return count
-
-    def read_text(self, error):
-        """Return the end of an exception's traceback as bytes; it may begin inside a line."""
-        self.length = 0
-        sys.print_exception(error, self)
-        return bytes(memoryview(self.buf)[: self.length])
-
-
-class Caught:
-    """An exception that ended something: how often, and when it did so last."""
-
-    def __init__(self, kind, name, text):
-        self.id = 0  # the order in which they came last
-        self.kind = kind  # a place in ids.EXCEPTION_KINDS
-        self.name = name
-        self.text = text  # bytes: its traceback
-        self.count = 0
-        self.uptime_s = None  # unless an agent ran
-
-
-class Crashes:
-    """`keep()` keeps an exception; current: the one of this board, None before it is set up."""
-
-    current = None
-    new_row = Caught
-
-    def __init__(self, board):
-        self.traceback = Traceback()
-        self.reserve = bytearray(_spare_bytes)
-        with import_lock:
-            from warden.crash_setup import assemble
-        assemble(self, board)
-        let_go("last_boot")
-        let_go("values")  # which it has read the file with
-
-    def attach(self, agent):
-        """Have what ends the tasks, threads and callbacks of an agent's board kept, too."""
-        self.agent = agent
-        self.lock = new_lock()  # which that agent's timer heeds
-        with import_lock:
-            from warden.crash_setup import attach
-        attach(self, agent)
-        let_go("last_boot")
-
-    def leave_safe_mode(self):
-        """Have the application tried again now."""
-        self.must_wait = False
-
-    def encode_reset(self, row, uplink):
-        """Put an entry of the list of resets into the uplink, as `Table.encode` does."""
-        uplink.begin(_RESTART, _RESTART_FIELDS)
-        uplink.put(row)
-        uplink.put(row + 1)
-        for value in self.black_box.entries[row]:
-            uplink.put(value)
-        return True
 
     def keep(self, error, kind, name):
         """Keep an exception that ended something, and post its event; see `Events.report`.
 
         Return its row, None if there was no memory. Of a hang the watchdog posts the event.
         """
-        count = caught = None
+        count = row = None
         subject = name
         with self.lock:
             self.reserve = None
             try:
-                caught = self.find(kind, name, self.traceback.read_text(error))
-                count = caught.count
+                self.length = 0
+                self.in_frame = self.skip = self.early = False
+                try:
+                    sys.print_exception(error, self)
+                except Exception:  # of the application's own class: it cannot be printed
+                    self.write(type(error).__name__.encode())
+                    self.write(b"\n")
+                row = self.find(kind, name)
+                count = row[_COUNT]
                 if kind != _CALLBACK:
-                    subject = caught.name
-                self.reserve = bytearray(_spare_bytes)
-                if kind == _APPLICATION:
-                    self.black_box.note_exception(caught)
+                    subject = row[_NAMED]
             except (MemoryError, ValueError):  # not UTF-8; there is its event
                 pass
+            try:
+                self.reserve = bytearray(self.room)
+            except MemoryError:  # then the file is not written
+                pass
+            if kind == _APPLICATION:
+                self.note_fault(row, _BY_EXCEPTION)
         if self.report is not None and kind != _HANG:
             self.report(error, kind, subject, count)
-        return caught
+        return row
 
-    def find(self, kind, name, text):
+    def find(self, kind, name):
         """Return the row of an exception, counted once more; the one that came first makes room."""
-        rows = self.rows
-        at = text.find(_OUTER)
-        if at >= 0:
-            text = text[at + len(_OUTER) :]
-            if kind == _TASK and name is None:  # its coroutine's
-                name = cut(text[: text.find(b"\n")].decode().split(" ")[-1], _MAX_NAME)
-        elif kind == _CALLBACK:
+        text = bytes(memoryview(self.text)[: self.length])
+        if kind == _CALLBACK:
             name = None
-        elif kind >= _APPLICATION:  # the first frame is that of run()
-            text = text[text.find(b"\n") + 1 :] or text
-            while text.startswith(b"asyncio/"):
-                text = text[text.find(b"\n") + 1 :]
+        elif kind == _TASK and self.early and name is None and text.count(b"\n") > 1:
+            name = cut(text[: text.find(b"\n")].decode().split(" ")[-1], _MAX_NAME)
+        rows = self.rows
         place = 0
-        for row in range(len(rows)):
-            caught = rows[row]
-            if caught is None:
-                place = row
+        for at in range(_MAX_EXCEPTIONS):
+            row = rows[at]
+            if row is None or (
+                row[_KIND] == kind and row[_TEXT_PLACE] == text and row[_NAMED] == name
+            ):
+                place = at
                 break
-            if caught.kind == kind and caught.name == name and caught.text == text:
-                place = row
-                break
-            if caught.id < rows[place].id:
-                place = row
+            if row[_ID_PLACE] < rows[place][_ID_PLACE]:
+                place = at
         else:
-            caught = None
-        if caught is None:
-            caught = Caught(kind, name, text)
-        caught.id = self.next_id
+            row = None
+        if row is None:
+            row = [0, kind, name, 0, None, text]
+        rows[place] = row
+        row[_ID_PLACE] = self.next_id
         self.next_id = self.next_id % _MAX_ID + 1
-        caught.count += 1
-        rows[place] = caught
-        runner = Runner.current
-        caught.uptime_s = None
-        if runner is not None:
-            runner.agent.clock.advance()
-            caught.uptime_s = runner.agent.clock.s
+        row[_COUNT] += 1
+        row[_UPTIME] = None if self.agent is None else self.uptime_s()
         if self.table is not None:
             self.table.mark_dirty(place)
-        return caught
+        return row
 
-
-def set_up():
-    """Return the Crashes of this board, made at the first call, and joined with its agent."""
-    crashes = Crashes.current
-    runner = Runner.current
-    if crashes is None:
-        if runner is None:
-            with import_lock:
-                from warden.setup import detect
-            board = detect()
+    def encode(self, row, uplink):
+        """Put an exception, or an entry of the list of resets, into the uplink; see `Table`."""
+        entry = self.rows[row]
+        if entry is None:
+            return False
+        count = len(entry) + 1
+        if row < _MAX_EXCEPTIONS:
+            uplink.begin(_EXCEPTION, count)
         else:
-            board = runner.agent.board
-        Board.crashes = Crashes.current = crashes = Crashes(board)
-        Board.is_safe = crashes.black_box.is_safe
-    if runner is not None and runner.agent is not crashes.agent:
-        crashes.attach(runner.agent)
-    return crashes
+            uplink.begin(_RESTART, count + 1)
+            row -= _MAX_EXCEPTIONS
+            uplink.put(row)
+            row += 1
+        uplink.put(row)
+        for value in entry:
+            uplink.put(value)
+        return True
 
+    # --- the record -----------------------------------------------------------------------------
 
-def run(main, link=None, retry_s=60):
-    """Run the application, and keep the exception that ends it; return what it returns.
+    def update(self, sample):
+        """Add a sample to the history, then bring the record up to it; allocates nothing."""
+        self.add(sample)
+        buf = self.buf
+        pack_into("<IH", buf, _FIGURES, sample.uptime_s, (sample.live_bytes or 0) >> 8)
+        pack_into(
+            "<HH", buf, _LARGEST_BLOCK, (sample.largest_free_block_bytes or 0) >> 8,
+            (sample.loop_lag_worst_ms or 0) >> 2,
+        )  # fmt: skip
+        if self.events is not None and self.events.seq != self.seq:
+            self.put_last()
+        elif self.copy is not None:
+            self.copy(buf)
+        sample = sample.uptime_s
+        self.board.facts["crash_free_s"] = self.live_s + sample
+        if self.bad and sample >= self.end_s and not self.is_safe:
+            self.bad = 0  # this boot is a good one
+            self.enter(self.state)
+        elif self.deadline_s and sample >= self.deadline_s:
+            self.commit()
 
-    main: a function, async or not, a coroutine, the name of a module to import, or that of a file,
-    "….py", which is run as MicroPython runs main.py. link: a function that brings up the network
-    and returns a link for `warden.start()`, which is then called here, before main; None: main
-    starts the agent itself. After three bad boots in a row main does not
-    run before the agent has answered for retry_s seconds, twice as long after each further one, an
-    hour at most.
-    """
-    crashes = set_up()
-    box = crashes.black_box
-    if box.is_safe or (link is not None and Runner.current is None):
-        with import_lock:
-            from warden.crash_setup import begin
-        begin(crashes, link, retry_s)
-        let_go("last_boot")
-    crashes.main = main
-    must_feed = True
-    try:
-        while True:
-            box.set_state(box.running, False)
+    def put_last(self):
+        """Put the last event's number, the level and the operation that began last into it."""
+        name = self.subject
+        if self.events is not None:
+            self.seq = seq = self.events.seq
+            policy = self.agent.policy
+            pack_into("<HB", self.buf, _EVENT_NUMBER, seq & 0xFFFF, policy.pressure.level)
+            if name is None and policy.operations.places:
+                name = policy.operations.last_name
+        pack_into(self.format, self.buf, _NAME, name or "")
+        if self.copy is not None:
+            self.copy(self.buf)
+
+    def uptime_s(self):
+        """Return the seconds of this boot."""
+        if self.agent is not None:
+            clock = self.agent.clock
+            clock.advance()
+            return clock.s
+        board = self.board
+        return max(0, board.ticks_diff(board.ticks_ms(), self.start_ms)) // 1000
+
+    def enter(self, state, commit=True):
+        """Note what a reset from now on would mean; commit: in the file, too."""
+        self.state = state
+        buf = self.buf
+        pack_into("<BBBHB", buf, 0, _HEAD, state, self.bad, self.boots, self.count)
+        crc = crc16(buf, 0, _CRC)
+        buf[_CRC] = crc >> 8
+        buf[_CRC + 1] = crc & 0xFF
+        pack_into("<I", buf, _FIGURES, self.uptime_s())
+        self.put_last()
+        if commit:
+            self.commit()
+
+    def note_fault(self, row, state):
+        """Note that an exception ended the application; write it, unless it is an old tale."""
+        save = self.bad < _MAX_STREAK and not self.backed
+        if row is not None:
+            save = save or row[_COUNT] <= _MAX_KNOWN
+            if len(self.buf) > _TRACEBACK:
+                pack_into("148s", self.buf, _TRACEBACK, row[_TEXT_PLACE])
+        self.enter(state, save)
+
+    def save_note(self, text):
+        """Save a note over a reset, which the agent is about to make, and that in the record."""
+        s = 0 if self.bad else self.uptime_s()
+        can_write = wear.spend(_NOTE_WRITE, s, 2)  # and its removal
+        self.enter(_BY_THRESHOLD)
+        if can_write:
+            self.former(text)
+
+    # --- the file -------------------------------------------------------------------------------
+
+    def commit(self):
+        """Write the file; one that cannot be written changes nothing.
+
+        What the budget does not allow is written once it does, if the boot lasts so long. While the
+        board keeps crashing, its uptime earns nothing.
+        """
+        self.deadline_s = 0
+        try:
+            if not wear.spend(_RESETS_WRITE, 0 if self.bad else self.uptime_s()):
+                self.deadline_s = wear.deadline_s
+                return
+            new = self.path + ".new"
+            with open(new, "wb") as file:
+                self.put(file, bytes(self.buf))
+                for row in self.rows:
+                    if row is not None:
+                        self.put(file, row)
+                self.put(file, (wear.written, wear.left, self.live_s))
+                self.put(file, None)
+            os.rename(new, self.path)
+        except Exception:  # no memory for it, or this firmware has no files
             try:
-                result = main
-                if isinstance(main, str):
-                    if not main.endswith(".py"):
-                        result = __import__(main)
-                    elif hasattr(builtins, "execfile"):
-                        result = builtins.execfile(main, __import__("__main__").__dict__)
-                    else:  # esp8266; a traceback then has no file's name
-                        with open(main) as file:
-                            result = file.read()
-                        result = exec(result, __import__("__main__").__dict__)
-                elif callable(main):
-                    result = main()
-                if hasattr(result, "throw"):  # a coroutine
-                    result = __import__("asyncio").run(result)
-                break
-            except Exception as error:
-                must_feed = False  # the hardware watchdog is what restarts the board now
-                box.board.collect()  # most of what the application had is garbage now
-                crashes.keep(error, _APPLICATION, None)
-                raise
-            except BaseException as error:  # Ctrl-C, or the watchdog's: then main is to run anew
-                stopper = crashes.watchdog and crashes.watchdog.stopper
-                if stopper is None or not stopper.on_interrupt(error):
-                    box.set_state(_HAS_ENDED, False)
-                    raise
-    finally:
-        crashes.main = None
-        if crashes.watchdog is not None:
-            crashes.watchdog.end(must_feed)
-    box.set_state(_HAS_ENDED, False)
-    return result
+                os.remove(new)
+            except Exception:
+                pass
+
+    def put(self, file, value):
+        """Write one item; OSError where there is no room."""
+        spare = self.reserve
+        end = put(spare, 1, value)
+        spare[0] = end - 1
+        crc = crc16(spare, 0, end)
+        spare[end] = crc >> 8
+        spare[end + 1] = crc & 0xFF
+        if file.write(memoryview(spare)[: end + 2]) != end + 2:
+            raise OSError(28)  # ENOSPC

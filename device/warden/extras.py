@@ -12,11 +12,6 @@ _NOTE_WRITE = 2  # a purpose of `wear`
 _LEARNED = -1  # as memory
 
 
-def find_extra(name):
-    """Return the function of this name."""
-    return globals()[name]
-
-
 def trends(period_ms):
     """Return the trends of the last period_ms, see `warden.trend_report.report_trends`."""
     with import_lock:

@@ -4,6 +4,7 @@ import sys
 
 from micropython import const
 
+from warden.interrupter import find_interrupter
 from warden.sensors.load import imported_asyncio
 from warden_schema.codec import cut
 
@@ -12,14 +13,15 @@ _MAX_TRIES = const(3)  # to interrupt the same hang
 _MAX_NAME = const(24)
 _HOUR_MS = const(3_600_000)
 _TASK = const(0)  # a kind of meter
-_HUNG = const(7)  # a state, as in `blackbox`
+_HUNG = const(7)  # a state, as in `crashes`
 _HANG_KIND = const(4)  # of ids.EXCEPTION_KINDS
 _STOPPED = const(2)  # of ids.HANG_STEPS
 _WAS_RESET = const(3)
+_MAX_STREAK = const(9)  # of bad boots in a row, after which the file is not written
 
 
 class HangStopper:
-    """Interrupts the main program; `on_interrupt()` tells `warden.run()` what follows.
+    """Interrupts the main program; `act()` tells `warden.run()` what follows.
 
     interrupter: how it does that, None if the port has no way; resets: reset the board then;
     max_restarts: of the application in an hour, else.
@@ -35,7 +37,7 @@ class HangStopper:
         self.restarts = 0
         self.hour_ms = watchdog.ticks_ms()  # in which those were
 
-    def insist(self, now):
+    def preempt(self, now):
         """Interrupt what hangs, again where that had no effect; reset where there is no way."""
         watchdog = self.watchdog
         if watchdog.crashes.main is None:
@@ -65,20 +67,20 @@ class HangStopper:
             self.interrupter.release()
         return True
 
-    def on_interrupt(self, error):
+    def act(self, error):
         """Tell whether it was the watchdog that ended the application, which then is to run anew.
 
         Its traceback is kept. Does not return where the board is reset.
         """
         watchdog = self.watchdog
-        hung = watchdog.hanging
-        if self.requested_ms is None or not watchdog.is_on:
+        hung = watchdog.subject
+        if self.requested_ms is None or not watchdog.active:
             return False
-        watchdog.is_on = False  # the ticker may be in a thread
+        watchdog.active = False  # the ticker may be in a thread
         now = watchdog.ticks_ms()
-        ms = watchdog.ticks_diff(now, watchdog.turned_ms)
+        ms = watchdog.ticks_diff(now, watchdog.last_ms)
         self.release()
-        board = watchdog.box.board
+        board = watchdog.crashes.board
         board.collect()
         name = (hung and cut(hung, _MAX_NAME)) or None
         caught = watchdog.crashes.keep(error, _HANG_KIND, name)
@@ -92,7 +94,7 @@ class HangStopper:
             if board.reset is not None:
                 watchdog.post(_WAS_RESET, hung or None, ms)
                 self.reset(caught)
-            watchdog.is_on = True
+            watchdog.active = True
             return False
         watchdog.post(_STOPPED, hung or None, ms)
         if isinstance(main, str):
@@ -104,11 +106,13 @@ class HangStopper:
     def reset(self, caught):
         """Reset the board, for what hangs; caught: its row, if its traceback was kept."""
         watchdog = self.watchdog
-        box = watchdog.box
-        box.set_culprit(watchdog.hanging or None, _HUNG, caught is None and watchdog.may_save())
-        if caught is not None:
-            box.note_exception(caught, _HUNG)
-        box.board.reset()
+        crashes = watchdog.crashes
+        crashes.subject = watchdog.subject or None
+        if caught is None:
+            crashes.enter(_HUNG, not crashes.backed and crashes.bad < _MAX_STREAK)
+        else:
+            crashes.note_fault(caught, _HUNG)
+        crashes.board.reset()
 
     def forget_tasks(self):
         """Forget the tasks of the application that was stopped, and end what they had begun."""
@@ -125,3 +129,14 @@ class HangStopper:
         for meter in () if policy.meters is None else policy.meters.rows:
             if meter is not None and meter.kind == _TASK:
                 policy.meters.remove(meter)
+
+
+def hook(watchdog, resets, restarts):
+    """Have the watchdog stop what hangs; return 0, or the reason why it cannot interrupt it."""
+    if watchdog.action is None:
+        watchdog.action = HangStopper(watchdog)
+    stopper = watchdog.action
+    stopper.interrupter, no_line = find_interrupter()
+    stopper.resets = resets
+    stopper.max_restarts = restarts
+    return no_line

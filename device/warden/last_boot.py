@@ -17,9 +17,12 @@ from warden_schema.frame import crc16
 _FILE = const("warden.resets")  # in the directory that the board starts in
 _MAX_RECORD = const(42)  # bytes
 _MAX_TRACEBACK = const(148)  # which follow it in spare RAM
-_RP2040_SCRATCH = const(0x4005800C)  # RP2040 datasheet, 4.7.6: the first of eight registers
-_USED_BY_BOOT = const(4)  # which of them the boot ROM reads
+_MAX_EXCEPTIONS = const(5)  # rows of them; those of resets follow
 _MAX_RESETS = const(10)
+_EXCEPTION_FIELDS = const(6)
+_RESET_FIELDS = const(11)
+_OLD_ITEM = const(2)  # an older agent's: kind, value; of an exception kind, name, count and text
+_WEAR_FIELDS = const(3)
 _MAX_TOLD = const(90)  # bytes of a traceback: the innermost frames
 _MAX_EQUAL = const(255)
 _MAX_FREE_S = const(0x3FFFFFFF)
@@ -31,17 +34,12 @@ _LONG_S = const(3600)  # the crash-free time of such a boot is worth a write
 _REFILL_S = const(900)  # of uptime earn a write, as in `wear`
 _MAX_WRITES = const(100)
 
-# As in `blackbox`: parts of the record, items of the file, states.
+# As in `crashes`: parts of the record, states.
 _HEAD = const(0xB1)
 _CRC = const(6)
 _FIGURES = const(8)
 _LEVEL = const(20)
 _NAME = const(21)
-_RECORD_ITEM = const(0)
-_RESET_ITEM = const(1)
-_EXCEPTION_ITEM = const(2)
-_END_ITEM = const(3)
-_WEAR_ITEM = const(4)
 _RUNNING = const(0)
 _HAS_ENDED = const(1)
 _BY_EXCEPTION = const(2)
@@ -51,6 +49,7 @@ _WATCHED = const(5)
 _HUNG = const(7)
 _NOTED = const((2, 3, 7))  # states in which the record was brought up to date, in the file, too
 _CAUSES = const((None, None, "exception", "threshold", None, None, None, "hang"))  # by state
+_WORDS = const(("pwron", "soft", "wdt"))  # of ports; not as names, which would stay
 _APPLICATION_KIND = const(3)  # of ids.EXCEPTION_KINDS
 _HANG_KIND = const(4)
 
@@ -68,40 +67,44 @@ _TEXT = const(10)
 
 
 class LastBoot:
-    """Reads what is left of the last boot, and puts what follows into the BlackBox of this one."""
+    """Reads what is left of the last boot, and puts what follows into the Crashes of this one."""
 
-    def __init__(self, box):
-        self.box = box
-        self.board = box.board
-        box.path = _FILE
+    def __init__(self, crashes):
+        self.crashes = crashes
+        self.rows = []  # of the list of resets, the newest last
+        self.board = crashes.board
+        crashes.path = _FILE
         try:
-            box.path = os.getcwd().rstrip("/") + "/" + _FILE
+            crashes.path = os.getcwd().rstrip("/") + "/" + _FILE
         except (AttributeError, OSError):  # nothing is mounted
             pass
-        self.has_survived = False  # whether memory has
-        self.in_file = self.load(box.path) or self.load(box.path + ".new")
-        self.found = self.in_file  # the newer record
-        record, copy, load = find_retained(self.board)
-        if record is not None:
-            found = bytes(record) if load is None else load()
+        self.has_held = False  # whether memory has
+        self.backed = self.load(crashes.path) or self.load(crashes.path + ".new")
+        self.found = self.backed  # the newer record
+        record = copy = None
+        retained = look_up(self.board)
+        if retained is not None:
+            record, copy, found = retained
             is_blank = found == bytes(len(found)) or found == b"\xff" * len(found)
-            if is_valid(found):
+            if prove(found):
                 self.found = found
-                self.has_survived = True
-                if box.entries:
-                    box.entries[-1][_EQUAL] = found[5]  # the file has not each of them
-            elif not is_blank and not hasattr(self.board, "spare_ram"):
-                record = None  # somebody else's
-        box.is_in_file = record is None
-        box.buf = bytearray(_MAX_RECORD) if record is None else record
-        box.copy = None if record is None else copy
-        for place in range(len(box.buf)):
-            box.buf[place] = 0
+                self.has_held = True
+                if self.rows:
+                    self.rows[-1][_EQUAL] = found[5]  # the file has not each of them
+            elif len(found) < _NAME or not (is_blank or hasattr(self.board, "spare_ram")):
+                record = copy = None  # too small, or somebody else's
+        crashes.backed = record is not None
+        crashes.buf = bytearray(_MAX_RECORD) if record is None else record
+        crashes.copy = copy
+        crashes.format = "%ds" % (min(len(crashes.buf), _MAX_RECORD) - _NAME)
+        for place in range(len(crashes.buf)):
+            crashes.buf[place] = 0
 
     def load(self, path):
         """Read the file; return its record, None if it is not whole."""
         record = None
         entries = []
+        exceptions = []
         try:
             with open(path, "rb") as file:
                 from warden_schema.values import read_value
@@ -113,86 +116,95 @@ class LastBoot:
                         return None
                     reader = Reader(item)
                     reader.begin(1, size + 1)
-                    kind, values = read_value(reader)
-                    if kind == _END_ITEM:
+                    value = read_value(reader)
+                    if isinstance(value, list) and len(value) == _OLD_ITEM:
+                        value = value[1]
+                    if value is None:
                         break
-                    if kind == _RECORD_ITEM:
-                        record = values if is_valid(values) else None
-                    elif kind == _RESET_ITEM:
-                        entries.append(values)
-                    elif kind == _EXCEPTION_ITEM:
-                        restore(self.box.crashes, *values)
-                    elif kind == _WEAR_ITEM:
-                        wear.counts[:], wear.left, self.box.crash_free_s = values
-        except (OSError, IndexError, TypeError, ValueError):  # none, or none of ours
+                    if isinstance(value, bytes):
+                        record = value if prove(value) else None
+                    elif len(value) == _RESET_FIELDS:
+                        entries.append(value)
+                    elif len(value) == _WEAR_FIELDS:
+                        written = value
+                    else:
+                        exceptions.append(value)
+            wear.written[:], wear.left, self.crashes.live_s = written
+            for value in exceptions:
+                if len(value) == _EXCEPTION_FIELDS:
+                    value = (value[1], value[2], value[3], value[5])
+                self.put(*value)
+        except Exception:  # there is none, or none of ours
             return None
-        self.box.entries = entries
+        self.rows = entries
         return record
 
-    def note(self):
+    def advance(self):
         """Add an entry for the boot that ended, and begin the record of this one."""
-        box = self.box
+        crashes = self.crashes
         found = self.found
         state = _RUNNING
         if found is not None:
             state = found[1]
-            box.streak = found[2]
-            box.boots = found[3] | found[4] << 8
-            box.count = found[5]
-        box.boots = box.boots + 1 & 0xFFFF
+            crashes.bad = found[2]
+            crashes.boots = found[3] | found[4] << 8
+            crashes.count = found[5]
+        crashes.boots = crashes.boots + 1 & 0xFFFF
         port = self.board.identity[4]  # the cause as it tells it, None where it does not
         is_new = False
-        self.must_save = False
+        self.dirty = False
         if state == _SAFE:
-            box.is_safe = True
-        elif found is not None or port is not None or box.entries:
+            crashes.is_safe = True
+        elif found is not None or port is not None or self.rows:
             is_new = self.add(self.entry(state, port))
-            box.is_safe = box.streak >= _BAD_BOOTS
-        state = _SAFE if box.is_safe else box.state
-        in_file = _RUNNING if self.in_file is None else self.in_file[1]
-        box.set_state(state, is_new or self.must_save or in_file != state)
+            crashes.is_safe = crashes.bad >= _BAD_BOOTS
+        state = _SAFE if crashes.is_safe else crashes.state
+        crashes.rows[_MAX_EXCEPTIONS : _MAX_EXCEPTIONS + len(self.rows)] = self.rows
+        state_there = _RUNNING if self.backed is None else self.backed[1]
+        crashes.enter(state, is_new or self.dirty or state_there != state)
 
     def entry(self, state, port):
         """Return an entry for the boot that ended, and count it among the bad ones if it is one."""
-        box = self.box
+        crashes = self.crashes
         cause = _CAUSES[state]
         flags = 0
         if cause is not None:
             flags = _INFERRED | _EXPECTED if state == _BY_THRESHOLD else _INFERRED
-        elif ((self.has_survived or state >= _WATCHED) and port is None) or (
-            self.has_survived and port == "pwron"  # it has kept its power
+        elif ((self.has_held or state >= _WATCHED) and port is None) or (
+            self.has_held and port == _WORDS[0]  # it has kept its power
         ):
-            cause = "wdt" if state >= _WATCHED else "soft"
+            cause = _WORDS[2 if state >= _WATCHED else 1]
             flags = _INFERRED
-        elif not box.is_in_file and not self.has_survived and port is None:
-            cause = "pwron"
+        elif crashes.backed and not self.has_held and port is None:
+            cause = _WORDS[0]
             flags = _INFERRED | _EXPECTED
         else:
             cause = port
-            if port not in ("wdt", "soft"):
+            if port not in _WORDS[1:]:
                 flags = _EXPECTED
         if state == _HAS_ENDED:
             flags |= _EXPECTED
-        entry = [cause, flags, 1, box.boots - 1] + [None] * 7
-        if self.found is not None and (self.has_survived or cause == "wdt" or state in _NOTED):
-            self.read_record(entry, state)
+        entry = [cause, flags, 1, crashes.boots - 1] + [None] * 7
+        if self.found is not None and (self.has_held or cause == _WORDS[2] or state in _NOTED):
+            self.fill_status(entry, state)
         uptime_s = entry[_UPTIME]
-        if self.has_survived and not box.streak and uptime_s is not None:
+        if self.has_held and not crashes.bad and uptime_s is not None:
             wear.left = min(_MAX_WRITES, wear.left + uptime_s // _REFILL_S)
         if cause is not None and not flags & _EXPECTED:
             # A safe one waits before the application is tried, and ends its streak itself.
-            is_bad = uptime_s is not None and (uptime_s < _GOOD_S or box.streak >= _BAD_BOOTS)
-            box.streak = min(box.streak + 1, _MAX_STREAK) if is_bad else 0
-            box.crash_free_s = 0
+            is_bad = uptime_s is not None and (uptime_s < _GOOD_S or crashes.bad >= _BAD_BOOTS)
+            crashes.bad = min(crashes.bad + 1, _MAX_STREAK) if is_bad else 0
+            crashes.live_s = 0
         elif uptime_s is not None:
-            box.crash_free_s = min(box.crash_free_s + uptime_s, _MAX_FREE_S)
-            self.must_save = uptime_s >= _LONG_S
+            crashes.live_s = min(crashes.live_s + uptime_s, _MAX_FREE_S)
+            self.dirty = uptime_s >= _LONG_S
         return entry
 
-    def read_record(self, entry, state):
+    def fill_status(self, entry, state):
         """Put the figures of the record into an entry, and the exception if there was one."""
         found = self.found
-        entry[_UPTIME], live, largest, lag = unpack_from("<IHHH", found, _FIGURES)
+        entry[_UPTIME], live = unpack_from("<IH", found, _FIGURES)
+        largest, lag = unpack_from("<HH", found, _FIGURES + 6)
         name = found[_NAME:_MAX_RECORD].rstrip(b"\x00")
         while name and entry[_WHO] is None:
             try:
@@ -208,59 +220,48 @@ class LastBoot:
         if state == _BY_EXCEPTION or state == _HUNG:
             kind = _APPLICATION_KIND if state == _BY_EXCEPTION else _HANG_KIND
             text = found[_MAX_RECORD:].rstrip(b"\x00")
-            if text and self.in_file is None:  # which would have it, too
-                restore(self.box.crashes, kind, None, 1, text)
-            caught = last_of(self.box.crashes, kind)
-            if caught is not None:
-                entry[_TEXT] = caught.text[-_MAX_TOLD:]
+            if text and self.backed is None:  # which would have it, too
+                self.put(kind, None, 1, text)
+            rows = [row for row in self.crashes.rows if row is not None and row[1] == kind]
+            if rows:
+                text = max(rows, key=lambda row: row[0])[-1]  # of the one that came last
+                entry[_TEXT] = text[-_MAX_TOLD:]
+
+    def put(self, kind, name, count, text):
+        """Put an exception of an earlier boot into the next row."""
+        crashes = self.crashes
+        row = [crashes.next_id, kind, name, count, None, text]
+        crashes.rows[(crashes.next_id - 1) % _MAX_EXCEPTIONS] = row
+        crashes.next_id += 1
 
     def add(self, entry):
         """Add an entry, or count the last one again if it is equal; tell whether to write that."""
-        box = self.box
-        last = box.entries[-1] if box.entries else None
+        crashes = self.crashes
+        last = self.rows[-1] if self.rows else None
         for place in (_CAUSE, _FLAGS, _WHO, _TEXT):
             if last is None or last[place] != entry[place]:
-                box.entries = box.entries[1 - _MAX_RESETS :] + [entry]
-                box.count = 1
+                self.rows = self.rows[1 - _MAX_RESETS :] + [entry]
+                crashes.count = 1
                 return True
-        if box.is_in_file and box.count >= _MAX_KNOWN:
+        if not crashes.backed and crashes.count >= _MAX_KNOWN:
             return False
-        box.count = entry[_EQUAL] = min(box.count + 1, _MAX_EQUAL)
-        box.entries[-1] = entry
-        return box.count in (2, 3, 10, 30, 100)
+        crashes.count = entry[_EQUAL] = min(crashes.count + 1, _MAX_EQUAL)
+        self.rows[-1] = entry
+        return crashes.count in (2, 3, 10, 30, 100)
 
 
-def restore(crashes, kind, name, count, text):
-    """Put an exception of an earlier boot into the next row."""
-    rows = crashes.rows
-    rows[(crashes.next_id - 1) % len(rows)] = caught = crashes.new_row(kind, name, text)
-    caught.id = crashes.next_id
-    caught.count = count
-    crashes.next_id += 1
-
-
-def last_of(crashes, kind):
-    """Return the exception of a kind that came last, None if there is none."""
-    last = None
-    for caught in crashes.rows:
-        if caught is not None and caught.kind == kind:
-            if last is None or caught.id > last.id:
-                last = caught
-    return last
-
-
-def is_valid(record):
-    """Tell whether bytes are a record: magic, version and CRC are right."""
-    if len(record) < _NAME or record[0] != _HEAD:
+def prove(buf):
+    """Tell whether bytes are a record: magic, version, state and CRC are right."""
+    if len(buf) < _NAME or buf[0] != _HEAD or buf[1] > _HUNG:
         return False
-    return crc16(record, 0, _CRC) == record[_CRC] << 8 | record[_CRC + 1]
+    return crc16(buf, 0, _CRC) == buf[_CRC] << 8 | buf[_CRC + 1]
 
 
-def find_retained(board):
-    """Return (record, copy, load) of memory that survives a reset; three None: none is known.
+def look_up(board):
+    """Return (record, copy, content) of memory that survives a reset; None if none is known.
 
     record: a bytearray or memoryview to make a record in; copy(record): what puts it where it
-    survives, None if it is there; load(): what returns as bytes what is there, None likewise.
+    survives, None if it is there; content: the bytes that are there now.
 
     `machine.mem_backup()` where there is one, MicroPython 1.29 on; before that what a port has. All
     but spare RAM, which the adapter names, may be in use by the application.
@@ -270,37 +271,21 @@ def find_retained(board):
         if hasattr(board, "spare_ram"):
             from uctypes import bytearray_at
 
-            return _end_of(bytearray_at(*board.spare_ram), _MAX_RECORD + _MAX_TRACEBACK), None, None
+            memory = bytearray_at(*board.spare_ram)
+            memory = memoryview(memory)[-min(len(memory), _MAX_RECORD + _MAX_TRACEBACK) :]
+            return memory, None, bytes(memory)
         if hasattr(machine, "mem_backup"):
             memory = machine.mem_backup()
             if len(bytes(memory)) == len(memory):  # it is of bytes, not of words
-                return _end_of(memory, _MAX_RECORD), None, None
-            return _words(memory, list(range(len(memory))))
-        if sys.platform in ("esp32", "esp8266"):
+                memory = memoryview(memory)[-min(len(memory), _MAX_RECORD) :]
+                return memory, None, bytes(memory)
+        elif sys.platform in ("esp32", "esp8266"):
             memory = machine.RTC().memory  # one value of bytes
-            return bytearray(_MAX_RECORD), memory, lambda: memory() or bytes(_MAX_RECORD)
-        if "RP2040" in sys.implementation._machine:
-            places = [_RP2040_SCRATCH + 4 * n for n in range(8) if n != _USED_BY_BOOT]
-            return _words(machine.mem32, places)
-        if sys.platform == "pyboard":  # stm32: the first and the last register are others'
-            import stm
+            return bytearray(_MAX_RECORD), memory, memory() or bytes(_MAX_RECORD)
+        elif sys.platform not in ("rp2", "pyboard"):
+            return None
+        from warden.retained import detect
 
-            count = 1
-            while hasattr(stm, "RTC_BKP%dR" % (count + 1)):
-                count += 1
-            places = [stm.RTC + getattr(stm, "RTC_BKP%dR" % n) for n in range(1, count)]
-            return _words(machine.mem32, places)
+        return detect(machine)
     except (AttributeError, ImportError, TypeError, ValueError):  # another version's
-        pass
-    return None, None, None
-
-
-def _end_of(memory, size):
-    return memoryview(memory)[-min(len(memory), size) :]
-
-
-def _words(memory, places):
-    from warden.retained import RetainedWords
-
-    words = RetainedWords(memory, places[-(_MAX_RECORD // 3) :])
-    return bytearray(3 * len(words.places)), words.copy, words.load
+        return None

@@ -1,8 +1,25 @@
 """Finds what is public and not loaded yet, by its name."""
 
+import sys
+
+from micropython import const
+
 from warden.runner import Runner
 from warden.running import running_policy
 from warden.sensors.threads import import_lock
+
+# Modules, with what is public of each; the names are no names here, which would stay.
+_PLACES = const(
+    (
+        "extras TcpClient TcpServer counted guarded scan_storage sleeping stored_key trends"
+        " use_wlan",
+        "budgets file_budget",
+        "mqtt_setup MqttLink",
+        "crash_report exceptions resets safe_mode",
+        "watchdog_setup checkin watchdog",
+    )
+)
+_SELDOM = const(2)  # of them are called so seldom that they are let go: the last ones
 
 
 def find_public(name):
@@ -10,27 +27,21 @@ def find_public(name):
 
     RuntimeError for what decides, while an agent only watches.
     """
-    names = (
-        "TcpClient", "TcpServer", "counted", "guarded", "scan_storage", "sleeping", "stored_key",
-        "trends", "use_wlan",
-    )  # fmt: skip
-    if name in names:
+    if name == "run" or name == "crashes":  # of `start()`: has them joined with the new agent
         with import_lock:
-            from warden.extras import find_extra
-        return find_extra(name)
-    names = ("exceptions", "resets", "run", "safe_mode", "checkin", "watchdog")
-    if name in names:
-        return find_once(name)
-    names = ("file_budget",)
-    if name in names:
-        with import_lock:
-            from warden.budgets import file_budget
-        return file_budget
-    names = ("MqttLink",)
-    if name in names:
-        with import_lock:
-            from warden.mqtt_setup import MqttLink
-        return MqttLink
+            from warden.application import run
+            from warden.crash_setup import install
+        drop("public")
+        return run if name == "run" else install
+    for place in range(len(_PLACES)):
+        names = _PLACES[place].split()
+        if name in names[1:]:
+            with import_lock:
+                module = __import__("warden." + names[0], None, None, names)
+            if place >= len(_PLACES) - _SELDOM:
+                drop(names[0])
+                drop("public")
+            return getattr(module, name)
     deciding = (  # as `warden.policy.publish` has it, which is not loaded: a test compares them
         "Denied Stopped Preempted TimedOut MEMORY STORAGE CPU_TIME NETWORK_BANDWIDTH "
         "LOW NORMAL HIGH CRITICAL LEARNED TELL PROTECT RESET "
@@ -46,24 +57,7 @@ def find_public(name):
     return public()[name]
 
 
-def find_once(name):
-    """Return what is called once or seldom: it is loaded for as long as the caller has it."""
-    with import_lock:
-        from warden.blackbox import let_go
-
-        if name == "run":
-            from warden.crashes import run
-
-            found = run
-        elif name == "checkin" or name == "watchdog":
-            from warden.watchdog_setup import checkin, watchdog
-
-            found = checkin if name == "checkin" else watchdog
-            let_go("watchdog_setup")
-        else:
-            from warden.crash_report import exceptions, resets, safe_mode
-
-            found = {"exceptions": exceptions, "resets": resets, "safe_mode": safe_mode}[name]
-            let_go("last_boot")
-        let_go("public")
-    return found
+def drop(name):
+    """Let go of a module of the agent that is not needed again: its memory is the application's."""
+    sys.modules.pop("warden." + name, None)
+    sys.modules["warden"].__dict__.pop(name, None)

@@ -223,7 +223,7 @@ class Requests:
         return max(0, used - memory.live)
 
     def _safe_mode(self, must_leave=None):
-        leave = getattr(self.agent, "leave_safe_mode", None)  # which `warden.crashes` gives it
+        leave = getattr(self.agent, "leave_safe_mode", None)  # which `crash_setup` gives it
         if must_leave:
             if leave is None:
                 raise deny("not_safe")

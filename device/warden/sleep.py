@@ -32,7 +32,7 @@ class Sleeping:
         self.began_ms = agent.ticks_ms()
         self.watchdog = getattr(getattr(agent.board, "crashes", None), "watchdog", None)
         if self.watchdog is not None:
-            self.watchdog.asleep_ms = _MAX_ASLEEP_MS
+            self.watchdog.pause = _MAX_ASLEEP_MS
         return self
 
     def __exit__(self, kind, error, trace):
@@ -58,5 +58,5 @@ class Sleeping:
         clock.poll_now = True
         agent.polled_ms = load.polled_ms = now
         if self.watchdog is not None:
-            self.watchdog.on_awake(now, ms)
+            self.watchdog.relax(now, ms)
         return False

@@ -202,13 +202,13 @@ class StoredPolicy:
         wear.join(self.agent.storage)
         s = self.agent.clock.s
         if not wear.spend(_POLICY_WRITE, s):
-            raise deny("keep:worn", None, (wear.next_s - s) * 1000)
+            raise deny("keep:worn", None, (wear.deadline_s - s) * 1000)
 
     def on_written(self):
         """Have the count survive a reset, where there is a black box."""
         crashes = getattr(self.agent.board, "crashes", None)
         if crashes is not None:
-            crashes.black_box.save()
+            crashes.commit()
 
     def save(self):
         """Write the file, unless it has this content already, for flash wears."""

@@ -1,358 +1,249 @@
-"""The watchdog: finds out that the application hangs, or that a part of it has stopped, and acts.
+"""The watchdog: finds out that the application hangs, and acts.
 
 Loaded when the application calls `warden.watchdog()` or `warden.checkin()`, which
 `watchdog_setup` has. A turn is a step of the agent's task in the event loop, or a call of
 `warden.poll()`; one that a machine.Timer makes is none. A ticker, a machine.Timer or where the port
 has none a thread, looks whether there are turns; without either, that is found out at the next
-turn.
+turn. Who has to check in, and the hardware watchdog, are in `duties`.
 """
 
-from micropython import const, schedule
+from micropython import const
 
 from warden.sensors.threads import get_ident
 from warden_schema.codec import cut
 
 _MAX_CULPRIT = const(32)
 _BLOCKED_MS = const(1000)  # the time of a longer turn is nobody's who has to check in
-_MAX_NOTES = const(6)  # of a culprit, in the file, in a boot
-_MAX_STREAK = const(9)  # of bad boots in a row, after which there are none
-_CARE_MS = const(600_000)  # how long the hardware watchdog is fed for nobody
-_WATCHED = const(5)  # states of the record, as in `blackbox`
-_UNFED = const(6)
 _ACTIVE = const(1)  # states of an operation
 _STOPPING = const(2)
-_AT_CRITICAL = const(2)  # a level
 _BEGUN = const(0)  # of ids.HANG_STEPS
 _OVER = const(1)
-_LATE = const(4)
-
-
-class Checkin:
-    """A part of the application that has to call `feed()` in time; `close()` ends that."""
-
-    def __init__(self, ticks_ms, rows, name, every_ms):
-        self.ticks_ms = ticks_ms
-        self.rows = rows
-        self.name = name
-        self.every_ms = every_ms
-        self.excused_ms = 0  # how long the loop was blocked since it was fed
-        self.fed_ms = ticks_ms()
-
-    def feed(self):
-        """Note that this part goes on; from any thread."""
-        self.fed_ms = self.ticks_ms()
-        self.excused_ms = 0
-
-    def close(self):
-        """End it: nobody has to check in any more."""
-        if self in self.rows:
-            self.rows[self.rows.index(self)] = None
 
 
 class NamedCoroutine:
-    """A coroutine with the name of its function, for asyncio, which calls send and throw."""
-
-    def __init__(self, coro, name):
-        self.send = coro.send
-        self.throw = coro.throw
-        self.name = name
-
-
-def _name_of(coro):
-    """Return the name of a coroutine's function: a generator has it in its repr() only.
-
-    None for a task that was made before there was a watchdog: `Load.counted` hides it.
-    """
-    if hasattr(coro, "name"):
-        return coro.name
-    words = repr(coro).split("'")
-    return words[1] if len(words) == 3 and words[1] != "counted" else None
+    """Stands for a coroutine, `coro`, that the agent counts: asyncio calls send and throw."""
 
 
 class TaskWatchdog:
-    """Watches turns and check-ins; the one of this board is `Crashes.watchdog`.
+    """Watches turns; the one of this board is `Crashes.watchdog`.
 
-    Made by `watchdog_setup.watchdog_of`, which lists what it has.
+    Made by `watchdog_setup.make_watchdog`, which lists what it has. It takes the place of some
+    methods of the agent and its operations, which it calls by their classes.
     """
 
     # --- setting up -----------------------------------------------------------------------------
 
     def begin(self):
         """Begin to watch; what was before does not count."""
-        self.turned_ms = self.ticks_ms()  # first: the ticker may be in a thread
-        self.hanging = self.late = None
-        for each in self.checkins:
-            if each is not None:
-                each.feed()
-        self.ended_ms = None
-        self.is_on = True
-        self.set_culprit(None)
+        self.last_ms = self.ticks_ms()  # first: the ticker may be in a thread
+        self.subject = None
+        if self.duties is not None:
+            self.duties.begin()
+        self.active = True
 
-    def end(self, must_feed):
-        """End watching: nobody turns any more. The hardware watchdog is fed for ten minutes more.
-
-        must_feed: or it is not, and resets the board.
-        """
-        was_on = self.is_on
-        self.is_on = False
-        if self.stopper is not None:
-            self.stopper.release()
-        if self.feed_hardware is None or not must_feed:
-            self.ended_ms = None
-            self.stop_ticker()
-        elif was_on:
-            self.ended_ms = self.ticks_ms()
-            self.feed_hardware()
-            for_ms = self.hardware_ms if self.timer is None else _CARE_MS
-            print("warden: the hardware watchdog resets the board in", for_ms // 1000, "s")
+    def end(self, feed):
+        """End watching: nobody turns any more. feed: the hardware watchdog, see `duties`."""
+        was_on = self.active
+        self.active = False
+        if self.action is not None:
+            self.action.release()
+        if self.duties is None or not self.duties.end(was_on, feed):
+            self.stop()
 
     def close(self):
         """Close the agent, as `warden.stop()` does."""
         self.end(True)
-        self.agent_close()
+        agent = self.agent
+        agent.__class__.close(agent)
 
     # --- turns ----------------------------------------------------------------------------------
 
     def poll(self):
         """Poll the agent; that is a turn unless a Timer or a call from elsewhere made it."""
-        left = self.agent_poll()
-        if not self.by_timer:
-            task = self.running_task()
-            if self.is_polled if task is None else task in self.runner.tasks:
-                self.on_turn(self.ticks_ms())
-        return min(left, self.turn_ms) if self.is_on else left
+        agent = self.agent
+        left = agent.__class__.poll(agent)
+        if not self.skip:
+            task = self.current()
+            if self.polled if task is None else task in self.owner.tasks:
+                self.renew(self.ticks_ms())
+        return min(left, self.wait_ms) if self.active else left
 
-    def poll_by_timer(self, _):
+    def on_timer(self, _):
         """Poll the agent as its timer does, which is no turn."""
-        self.by_timer = True
+        self.skip = True
         try:
-            self.timer_poll(_)
+            self.owner.callback(_)
         finally:
-            self.by_timer = False
+            self.skip = False
 
-    def on_turn(self, now):
+    def renew(self, now):
         """Note that the application turns; allocates nothing if all is well."""
-        hung = self.ticks_diff(now, self.turned_ms)
-        self.turned_ms = now
-        if not self.is_on:
-            self.care(now)
+        hung = self.ticks_diff(now, self.last_ms)
+        self.last_ms = now
+        duties = self.duties
+        if not self.active:
+            if duties is not None:
+                duties.relax(now)
             return
-        if hung > _BLOCKED_MS:
-            self.excuse(hung)
-        if self.hanging is not None:
-            self.on_hang_over(now, hung)
-        elif self.timer is None and hung > self.hang_ms and not self.is_announced():
+        if hung > _BLOCKED_MS and duties is not None:
+            duties.skip(hung)
+        subject = self.subject
+        if subject is not None:  # it has gone on by itself, or after an interrupt that it caught
+            self.longest = max(self.longest, hung)
+            if self.action is None or self.action.release(now):  # else one may still come
+                self.post(_OVER, subject or None, self.longest)
+                self.subject = None
+                if duties is not None:
+                    duties.note_fault(None)
+        elif self.timer is None and hung > self.hang_ms and not self.admitted():
             self.post(_OVER, None, hung)
         self.patience_ms = 0
-        self.watches_turns = True
+        self.watch = True
         self.check(now)
 
-    def on_awake(self, now, ms):
+    def relax(self, now, ms):
         """Note that a sleep is over that was announced, after `ms`; see `warden.sleep`."""
-        self.excuse(ms)
-        self.turned_ms = now
-        self.asleep_ms = 0
-
-    def excuse(self, ms):
-        """Give those who have to check in the time for which nobody had a turn."""
-        for each in self.checkins:
-            if each is not None:
-                each.excused_ms += ms
+        if self.duties is not None:
+            self.duties.skip(ms)
+        self.last_ms = now
+        self.pause = 0
 
     def check(self, now):
-        """Look for a hang, and for who is late; feed the hardware watchdog if there is neither.
+        """Look for a hang, and have the duties looked at if there is none.
 
         Where it interrupts the main program, that is its last act.
         """
-        hung = self.ticks_diff(now, self.turned_ms)
-        if hung < self.asleep_ms:
-            pass
-        elif self.watches_turns and hung > self.hang_ms + self.patience_ms:
-            if self.hanging is None and not self.is_announced():
-                self.on_hang(now, hung)
-            if self.hanging is not None:
-                return None if self.stopper is None else self.stopper.insist(now)
-        elif hung <= _BLOCKED_MS or not self.watches_turns:
-            self.check_late(now)
-        if self.late is None and self.feed_hardware is not None:
-            if self.ticks_diff(now, self.fed_ms) >= self.hardware_ms // 4:
-                self.fed_ms = now
-                self.feed_hardware()
-        return None
+        hung = self.ticks_diff(now, self.last_ms)
+        late = False
+        if hung >= self.pause:
+            if self.watch and hung > self.hang_ms + self.patience_ms:
+                if self.subject is None and not self.admitted():
+                    self.longest = 0
+                    self.subject = self.find()
+                    self.post(_BEGUN, self.subject or None, hung)
+                    if self.duties is not None:
+                        self.duties.note_fault(self.subject)
+                if self.subject is not None:
+                    return None if self.action is None else self.action.preempt(now)
+            else:
+                late = hung <= _BLOCKED_MS or not self.watch
+        return None if self.duties is None else self.duties.check(now, late)
 
-    def check_late(self, now):
-        """Look for somebody who is late to check in, and note it once."""
-        if self.critical is not None:
-            if self.agent.policy is None or self.agent.policy.pressure.level != _AT_CRITICAL:
-                self.critical.feed()
-        late = self.find_late(now)
-        if late is not self.late:
-            self.late = late
-            if late is not None:
-                self.post(_LATE, late.name, self.ticks_diff(now, late.fed_ms))
-            self.set_culprit(late and late.name)
-
-    def find_late(self, now):
-        """Return the first Checkin that is late, None if none is."""
-        for each in self.checkins:
-            if each is not None:
-                if self.ticks_diff(now, each.fed_ms) > each.every_ms + each.excused_ms:
-                    return each
-        return None
-
-    def is_announced(self):
+    def admitted(self):
         """Tell whether an operation with a timeout of its own may take this long."""
-        if self.agent.policy is None:
-            return False
-        self.agent.clock.advance()
-        operations = self.agent.policy.operations
-        for op in operations.rows:
-            if op is not None and op.timeout_ms is not None and op.state == _ACTIVE:
-                # Without a ticker the task that was blocked is not known.
-                if self.timer is None or op.task is self.running_task():
-                    if not operations.is_over(op.row) and not hasattr(op, "is_elsewhere"):
-                        return True
+        policy = self.agent.policy
+        if policy is not None:
+            self.agent.clock.advance()
+            operations = policy.operations
+            for op in operations.rows:
+                if op is not None and op.timeout_ms is not None and op.state == _ACTIVE:
+                    # Without a ticker the task that was blocked is not known.
+                    if self.timer is None or op.task is self.current():
+                        if not operations.is_over(op.row) and not hasattr(op, "thread"):
+                            return True
         return False
 
-    def running_task(self):
+    # --- who it is ------------------------------------------------------------------------------
+
+    def current(self):
         """Return the task of asyncio that has the loop, None without one."""
         core = self.agent.load.core
         return None if core is None else core.cur_task
 
-    # --- a hang ---------------------------------------------------------------------------------
+    def hook(self, coro):
+        """Return what counts a task, as `Load.counted` does, and knows its coroutine."""
+        named = NamedCoroutine()
+        named.coro = coro
+        load = self.agent.load
+        coro = load.__class__.counted(load, coro)
+        named.send = coro.send
+        named.throw = coro.throw
+        return named
 
-    def on_hang(self, now, hung):
-        """Post the event, and note in the black box who hangs."""
-        try:
-            self.hanging = self.find_culprit() or ""
-        except MemoryError:
-            self.hanging = ""
-        self.post(_BEGUN, self.hanging or None, hung)
-        self.set_culprit(self.hanging)
-        self.hung_ms = 0
+    def find(self):
+        """Return the names of the task and of the operation that run, "task: operation", or "".
 
-    def on_hang_over(self, now, hung):
-        """Note that the loop has gone on by itself, or after an interrupt that it caught."""
-        self.hung_ms = max(self.hung_ms, hung)
-        if self.stopper is not None and not self.stopper.release(now):
-            return  # an interrupt may still come
-        self.post(_OVER, self.hanging or None, self.hung_ms)
-        self.hanging = None
-        self.set_culprit(None)
-
-    # --- who it is ------------------------------------------------------------------------------
-
-    def named(self, coro):
-        """Return what counts a task, as `Load.counted` does, with the name of its coroutine."""
-        return NamedCoroutine(self.count_task(coro), _name_of(coro))
-
-    def find_culprit(self):
-        """Return the names of the task and of the operation that run, "task: operation"."""
-        task = self.running_task()
+        A generator has that of its function in its repr() only; a task that was made before there
+        was a watchdog has none, for `Load.counted` hides it.
+        """
+        task = self.current()
         name = newest = None
-        if task is not None:
-            name = _name_of(task.coro)
-        if self.agent.policy is not None:
-            for op in self.agent.policy.operations.rows:
-                if op is not None and op.task is task and _ACTIVE <= op.state <= _STOPPING:
-                    if newest is None or op.id > newest.id:
-                        newest = op
-        if newest is not None:
-            name = newest.name if name is None else name + ": " + newest.name
-        return name and cut(name, _MAX_CULPRIT)
+        try:
+            if task is not None:
+                name = getattr(task.coro, "name", None)  # of a metered one
+                if name is None:
+                    name = repr(getattr(task.coro, "coro", task.coro)).split("'")
+                    name = name[1] if len(name) == 3 and name[1] != "counted" else None
+            if self.agent.policy is not None:
+                for op in self.agent.policy.operations.rows:
+                    if op is not None and op.task is task and _ACTIVE <= op.state <= _STOPPING:
+                        if newest is None or op.id > newest.id:
+                            newest = op
+            if newest is not None:
+                name = newest.name if name is None else name + ": " + newest.name
+            return cut(name or "", _MAX_CULPRIT)
+        except MemoryError:
+            return ""
 
-    def set_culprit(self, name):
-        """Note in the black box why the hardware watchdog is not fed; None: it is."""
-        if self.feed_hardware is None:
-            return
-        self.box.running = _WATCHED
-        state = _WATCHED if name is None else _UNFED
-        if state != self.box.state or name is not None:
-            must_save = self.is_saved if name is None else self.may_save()
-            self.is_saved = must_save and name is not None
-            self.box.set_culprit(name or None, state, must_save)
-
-    def may_save(self):
-        """Tell whether to write the file: where nothing else survives, and not for ever."""
-        self.notes += 1
-        box = self.box
-        return box.is_in_file and self.notes <= _MAX_NOTES and box.streak < _MAX_STREAK
-
-    def post(self, what, name, ms):
+    def post(self, how, name, ms):
         """Post an event."""
-        if self.agent.policy is not None:
+        policy = self.agent.policy
+        if policy is not None:
             self.agent.clock.advance()
-            self.agent.policy.events.post("hang", what, name, ms)
+            policy.events.post("hang", how, name, ms)
 
     # --- operations -----------------------------------------------------------------------------
 
-    def on_begin(self, op, task=None):
+    def admit(self, op, task=None):
         """Begin an operation, and note it at once: it may be the one that hangs in C."""
-        if get_ident() != self.runner.thread:
-            op.is_elsewhere = True  # the application does not wait for a thread's
-        op = self.begin_operation(op, task)
-        self.note_operation()
+        if get_ident() != self.owner.thread:
+            op.thread = True  # the application does not wait for a thread's
+        operations = self.agent.policy.operations
+        op = operations.__class__.begin(operations, op, task)
+        if self.duties is not None:
+            self.crashes.put_last()
         return op
 
-    def on_end(self, op, promote=True, how="ended"):
+    def complete(self, op, promote=True, how="ended"):
         """End an operation; one whose time was announced counts as a turn, but of a thread."""
-        has_ended = self.end_operation(op, promote, how)
-        if has_ended and op.timeout_ms is not None and get_ident() == self.runner.thread:
-            self.turned_ms = self.ticks_ms()
-        self.note_operation()
-        return has_ended
-
-    def note_operation(self):
-        """Put the running operation into the black box."""
-        if self.feed_hardware is not None and self.box.events is not None:
-            self.box.put_decided()
-            if self.box.copy is not None:
-                self.box.copy(self.box.buf)
+        operations = self.agent.policy.operations
+        ended = operations.__class__.end(operations, op, promote, how)
+        if ended and op.timeout_ms is not None and get_ident() == self.owner.thread:
+            self.last_ms = self.ticks_ms()
+        if self.duties is not None:
+            self.crashes.put_last()
+        return ended
 
     # --- the ticker -----------------------------------------------------------------------------
 
-    def stop_ticker(self):
+    def stop(self):
         """Stop the ticker."""
         self.generation += 1
         if self.timer:
-            self.timer.deinit()
+            self.timer.stop_timer()
         self.timer = None
 
-    def start_thread(self, start, period):
+    def start(self, start, period_ms):
         """Tick in a thread of its own, which keeps the globals of the module that starts it."""
-        start(self.run_ticks, (self.generation, period))
+        start(self.run, (self.generation, period_ms))
 
-    def run_ticks(self, generation, period):
+    def run(self, generation, period_ms):
         """Tick, in a thread."""
-        sleep_ms = self.agent.board.sleep_ms
         while True:
-            sleep_ms(period)
+            self.agent.board.sleep_ms(period_ms)
             if generation != self.generation:
                 return
             try:
-                self.tick(0)
+                self.run_due(0)
             except Exception:  # it is counted; watching goes on
                 self.agent.faults += 1
 
-    def on_timer(self, _):
-        """Have a tick soon; on some ports this is an interrupt's handler."""
-        if not self.is_scheduled:
-            self.is_scheduled = True
-            try:
-                schedule(self.on_schedule, 0)
-            except RuntimeError:  # the queue is full; at the next time
-                self.is_scheduled = False
-
-    def tick(self, _):
+    def run_due(self, _):
         """Check, unless a lock of the agent is locked: the code below may be inside it."""
-        self.is_scheduled = False
+        if self.timer:
+            self.timer.is_scheduled = False
         if self.agent.threads.locked():
             return None
-        if not self.is_on:
-            return self.care(self.ticks_ms())
-        return self.check(self.ticks_ms())
-
-    def care(self, now):
-        """Feed the hardware watchdog for nobody, ten minutes at most."""
-        if self.ended_ms is not None and self.ticks_diff(now, self.ended_ms) < _CARE_MS:
-            self.feed_hardware()
+        if self.active:
+            return self.check(self.ticks_ms())
+        return None if self.duties is None else self.duties.relax(self.ticks_ms())

@@ -1,20 +1,16 @@
 """What the application calls to set up the watchdog; loaded for each call, and then let go."""
 
-from micropython import const
+from micropython import const, schedule
 
 from warden.board import module
 from warden.checks import check_int
-from warden.crashes import set_up
-from warden.hardware_watchdog import start_hardware
+from warden.crashes import Crashes
 from warden.runner import Runner
 from warden.running import get_runner
 from warden.sensors.load import imported_asyncio
 from warden.sensors.threads import import_lock
-from warden.task_watchdog import Checkin, TaskWatchdog
-from warden_schema.codec import cut
+from warden.task_watchdog import TaskWatchdog
 
-_MAX_NAME = const(24)
-_MAX_CHECKINS = const(8)
 _MIN_HANG_MS = const(500)  # the agent's task has a turn each 250 ms
 _MAX_HANG_MS = const(3_600_000)
 _MAX_EVERY_MS = const(86_400_000)
@@ -53,7 +49,7 @@ def watchdog(
     if action not in _ACTIONS:
         raise ValueError("action must be tell, stop or reset")
     get_runner()
-    configure(watchdog_of(set_up()), hang_ms, action, hardware_ms, critical_ms, restarts, polled)
+    launch(look_up(), hang_ms, action, hardware_ms, critical_ms, restarts, polled)
 
 
 def checkin(name, every_ms):
@@ -64,68 +60,51 @@ def checkin(name, every_ms):
     if not isinstance(name, str) or not name:
         raise ValueError("a check-in has a name")
     check_int("every_ms", every_ms, 1, _MAX_EVERY_MS)
-    return add_checkin(watchdog_of(set_up()), name, every_ms)
+    with import_lock:
+        from warden.duties_setup import add
+    return add(look_up(), name, every_ms)
 
 
-def watchdog_of(crashes):
-    """Return the TaskWatchdog of this board, made at the first call."""
-    if crashes.watchdog is None:
-        crashes.watchdog = make_watchdog(crashes)
-    return crashes.watchdog
+def look_up():
+    """Return the TaskWatchdog of this board; what joins that with a new agent is loaded then."""
+    crashes = Crashes.current
+    runner = Runner.current
+    if crashes is None or (runner is not None and runner.agent is not crashes.agent):
+        with import_lock:
+            from warden.crash_setup import install
+        crashes = install()
+    return make_watchdog(crashes)
 
 
 def make_watchdog(crashes):
-    """Return a new TaskWatchdog, which watches nothing yet."""
-    watchdog = TaskWatchdog()
+    """Return the TaskWatchdog of this board, made at the first call: it watches nothing yet."""
+    if crashes.watchdog is not None:
+        return crashes.watchdog
+    crashes.watchdog = watchdog = TaskWatchdog()
     watchdog.crashes = crashes
-    watchdog.box = crashes.black_box
-    board = watchdog.box.board
-    watchdog.ticks_ms = board.ticks_ms
-    watchdog.ticks_diff = board.ticks_diff
-    watchdog.on_schedule = watchdog.tick
-    watchdog.checkins = [None] * _MAX_CHECKINS
-    watchdog.agent = watchdog.runner = None
-    watchdog.is_on = False
-    # What `configure()` sets.
-    watchdog.hang_ms = watchdog.turn_ms = 0
-    watchdog.stopper = None  # stops what hangs, or resets the board for it, see `hang_stopper`
-    watchdog.is_polled = False  # by the application itself
-    watchdog.feed_hardware = None
-    watchdog.hardware_ms = None
-    watchdog.critical = None  # the Checkin of what is protected, fed while that is not critical
+    watchdog.ticks_ms = crashes.board.ticks_ms
+    watchdog.ticks_diff = crashes.board.ticks_diff
+    watchdog.agent = watchdog.owner = None  # owner: the Runner of the agent
+    watchdog.duties = None  # check-ins and the hardware watchdog, see `duties`
+    watchdog.active = False
+    # What `launch()` sets.
+    watchdog.hang_ms = watchdog.wait_ms = 0  # wait_ms: between two turns at most
+    watchdog.action = None  # stops what hangs, or resets the board for it, see `hang_stopper`
+    watchdog.polled = False  # by the application itself
     # Turns.
-    watchdog.watches_turns = watchdog.by_timer = False
-    watchdog.turned_ms = watchdog.patience_ms = 0
-    watchdog.asleep_ms = 0  # so long without a turn is a sleep, while one was announced
-    watchdog.fed_ms = 0
-    watchdog.ended_ms = None  # when nobody turned any more, and it was to be fed
-    watchdog.hanging = None  # what hangs, "" for somebody without a name
-    watchdog.late = None  # the Checkin that is
-    watchdog.hung_ms = 0  # when it is over
-    watchdog.notes = 0
-    watchdog.is_saved = False  # whether the file names a culprit
+    watchdog.watch = False  # whether there have to be any
+    watchdog.skip = False  # the poll under way is a timer's, and none
+    watchdog.last_ms = watchdog.patience_ms = 0  # in ticks, of the last one; so much longer is none
+    watchdog.pause = 0  # so long without a turn is a sleep, while one was announced
+    watchdog.subject = None  # what hangs, "" for somebody without a name
+    watchdog.longest = 0  # for how long it has hung, in ms
     # The ticker.
-    watchdog.timer = None
+    watchdog.timer = None  # a Runner with a timer; False: it is a thread
     watchdog.generation = 0  # of its threads
-    watchdog.is_scheduled = False
     return watchdog
 
 
-def add_checkin(watchdog, name, every_ms):
-    """Return a new Checkin; ValueError if there are eight. One of the same name ends."""
-    name = cut(name, _MAX_NAME)
-    rows = watchdog.checkins
-    for each in rows:
-        if each is not None and each.name == name:
-            each.close()
-    if None not in rows:
-        raise ValueError("no more than eight")
-    checkin = Checkin(watchdog.ticks_ms, rows, name, every_ms)
-    rows[rows.index(None)] = checkin
-    return checkin
-
-
-def configure(watchdog, hang_ms, action, hardware_ms, critical_ms, max_restarts, polled):
+def launch(watchdog, hang_ms, action, hardware_ms, critical_ms, restarts, polled):
     """Set what `watchdog()` was given, and begin to watch."""
     agent = get_runner().agent
     board = agent.board
@@ -134,90 +113,83 @@ def configure(watchdog, hang_ms, action, hardware_ms, critical_ms, max_restarts,
     if action == "reset" and board.reset is None:
         raise ValueError("action: this port cannot reset itself")
     core = imported_asyncio()
-    watchdog.is_polled = polled or Runner.current.timer is None
-    watchdog.watches_turns = True
+    duties = watchdog.duties
+    watchdog.polled = polled or Runner.current.timer is None
+    watchdog.watch = True
     watchdog.patience_ms = 0
-    if not watchdog.is_polled and (core is None or core.cur_task is None):
+    if not watchdog.polled and (core is None or core.cur_task is None):
         watchdog.patience_ms = _UNSTARTED_MS  # the event loop may still begin
-        if any(watchdog.checkins):
-            watchdog.watches_turns = False
+        if duties is not None and any(duties.rows):
+            watchdog.watch = False
         elif core is None:
             raise RuntimeError("a Timer runs the agent: warden.checkin() first, or polled=True")
-    if hardware_ms is not None and hardware_ms != watchdog.hardware_ms:
-        watchdog.feed_hardware = start_hardware(board, hardware_ms)
-        watchdog.hardware_ms = hardware_ms
-    if watchdog.feed_hardware and critical_ms is not None and watchdog.critical is None:
-        watchdog.critical = add_checkin(watchdog, "pressure", critical_ms)
+    wait_ms = hang_ms
+    if hardware_ms is not None:
+        with import_lock:
+            from warden.duties_setup import protect
+        duties = protect(watchdog, board, hardware_ms, critical_ms)
+    no_hardware = _NO_WATCHDOG  # a reason, 0 if it is on
+    if duties is not None and duties.feed is not None:
+        no_hardware = 0
+        wait_ms = min(hang_ms, duties.hardware_ms)
     no_line = _NO_WATCHDOG  # why a blocked line cannot be found, a reason
     if action == "tell":
-        watchdog.stopper = None
+        watchdog.action = None
     else:
-        no_line = set_stopper(watchdog, action == "reset", max_restarts)
+        with import_lock:
+            from warden.hang_stopper import hook
+        no_line = hook(watchdog, action == "reset", restarts)
     watchdog.hang_ms = hang_ms
-    watchdog.turn_ms = min(hang_ms, watchdog.hardware_ms or hang_ms) // 4
+    watchdog.wait_ms = wait_ms // 4
     attach(watchdog, agent)
     reasons = agent.reasons
-    reasons[_CAN_HANG] = start_ticker(watchdog)
+    reasons[_CAN_HANG] = start_timer(watchdog)
     reasons[_CAN_LINE] = no_line
-    reasons[_CAN_HARDWARE] = _NO_WATCHDOG if watchdog.feed_hardware is None else 0
+    reasons[_CAN_HARDWARE] = no_hardware
     if agent.session is not None:
         agent.session.hello_dirty = True
     agent.clock.poll_now = True
-
-
-def set_stopper(watchdog, resets, max_restarts):
-    """Have the watchdog stop what hangs; return 0, or the reason why it cannot interrupt it."""
-    with import_lock:
-        from warden.hang_stopper import HangStopper
-        from warden.interrupter import find_interrupter
-    if watchdog.stopper is None:
-        watchdog.stopper = HangStopper(watchdog)
-    watchdog.stopper.interrupter, no_line = find_interrupter()
-    watchdog.stopper.resets = resets
-    watchdog.stopper.max_restarts = max_restarts
-    return no_line
 
 
 def attach(watchdog, agent):
     """Watch an agent's turns from now on."""
     if agent is not watchdog.agent:
         watchdog.agent = agent
-        watchdog.runner = runner = Runner.current
-        watchdog.agent_poll = agent.poll
+        watchdog.owner = runner = Runner.current
         agent.poll = watchdog.poll
-        watchdog.agent_close = agent.close
         agent.close = watchdog.close
-        watchdog.timer_poll = runner.scheduled_poll
-        runner.scheduled_poll = watchdog.poll_by_timer
-        watchdog.count_task = agent.load.counted
-        agent.load.counted = watchdog.named
+        runner.scheduled_poll = watchdog.on_timer
+        agent.load.counted = watchdog.hook
         if agent.policy is not None:
             operations = agent.policy.operations
-            watchdog.begin_operation = operations.begin
-            operations.begin = watchdog.on_begin
-            watchdog.end_operation = operations.end
-            operations.end = watchdog.on_end
+            operations.begin = watchdog.admit
+            operations.end = watchdog.complete
     watchdog.begin()
 
 
-def start_ticker(watchdog):
+def start_timer(watchdog):
     """Start the ticker; return 0, or the reason why there is none."""
-    period = max(_MIN_TICK_MS, min(_MAX_TICK_MS, watchdog.turn_ms // 2))
-    watchdog.stop_ticker()
+    watchdog.stop()
+    period_ms = max(_MIN_TICK_MS, min(_MAX_TICK_MS, watchdog.wait_ms // 2))
     machine = module("machine")
     if hasattr(machine, "Timer"):
+        ticker = Runner()  # of the watchdog, instead of the agent
+        ticker.is_scheduled = False
+        ticker.schedule = schedule
+        ticker.scheduled_poll = watchdog.run_due
         try:
-            watchdog.timer = timer = machine.Timer(-1)
-            timer.init(period=period, mode=timer.PERIODIC, callback=watchdog.on_timer)
+            ticker.timer = timer = machine.Timer(-1)
+            timer.init(period=period_ms, mode=timer.PERIODIC, callback=ticker.on_timer)
+            watchdog.timer = ticker
             return 0
         except ValueError:  # this port has no virtual timers
-            watchdog.timer = None
+            pass
     start = getattr(watchdog.agent.threads, "start", None)
     if start is None:
         return _NO_TICKER
     stack_size = module("_thread").stack_size
     before = stack_size(_STACK_BYTES)
-    watchdog.start_thread(start, period)
+    watchdog.start(start, period_ms)
     stack_size(before)
     watchdog.timer = False
     return 0

@@ -17,45 +17,47 @@ _CHANGED = const(1)  # of a row, see `warden.tables`
 class Wear:
     """The counts and the budget of a board; `wear` is that of this one.
 
-    counts: by purpose, in the order of ids.AGENT_WRITES; left: so many writes are allowed; next_s:
-    the uptime that earns one more.
+    written: by purpose, in the order of ids.AGENT_WRITES; left: so many writes are allowed;
+    deadline_s: the uptime that earns one more.
     """
 
-    def __init__(self):
-        self.counts = [0] * len(_PURPOSES)
-        self.left = _MAX_WRITES
-        self.next_s = _REFILL_S
-        self.storage = None  # of the agent, which shows the counts
-        self.scan_mounts = self.encode_mount = None  # what it does without them
-        self.row = 0  # of the mount that the agent's files are on
+    written = [0] * len(_PURPOSES)
+    left = _MAX_WRITES
+    deadline_s = _REFILL_S
+    storage = None  # of the agent, which shows the counts
+    row = 0  # of the mount that the agent's files are on
 
     def join(self, storage):
         """Have the agent's storage show the counts, in the status and to a host."""
         if storage is not self.storage:
             self.storage = storage
-            self.scan_mounts = storage.scan
-            self.encode_mount = storage.encode
+            self.measure = storage.scan
+            self.put = storage.encode
             storage.scan = self.scan
             storage.encode = self.encode
-            self.show()
+            self.renew()
 
-    def spend(self, purpose, uptime_s, count=1):
+    def spend(self, kind, uptime_s, count=1):
         """Count writes that are to be made; return False, with none counted, if they are too many.
 
-        uptime_s: that has earned writes; 0 while a board crashes again and again.
+        kind: the purpose. uptime_s: that has earned writes; 0 while a board crashes again and
+        again.
         """
-        earned = (uptime_s - self.next_s) // _REFILL_S + 1
+        earned = (uptime_s - self.deadline_s) // _REFILL_S + 1
         if earned > 0:
-            self.next_s += earned * _REFILL_S
+            self.deadline_s += earned * _REFILL_S
             self.left = min(_MAX_WRITES, self.left + earned)
         if self.left < count:
             return False
         self.left -= count
-        self.counts[purpose] += count
-        self.show()
+        self.written[kind] += count
+        try:
+            self.renew()
+        except MemoryError:  # the next one shows it
+            pass
         return True
 
-    def show(self):
+    def renew(self):
         """Put the counts into the status, and have them sent."""
         storage = self.storage
         if storage is None:
@@ -66,22 +68,22 @@ class Wear:
             if storage.board.policy_path.startswith(mounts[row]["mount"]):
                 self.row = row  # the last one: it is inside the others
         if self.row < len(mounts):
-            mounts[self.row]["agent_writes"] = dict(zip(_PURPOSES, self.counts))
+            mounts[self.row]["agent_writes"] = dict(zip(_PURPOSES, self.written))
             storage.dirty[self.row] = storage.dirty[self.row] or _CHANGED
             storage.clock.poll_now = storage.clock.rows_dirty = True
 
     def scan(self):
         """Measure every mount, and return what `Storage.scan` does; show the counts."""
-        is_slow = self.scan_mounts()
-        self.show()
+        is_slow = self.measure()
+        self.renew()
         return is_slow
 
     def encode(self, row, uplink):
         """Put a mount's message into the uplink, with the counts as one field more."""
-        if not self.encode_mount(row, uplink):
+        if not self.put(row, uplink):
             return False
         uplink.payload[0] += 1
-        uplink.put(self.counts if row == self.row and self.storage.rows else None)
+        uplink.put(self.written if row == self.row and self.storage.rows else None)
         return True
 
 

@@ -311,9 +311,13 @@ def board_names():
             value = node.value
             if isinstance(value, ast.Dict):
                 names |= {key.value for key in value.keys if isinstance(key, ast.Constant)}
-            if ast.unparse(node.targets[0]) in ("_PUBLIC", "names"):
+            target = ast.unparse(node.targets[0])
+            if target in ("_PUBLIC", "_PLACES"):
                 public = value.args[0] if isinstance(value, ast.Call) else value  # const(…)
-                names |= set(ast.literal_eval(public))
+                listed = ast.literal_eval(public)
+                if target == "_PLACES":  # each a module, and what is public of it
+                    listed = ["run", *(name for line in listed for name in line.split()[1:])]
+                names |= set(listed)
     assert {"start", "allocate", "TcpServer"} <= names
     return {name for name in names if not name.startswith("_")}
 

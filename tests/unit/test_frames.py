@@ -79,11 +79,11 @@ KeyedHost.transmit KeyedHost.is_older KeyedHost.is_late KeyedHosts.pump
 KeyedHosts.end_late KeyedHost.on_closed
 """
 _WATCHDOG = """
-Checkin.feed TaskWatchdog.poll TaskWatchdog.poll_by_timer TaskWatchdog.on_turn TaskWatchdog.excuse
-TaskWatchdog.running_task
-TaskWatchdog.check TaskWatchdog.check_late TaskWatchdog.find_late TaskWatchdog.is_announced
-TaskWatchdog.on_timer TaskWatchdog.tick TaskWatchdog.care
+TaskWatchdog.poll TaskWatchdog.on_timer TaskWatchdog.renew TaskWatchdog.current
+TaskWatchdog.check TaskWatchdog.admitted TaskWatchdog.run_due
 """
+_CRASHES = "Crashes.update Crashes.put_last Crashes.uptime_s"
+_DUTIES = "Checkin.feed Duties.check Duties.find Duties.skip Duties.relax"
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +122,12 @@ def frames(
         ("warden/meters.py", ["Meters.evaluate", "Meters.check"]),
         ("warden/stored_policy.py", ["StoredPolicy.evaluate", "StoredPolicy.leaves_nothing"]),
         ("warden/task_watchdog.py", _WATCHDOG.split()),
+        ("warden/duties.py", _DUTIES.split()),
+        ("warden/crashes.py", _CRASHES.split()),
         ("warden/hosts.py", _HOSTS.split()),
         ("warden/tcp.py", _TCP.split()),
         ("warden/mqtt.py", _MQTT.split()),
-        ("warden/hang_stopper.py", ["HangStopper.insist", "HangStopper.release"]),
+        ("warden/hang_stopper.py", ["HangStopper.preempt", "HangStopper.release"]),
         ("warden/keys.py", ["Peer.may_have"]),
         ("warden/keyed_hosts.py", _KEYED_HOSTS.split()),
         ("warden/keyed_mqtt.py", ["SigningUplink.put", "SigningUplink.send"]),

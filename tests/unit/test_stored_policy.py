@@ -38,7 +38,8 @@ def new_agent(monkeypatch, tmp_path):
     wear = importlib.import_module("warden.wear").wear
 
     def make(restore=True):
-        wear.__init__()  # as after a reset, which has its budget from the file
+        wear.left = 100  # as after a reset, which has its budget from the file
+        wear.storage = None
         agent = setup.make_agent(Board(), 1000, 10, None, (4, 300_000, 100, 5000))
         if restore:
             stored_policy.stored_policy_of(agent).load()

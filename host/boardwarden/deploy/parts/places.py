@@ -34,14 +34,16 @@ _SELDOM = {
     "warden.link.mqtt_as": "warden.mqtt_as",  # of a client of mqtt_as
     "warden.stored_policy": "warden.stored_policy",
     "warden.crashes": "warden.crashes",  # where the application asks for it
-    "warden.blackbox": "warden.crashes",
+    "warden.application": "warden.crashes",
     "warden.last_boot": "warden.last_boot",  # once in a boot,
     "warden.crash_setup": "warden.last_boot",
-    "warden.crash_report": "warden.last_boot",  # and when somebody asks
+    "warden.crash_report": "warden.crash_report",  # when somebody asks
     "warden.retained": "warden.retained",  # where what survives a reset are registers of 32 bits
     "warden.task_watchdog": "warden.task_watchdog",  # where the application asks for it,
+    "warden.duties": "warden.duties",  # with a check-in or the hardware watchdog,
+    "warden.duties_setup": "warden.duties_setup",  # which this one sets up
+    "warden.hardware_watchdog": "warden.duties_setup",
     "warden.watchdog_setup": "warden.watchdog_setup",  # for each call
-    "warden.hardware_watchdog": "warden.watchdog_setup",
     "warden.hang_stopper": "warden.hang_stopper",  # with another action than "tell"
     "warden.interrupter": "warden.hang_stopper",
     "warden.public": "warden.public",  # for a name that is not loaded
@@ -70,6 +72,11 @@ _TWINS = ("_viper", "_plain")  # the same functions as machine code and as bytec
 # Machine code that is written for one kind of machine, and what other machines have for it.
 _THUMB = {"warden/heap_thumb_viper.py": True, "warden/heap_viper.py": False}
 HOSTS = ("warden_schema.ids",)  # the board's code has its numbers
+# Rooms that `warden.public` imports by a text, so each is the part of its own name.
+BY_TEXT = frozenset(
+    f"warden.{name}"
+    for name in ("extras", "budgets", "mqtt_setup", "crash_report", "watchdog_setup")
+)
 SOMETIMES = ("warden.board_mps2",)  # of one machine only: imported where it is there
 
 

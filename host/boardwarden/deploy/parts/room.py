@@ -7,7 +7,7 @@ import builtins
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from .places import HOSTS, PACKAGES, SETUP, SOMETIMES, WATCH, is_ours, part_of
+from .places import BY_TEXT, HOSTS, PACKAGES, SETUP, SOMETIMES, WATCH, is_ours, part_of
 
 _COMPOUND = (ast.Try, ast.If, ast.With, ast.For, ast.While)
 
@@ -255,6 +255,8 @@ class Checks:
             for line in self.rooms[name].imports:
                 if line.target in inside and part_of(name) != part:
                     importers.setdefault(line.target, set()).add(part_of(name))
+        for name in BY_TEXT & inside:
+            importers.setdefault(name, set()).add("warden.public")
         order: list[str] = []
         if part == WATCH:  # the public names and what they need, which is all but an odd room
             importers.pop(WATCH, None)
