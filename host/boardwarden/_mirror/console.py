@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
+
+from boardwarden._protocol.waiting import Event
 
 MAX_CHARACTERS = 256 * 1024  # for late listeners and for slow ones
 
@@ -34,7 +35,7 @@ class Console:
     def __init__(self) -> None:
         self._recent = _Buffer([])
         self._listeners: set[_Buffer] = set()
-        self._changed = asyncio.Event()
+        self._changed = Event()
         self._closed = False
 
     def put(self, text: str) -> None:
@@ -42,12 +43,12 @@ class Console:
         self._recent.put(text)
         for listener in self._listeners:
             listener.put(text)
-        self._notify_all()
+        self._changed.notify_all()
 
     def close(self) -> None:
         """End the text: listeners end when they have read all of it."""
         self._closed = True
-        self._notify_all()
+        self._changed.notify_all()
 
     async def listen(self) -> AsyncGenerator[str, None]:
         """Yield the text printed recently, then each piece as it comes, until close()."""
@@ -55,16 +56,11 @@ class Console:
         self._listeners.add(buffer)
         try:
             while True:
-                changed = self._changed
                 if text := buffer.pop_all():
                     yield text
                 elif self._closed:
                     return
                 else:
-                    await changed.wait()
+                    await self._changed.wait()
         finally:
             self._listeners.discard(buffer)
-
-    def _notify_all(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()

@@ -10,7 +10,7 @@ from boardwarden.errors import BoardError
 from warden_schema import ids
 
 from . import diagnosis
-from .waiting import wait_until
+from .waiting import Event, wait_until
 
 _RETRY_S = (0.3, 1.0)  # without an answer, a request is sent again: at first, at most
 _RETRY_GROWTH = 1.5
@@ -40,7 +40,7 @@ class Requests:
         self._next_id = 0  # goes on in a new session; on the wire an id counts from its first
         self._first_id = 0
         self._pending: dict[int, asyncio.Future[_Answer]] = {}
-        self._id_freed = asyncio.Event()
+        self._id_freed = Event()
         self._closed: BoardError | None = None
 
     async def call(self, operation: int, arguments: tuple[Any, ...], timeout: float) -> Any:

@@ -31,7 +31,7 @@ from .requests import Requests
 from .shared_keys import SharedKeys
 from .shared_subscription import RETRY_S, WHOLE_S, SharedSubscription
 from .subscription import StateListener, Subscription
-from .waiting import wait_until
+from .waiting import Event, wait_until
 
 _log = logging.getLogger(__name__)
 _GOODBYE_S = 0.5
@@ -72,8 +72,8 @@ class Session:
         self._prompt = PromptWatch(_SUBSCRIBE_HEAD)
         self._refusal: VersionMismatch | NoPlace | KeyRefused | None = None
         self._started: asyncio.Future[None] | None = None  # done when start() may return
-        self._confirmed = asyncio.Event()  # look at subscription.confirmed again
-        self._send_due = asyncio.Event()  # something may be due to be sent
+        self._confirmed = Event()  # look at subscription.confirmed again
+        self._send_due = Event()  # something may be due to be sent
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, timeout: float) -> None:

@@ -121,6 +121,13 @@ def new_host_id() -> int:
 class Subscription:
     """One host's subscription: processes the board's payloads, and returns what to send when."""
 
+    __slots__ = (  # of an object with so many attributes a dict takes 1.5 KB, in each board
+        *("frames", "malformed", "skipped", "gaps", "confirmed", "synced", "host_id"),
+        *("_state", "_listener", "_sequence", "_snapshot", "_deltas", "_malformed_before"),
+        *("_boot_id", "_uptime", "_connected", "_events", "_events_from", "_ack_due"),
+        *("_unacknowledged", "_frame_at", "_subscribe_at", "_keepalive_at", "_content_at"),
+    )
+
     def __init__(self, state: StateListener, listener: Listener) -> None:
         self.frames = self.malformed = self.skipped = self.gaps = 0
         self.confirmed = False  # a HELLO answered the last SUBSCRIBE: it is the board we think
