@@ -260,6 +260,7 @@ class Session:
         if self._shared is None or self.keys.secret is None:
             return
         self.keys.on_open(asyncio.get_running_loop().time())
+        self.subscription.leave()  # nothing is shown before the proof
         self.subscription.confirmed = False  # requests wait
         self._send_due.set()
 
