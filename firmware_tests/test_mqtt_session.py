@@ -129,6 +129,8 @@ def test_each_of_four_hosts_has_its_requests_done_once_and_its_own_replies():
             rig.request(host, 7, 4, 0, 32, "of " + str(host))
             rig.request(host, 8, 0)
             replies += [message[2:] for message in rig.poll() if message[0] == REPLY]
+        rig.subscribe(200)
+        assert 200 in _wholes(rig.seconds(1)), "which keeps the replies"
         assert [reply[3] for reply in replies] == [100, 100, 101, 101, 102, 102, 103, 103]
     owners = sorted([lease.owner for lease in rig.policy.leases.all()])
     assert owners == ["of 100", "of 101", "of 102", "of 103"], owners

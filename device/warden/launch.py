@@ -74,7 +74,10 @@ def make_room(module, agent):
     for name in ("setup", "policy_setup"):
         sys.modules.pop("warden." + name, None)
     names = module.__dict__
-    parts = "setup policy_setup decide errors loops_viper heap_viper wlan system_heap lock terminal"
+    parts = (
+        "setup policy_setup decide errors loops_viper heap_viper wlan system_heap lock terminal "
+        "public mqtt_setup mqtt mqtt_as"
+    )
     for name in parts.split():
         if name in names:  # which nobody looks up there
             del names[name]

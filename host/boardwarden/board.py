@@ -30,8 +30,8 @@ from ._mirror.readers import Console
 from ._mirror.tables import enum_or_int, from_thousandths
 from ._protocol import diagnosis
 from ._protocol.keys import Secret
-from ._protocol.requests import wait_until
 from ._protocol.session import Session
+from ._protocol.waiting import SmallEvent, wait_until
 from .crashes import CaughtException, Reset, Restart
 from .errors import (
     BoardError,
@@ -118,7 +118,7 @@ class Board:
 
     def __init__(self, transport: Transport, secret: Secret | None = None) -> None:
         self._closed = False
-        self._next_change = asyncio.Event()  # set, and replaced, at each change of the mirror
+        self._next_change = SmallEvent()  # of the mirror
         self._change_count = 0  # of changes that are not samples
         self._logged_restarts = 0
         self._sample_queues: list[deque[Status]] = []  # one for each reader of every sample
@@ -856,8 +856,7 @@ class Board:
 
     def _notify_all(self) -> None:
         """Wake every task that waits for a change; each checks whether it is the awaited one."""
-        change, self._next_change = self._next_change, asyncio.Event()
-        change.set()
+        self._next_change.notify_all()
 
 
 def _see_error(task: asyncio.Task[Any]) -> None:

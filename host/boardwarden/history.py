@@ -100,10 +100,11 @@ class History:
     """
 
     def __init__(self) -> None:
-        # A tenth of what tuples take: there may be thousands of boards.
-        self._exact = array("d")
-        self._small = array("f")
-        self._oldest = 0  # its row there, once no more are added
+        # A tenth of what tuples take, and at once, for what grows leaves holes: there may be
+        # thousands of boards.
+        self._exact = array("d", [0.0]) * (_SAMPLES * _EXACT)
+        self._small = array("f", [0.0]) * (_SAMPLES * _SMALL)
+        self._count = 0  # samples that were added since the boot; the next row follows from it
         self._tiers: dict[tuple[int, int, int], Column] = {}
         self._lock = threading.Lock()
 
@@ -118,14 +119,10 @@ class History:
         exact = array("d", (uptime_s, memory, storage))
         small = array("f", (cpu, lag, fragmentation * _UNITS[-1]))
         with self._lock:
-            if len(self._exact) < _SAMPLES * _EXACT:
-                self._exact += exact
-                self._small += small
-                return
-            row = self._oldest
+            row = self._count % _SAMPLES
             self._exact[row * _EXACT : (row + 1) * _EXACT] = exact
             self._small[row * _SMALL : (row + 1) * _SMALL] = small
-            self._oldest = (row + 1) % _SAMPLES
+            self._count += 1
 
     def put(self, tier: int, metric: int, statistic: int, read: Column) -> None:
         """Store a column that was read from the board."""
@@ -135,19 +132,17 @@ class History:
     def clear(self) -> None:
         """Clear everything: the board restarted, and its uptime with it."""
         with self._lock:
-            del self._exact[:]
-            del self._small[:]
-            self._oldest = 0
+            self._count = 0
             self._tiers.clear()
 
     @property
     def samples(self) -> list[Sample]:
         """The samples that came since the connection began, at most 600, oldest first."""
         with self._lock:
-            exact, small, oldest = self._exact[:], self._small[:], self._oldest
-        count = len(exact) // _EXACT
+            exact, small, count = self._exact[:], self._small[:], self._count
         found = []
-        for row in (*range(oldest, count), *range(oldest)):
+        for number in range(max(0, count - _SAMPLES), count):
+            row = number % _SAMPLES
             uptime_s, memory, storage = exact[row * _EXACT : (row + 1) * _EXACT]
             cpu, lag, fragmentation = small[row * _SMALL : (row + 1) * _SMALL]
             figures = (memory, cpu, lag, storage, fragmentation)

@@ -203,3 +203,5 @@ async def test_of_five_hosts_at_once_one_proves_its_key_anew(monkeypatch, broker
         for host in hosts:
             await host.ping()
         assert _kinds(got[f"boardwarden/{_ID}/up"]).count(ids.PROVED) > len(hosts)
+        await until(lambda: all(host.synced for host in hosts))
+        assert [host.link.gaps for host in hosts] == [0] * 5  # nothing was lost

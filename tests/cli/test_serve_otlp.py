@@ -298,12 +298,53 @@ def test_a_push_has_a_limited_number_of_missed_slots(monkeypatch):
     assert pushed == [5, 5, 2, 0]
 
 
-def test_what_is_put_back_takes_no_place_of_what_is_newer(monkeypatch):
+def test_what_the_last_push_leaves_is_said(monkeypatch, caplog):
+    monkeypatch.setattr(logging.getLogger("opentelemetry"), "propagate", True)  # set back, then
+    monkeypatch.setattr(otlp, "_unreachable", lambda url: "")
+    monkeypatch.setattr(otlp, "_MAX_MISSED", 5)
+    monkeypatch.setattr(
+        OTLPMetricExporter, "export", lambda *_args, **_kwargs: MetricExportResult.SUCCESS
+    )
+    boards = [Watched(name, pushes=True) for name in ("a", "b")]
+    for board in boards:
+        board.backlog.put_back(_slots(6))
+    with otlp.pushed("http://127.0.0.1:1", boards):
+        pass
+    assert [record.message for record in caplog.records] == [
+        "7 slots of boards' own histories were not pushed to http://127.0.0.1:1 any more."
+    ]
+
+
+def test_what_is_put_back_takes_no_place_of_what_is_newer(monkeypatch, caplog):
     monkeypatch.setattr(watched, "_MAX_SLOTS", 4)
     slots, held = _slots(6), watched.Backlog("fake")
     held.put_back(slots[3:])
     held.put_back(slots[:3])
     assert held.take(10) == slots[2:]
+    (record,) = caplog.records
+    assert record.message.startswith("fake: 2 slots of its own history are dropped: 4 wait")
+
+
+async def test_slots_that_come_while_nothing_is_pushed_drop_the_oldest_and_that_is_said(
+    monkeypatch, caplog
+):
+    class Board:
+        status = Status(
+            board=Identity(boot_id=1),
+            cpu=Cpu(uptime_s=100.0),
+            last_updated=datetime.fromtimestamp(1000, timezone.utc),
+        )
+
+        async def gaps(self):
+            for begin in (10.0, 50.0):
+                yield Gap(1, begin, 90.0, tuple(HistorySlot(begin + i, 1.0) for i in range(3)))
+
+    monkeypatch.setattr(watched, "_MAX_SLOTS", 4)
+    held = watched.Backlog("fake")
+    await held.collect(Board())
+    assert [each.slot.begin_s for each in held.take(10)] == [12.0, 50.0, 51.0, 52.0]
+    (record,) = caplog.records
+    assert record.message.startswith("fake: 2 slots of its own history are dropped")
 
 
 async def test_a_slot_whose_time_no_collector_can_take_is_not_held():

@@ -8,6 +8,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from remembering import figure, pass_s, remember
@@ -179,6 +180,36 @@ async def test_a_recording_that_is_continued_is_filled_and_has_each_event_once(
     await record._list(path, [], as_json=True)
     listed = json.loads(capsys.readouterr().out)
     assert (listed["lost_events"], listed["history_slots"]) == (4, len(found))
+
+
+async def test_a_gap_that_was_not_read_before_the_recording_ended_is_read_at_the_next_start(
+    path: Path, peer: FakeBoard
+) -> None:
+    transport = FakeTransport(peer)
+    answers = dict(peer.answer)
+
+    def fall_silent(arguments: list[Any]) -> tuple[int, Any]:
+        peer.mute = True
+        return ids.OK, None
+
+    peer.answer[ids.HISTORY_READ] = fall_silent
+    async with recording(path, transport) as (gaps, follower):
+        await lose(transport, peer, 3000)
+        await until(lambda: peer.mute and follower.samples == 2)
+    assert not gaps
+    peer.mute = False
+    peer.answer.update(answers)
+    assert history(path) == {1: []}
+    reads = reads_asked(peer)
+    async with recording(path, transport) as (gaps, _):
+        await until(lambda: gaps)
+    assert [(gap.begin_s, gap.end_s) for gap in gaps] == [(BEGIN_S, BEGIN_S + 3000)]
+    assert len(history(path)[1]) == len(gaps[0].slots) > 40
+    assert reads_asked(peer) > reads
+    reads = reads_asked(peer)
+    async with recording(path, transport) as (gaps, follower):  # at once: nothing is missing
+        await follower.board.ping()
+    assert reads_asked(peer) == reads
 
 
 async def test_events_of_a_boot_that_nobody_saw_begin_are_lost_from_its_first_on(

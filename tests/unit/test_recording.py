@@ -214,7 +214,7 @@ def test_what_is_no_number_of_an_event_or_uptime_is_not_the_last(path: Path, cra
     store = Store(path)
     store.open()
     store.close()
-    assert tuple(store.recorded(boot())) == (1.0, 3)
+    assert tuple(store.recorded(boot())) == (1.0, 3, None)
 
 
 @pytest.mark.parametrize("number", [2**53 + 1, 2**63 - 1, -(2**63)])

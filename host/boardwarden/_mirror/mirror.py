@@ -7,7 +7,6 @@ Written by one thread and read by any: the state is one tuple that is replaced, 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from operator import itemgetter
@@ -55,6 +54,14 @@ class Mirror:
     `restarts` are the last 16 that were seen, `restart_count` counts all.
     """
 
+    __slots__ = (  # of an object with so many attributes a dict takes 1.5 KB, in each board
+        *("connected", "asleep", "losses", "samples", "history", "events", "limits", "clock"),
+        *("leases", "operations", "sessions", "thresholds", "meters", "memory_profiles"),
+        *("exceptions", "resets", "_tables", "restarts", "restart_count", "_restarted"),
+        *("_is_hello_old", "_early", "_slept", "_last_reset", "_metered", "_state", "_cached"),
+        *("_on_sample", "_on_change", "_on_gap"),
+    )
+
     def __init__(
         self,
         on_sample: Callable[[], None] = lambda: None,
@@ -91,7 +98,7 @@ class Mirror:
         self.restart_count = 0
         self._restarted = False  # and why is still to come
         self._is_hello_old = False  # of the boot before; events wait for the new one's id
-        self._early: deque[tuple[Message, int]] = deque(maxlen=readers.MAX_EVENTS)
+        self._early: list[tuple[Message, int]] = []
         self._slept = False  # since the last sample
         self._last_reset: Reset | None = None  # that was known before
         self._metered = False
@@ -117,8 +124,9 @@ class Mirror:
         elif kind == ids.HELLO:
             self._state = self._state._replace(hello=tuple(message))
             self._is_hello_old = False
-            while self._early:
-                self.on_event(*self._early.popleft())
+            early, self._early = self._early, []
+            for each in early:
+                self.on_event(*each)
         elif kind == ids.ROWS:
             self._on_rows(message)
         elif kind == ids.SYSTEM_HEAP:
@@ -132,7 +140,7 @@ class Mirror:
     def on_event(self, message: Message, missed: int) -> None:
         """Store an event."""
         if self._is_hello_old:
-            self._early.append((message, missed))
+            self._early = [*self._early, (message, missed)][-readers.MAX_EVENTS :]
             return
         row = tuple(message[2 : _LENGTH[ids.EVENT]])
         self.events.add(readers.event_from_row(row, missed, self.boot_id))

@@ -5,10 +5,10 @@ The console gives late readers recent text first; of events a slow reader learns
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
+from boardwarden._protocol.waiting import SmallEvent
 from boardwarden.grants import Event
 from warden_schema import ids
 
@@ -46,7 +46,7 @@ class Console:
     def __init__(self) -> None:
         self._recent = _Buffer([])
         self._listeners: set[_Buffer] = set()
-        self._changed = asyncio.Event()
+        self._changed = SmallEvent()
         self._closed = False
 
     def put(self, text: str) -> None:
@@ -54,12 +54,12 @@ class Console:
         self._recent.put(text)
         for listener in self._listeners:
             listener.put(text)
-        self._notify_all()
+        self._changed.notify_all()
 
     def close(self) -> None:
         """End the text: listeners end when they have read all of it."""
         self._closed = True
-        self._notify_all()
+        self._changed.notify_all()
 
     async def listen(self) -> AsyncGenerator[str, None]:
         """Yield the text printed recently, then each piece as it comes, until close()."""
@@ -67,19 +67,14 @@ class Console:
         self._listeners.add(buffer)
         try:
             while True:
-                changed = self._changed
                 if text := buffer.pop_all():
                     yield text
                 elif self._closed:
                     return
                 else:
-                    await changed.wait()
+                    await self._changed.wait()
         finally:
             self._listeners.discard(buffer)
-
-    def _notify_all(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
 
 
 class EventLog:

@@ -29,6 +29,7 @@ Row = tuple[Any, ...]
 Clock = Callable[[], float]
 M = TypeVar("M", bound=Model)
 _Rows = dict[int, tuple[float, Row]]
+_EMPTY: tuple[_Rows, tuple[Any, ...]] = ({}, ())  # of most tables of most boards: shared
 
 
 def from_thousandths(value: int | None) -> float | None:
@@ -198,11 +199,13 @@ def limits_from_row(values: list[int | None] | None) -> Limits:
 class Table(Generic[M]):
     """The rows of one table; `make` turns a row, its time of arrival and the clock into a model."""
 
+    __slots__ = ("_cached", "_clock", "_make", "_rows")
+
     def __init__(self, make: Callable[[Row, float, Clock], M], clock: Clock) -> None:
         self._make = make
         self._clock = clock
-        self._rows: _Rows = {}
-        self._cached: tuple[_Rows, tuple[M, ...]] = (self._rows, ())
+        self._cached: tuple[_Rows, tuple[M, ...]] = _EMPTY
+        self._rows = _EMPTY[0]
 
     def put(self, place: int, row: Row) -> None:
         """Store a row as the board has it now."""
@@ -217,7 +220,7 @@ class Table(Generic[M]):
 
     def clear(self) -> None:
         """Drop all rows."""
-        self._rows = {}
+        self._rows = _EMPTY[0]
 
     @property
     def models(self) -> tuple[M, ...]:

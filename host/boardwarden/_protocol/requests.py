@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from boardwarden.errors import BoardError
 from warden_schema import ids
 
 from . import diagnosis
+from .waiting import SmallEvent, wait_until
 
 T = TypeVar("T")
 _RETRY_S = (0.3, 1.0)  # without an answer, a request is sent again: at first, at most
@@ -18,29 +18,6 @@ _RETRY_GROWTH = 1.5
 
 # A reply's code and value, why there is none, or None: not yet, send again.
 _Answer = tuple[int, Any] | BoardError | None
-
-
-async def wait_until(work: Coroutine[Any, Any, T], deadline: float) -> T:
-    """Return what a coroutine returns; cancel it, and raise asyncio.TimeoutError, at a deadline.
-
-    deadline: in seconds of the event loop's clock.
-
-    asyncio.wait_for() does so, too, but before Python 3.12 it swallows a cancellation that comes
-    in the moment in which the work is done: Ctrl-C just then would be lost.
-    """
-    if sys.version_info >= (3, 11):
-        async with asyncio.timeout_at(deadline):  # no task, so a few iterations of the loop less
-            return await work
-    task = asyncio.create_task(work)
-    try:
-        left = deadline - asyncio.get_running_loop().time()
-        await asyncio.wait([task], timeout=max(0.0, left))
-        if task.done():
-            return task.result()
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-    raise asyncio.TimeoutError
 
 
 class Requests:
@@ -64,7 +41,7 @@ class Requests:
         self._next_id = 0  # goes on in a new session; on the wire an id counts from its first
         self._first_id = 0
         self._pending: dict[int, asyncio.Future[_Answer]] = {}
-        self._id_freed = asyncio.Event()
+        self._id_freed = SmallEvent()
         self._closed: BoardError | None = None
 
     async def call(self, operation: int, arguments: tuple[Any, ...], timeout: float) -> Any:

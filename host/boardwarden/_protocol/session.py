@@ -27,9 +27,10 @@ from .diagnosis import PromptWatch
 from .framing import Deframer, frame
 from .keys import Keys, Secret
 from .link import Link
-from .requests import Requests, wait_until
+from .requests import Requests
 from .shared_stream import RETRY_S, WHOLE_S, SharedKeys, SharedSubscription
 from .subscription import StateListener, Subscription
+from .waiting import SmallEvent, wait_until
 
 _log = logging.getLogger(__name__)
 _GOODBYE_S = 0.5
@@ -70,8 +71,8 @@ class Session:
         self._prompt = PromptWatch(_SUBSCRIBE_HEAD)
         self._refusal: VersionMismatch | NoPlace | KeyRefused | None = None
         self._started: asyncio.Future[None] | None = None  # done when start() may return
-        self._confirmed = asyncio.Event()  # look at subscription.confirmed again
-        self._send_due = asyncio.Event()  # something may be due to be sent
+        self._confirmed = SmallEvent()  # look at subscription.confirmed again
+        self._send_due = SmallEvent()  # something may be due to be sent
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, timeout: float) -> None:
@@ -275,6 +276,7 @@ class Session:
         if self._shared is None or self.keys.secret is None:
             return
         self.keys.on_open(asyncio.get_running_loop().time())
+        self.subscription.leave()  # nothing is shown before the proof
         self.subscription.confirmed = False  # requests wait
         self._send_due.set()
 

@@ -39,6 +39,10 @@ class SharedSubscription(Subscription):
     its first frame came here: then a SYNCED for somebody else is the first.
     """
 
+    __slots__ = (
+        *("_hosts", "_is_clean", "_holds", "_needs_answer", "_offline", "_pause_s", "_now"),
+    )
+
     def __init__(self, state: StateListener, listener: Listener) -> None:
         super().__init__(state, listener)
         self._hosts: set[int] = set()  # who had a HELLO in the whole state that is under way

@@ -18,13 +18,13 @@ class Snapshot:
         self.unbroken = False  # a HELLO came, and nothing was lost since
         self.counts_rows = True  # false for a board whose rows are malformed
         self._count: int | None = None
-        self._rows: set[int] = set()
+        self._rows = 0  # those that came, a bit for each
 
     def begin(self) -> None:
         """A HELLO came."""
         self.unbroken = True
         self._count = None
-        self._rows.clear()
+        self._rows = 0
 
     def miss(self) -> None:
         """Something was lost."""
@@ -34,13 +34,13 @@ class Snapshot:
         """Row `index` of a table of `count` came."""
         if count != self._count:
             self._count = count
-            self._rows.clear()
+            self._rows = 0
         if index < count:
-            self._rows.add(index)
+            self._rows |= 1 << index
 
     def is_complete(self) -> bool:
         """Return whether everything came, once SYNCED has."""
-        return self.unbroken and (self._count == len(self._rows) or not self.counts_rows)
+        return self.unbroken and (self._count == self._rows.bit_count() or not self.counts_rows)
 
 
 class EventOrder:

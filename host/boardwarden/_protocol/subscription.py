@@ -97,15 +97,24 @@ class Sequence:
 
     def __init__(self) -> None:
         self.last: int | None = None
+        self._is_left = False
 
     def restart(self, seq: int) -> None:
         """Make a HELLO's number the newest, whatever was before."""
         self.last = seq
+        self._is_left = False
+
+    def leave(self) -> None:
+        """Take the next frame as the one that follows: those until then are passed over."""
+        self._is_left = True
 
     def evaluate(self, seq: int) -> Order:
         """Return the order of the next frame, and remember its number if it is new."""
         if self.last is None:
             return Order.STALE  # nothing counts before a HELLO
+        if self._is_left:
+            self.restart(seq)
+            return Order.NEXT
         ahead = (seq - self.last) & 0xFFFF
         if ahead == 0 or ahead >= 0x8000:
             return Order.STALE
@@ -120,6 +129,13 @@ def new_host_id() -> int:
 
 class Subscription:
     """One host's subscription: processes the board's payloads, and returns what to send when."""
+
+    __slots__ = (  # of an object with so many attributes a dict takes 1.5 KB, in each board
+        *("frames", "malformed", "skipped", "gaps", "confirmed", "synced", "host_id"),
+        *("_state", "_listener", "_sequence", "_snapshot", "_deltas", "_malformed_before"),
+        *("_boot_id", "_uptime", "_connected", "_events", "_events_from", "_ack_due"),
+        *("_unacknowledged", "_frame_at", "_subscribe_at", "_keepalive_at", "_content_at"),
+    )
 
     def __init__(self, state: StateListener, listener: Listener) -> None:
         self.frames = self.malformed = self.skipped = self.gaps = 0
@@ -162,6 +178,10 @@ class Subscription:
 
     def on_presence(self, online: bool, now: float) -> None:
         """Process what is known apart from the stream of whether the board is there."""
+
+    def leave(self) -> None:
+        """Pass over what comes until on_open(): it is not counted as lost."""
+        self._sequence.leave()
 
     def hold(self) -> None:
         """Keep this host's session on the board alive from now on; by itself it is."""

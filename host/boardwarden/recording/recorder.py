@@ -122,15 +122,21 @@ class Follower:
             self._write_gap(gap)
 
     async def _fill_up(self) -> None:
-        """Read what the board has of the time since the file's last sample of this boot."""
+        """Read what the board has of the time since the file's last sample of this boot.
+
+        And of the last gap before it, where the recording ended before that was read.
+        """
         status = self.board.status
         uptime_s, interval_s = status.cpu.uptime_s, status.interval_s
         recorded = self._recorded(schema.boot(self.address, status.board))
         if recorded.uptime_s is None or uptime_s is None or not interval_s:
             return
+        gaps = [] if recorded.gap is None else [recorded.gap]
         if is_gap(uptime_s - recorded.uptime_s, interval_s):
-            with contextlib.suppress(LinkLost):  # it is closed
-                self._write_gap(await self.board.fetch_gap(recorded.uptime_s, uptime_s))
+            gaps.append((recorded.uptime_s, uptime_s))
+        with contextlib.suppress(LinkLost):  # it is closed
+            for gap in gaps:
+                self._write_gap(await self.board.fetch_gap(*gap))
 
     async def _changes(self) -> None:
         async for _ in self.board.changes():

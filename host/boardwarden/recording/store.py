@@ -16,11 +16,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from boardwarden._clock import steady_time
 from boardwarden._protocol.messages import MAX_INT
 from boardwarden.errors import RecordingError
+from boardwarden.gaps import is_gap
 
 from .schema import (
     APPLICATION_ID,
@@ -42,6 +43,7 @@ except ImportError:  # Windows: SQLite keeps the file whole, and there is no err
     fcntl = None  # type: ignore[assignment]
 
 T = TypeVar("T")
+_REMEMBERED_S = 86_400.0  # by a board: 24 hours
 _PLACES = {
     "sample": 3 + len(FIGURES),
     "event": 9,
@@ -87,19 +89,30 @@ class FileLock:
 
 
 class Recorded(NamedTuple):
-    """Up to which uptime, and which event, a boot was in the file as it was opened; None: none."""
+    """Up to which uptime, and which event, a boot was in the file as it was opened; None: none.
+
+    gap: the last two uptimes between which samples are missing, and what the board has of them.
+    """
 
     uptime_s: float | None = None
     event: int | None = None
+    gap: tuple[float, float] | None = None
 
 
 _RECORDED = """
-SELECT address, unique_id, boot_id,
+SELECT id, address, unique_id, boot_id,
     (SELECT max(uptime_ms) FROM sample WHERE span = s.id AND typeof(uptime_ms) = 'integer')
         / 1000.0,
     (SELECT max(number) FROM event WHERE span = s.id AND typeof(number) = 'integer')
 FROM span AS s
 """  # a column of SQLite's may have any type
+_SAMPLES = """
+SELECT uptime_ms / 1000.0, interval_s FROM sample
+WHERE span = ? AND uptime_ms > ? AND typeof(uptime_ms) = 'integer'
+    AND typeof(interval_s) IN ('integer', 'real')
+ORDER BY uptime_ms DESC
+"""
+_HISTORY = "SELECT 1 FROM history WHERE span = ? AND uptime_ms < ? AND uptime_ms + step_ms > ?"
 
 
 class Rotation(NamedTuple):
@@ -150,10 +163,11 @@ class Store:
             if not self._is_new and self._is_damaged():
                 self._put_aside()
             self._open()
-            for *whose, uptime_s, event in self._guarded(_read_recorded):
+            for whose, recorded in self._guarded(_read_recorded):
+                event = recorded.event
                 if event is not None and not -MAX_INT <= event <= MAX_INT:
                     raise RecordingError(f"{self.path} is damaged (an event that makes no sense).")
-                self._recorded[tuple(whose)] = Recorded(uptime_s, event)
+                self._recorded[whose] = recorded
         except BaseException:
             self.close()
             raise
@@ -342,8 +356,36 @@ class Store:
         return self.path.with_name(self.path.name + end)
 
 
-def _read_recorded(database: sqlite3.Connection) -> list[tuple[Any, ...]]:
-    return database.execute(_RECORDED).fetchall()
+def _read_recorded(
+    database: sqlite3.Connection,
+) -> list[tuple[tuple[str, str | None, int | None], Recorded]]:
+    spans = database.execute(_RECORDED).fetchall()
+    newest = {(address, unique_id): number for number, address, unique_id, *_ in sorted(spans)}
+    found = []
+    for number, address, unique_id, boot_id, uptime_s, event in spans:
+        gap = None
+        if uptime_s is not None and newest[address, unique_id] == number:  # it may go on
+            gap = _unread_gap(database, number, uptime_s)
+        found.append(((address, unique_id, boot_id), Recorded(uptime_s, event, gap)))
+    return found
+
+
+def _unread_gap(
+    database: sqlite3.Connection, span: int, uptime_s: float
+) -> tuple[float, float] | None:
+    """Return the last gap of a boot, of which its board may still know; None where it was read.
+
+    It was not where the recording ended before all of it had come.
+    """
+    oldest_ms = (uptime_s - _REMEMBERED_S) * 1000
+    after_s, after_interval_s = uptime_s, 0.0
+    for begin_s, interval_s in database.execute(_SAMPLES, (span, oldest_ms)):
+        if interval_s and is_gap(after_s - begin_s, max(interval_s, after_interval_s)):
+            times = (span, after_s * 1000, begin_s * 1000)
+            was_read = database.execute(_HISTORY, times).fetchone() is not None
+            return None if was_read else (begin_s, after_s)
+        after_s, after_interval_s = begin_s, interval_s
+    return None
 
 
 def _made_one_file(database: sqlite3.Connection) -> bool:

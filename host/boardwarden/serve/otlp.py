@@ -76,6 +76,11 @@ def pushed(url: str, boards: Iterable[Watched]) -> Iterator[None]:
         yield
     finally:
         provider.shutdown(timeout_millis=_FLUSH_MS)
+        left = sum(len(board.backlog) for board in boards if board.backlog is not None)
+        if left:
+            _log.warning(
+                "%d slots of boards' own histories were not pushed to %s any more.", left, url
+            )
 
 
 def _resource() -> Resource:

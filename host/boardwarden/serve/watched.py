@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Any, NamedTuple, Protocol
 
 from boardwarden import (
@@ -70,7 +71,12 @@ class Backlog:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._slots: deque[Missed] = deque(maxlen=_MAX_SLOTS)
+        self._slots: deque[Missed] = deque()
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        """Return how many slots are held."""
+        return len(self._slots)
 
     async def collect(self, board: Board) -> None:
         """Collect what the board tells of each time without samples, until it is closed."""
@@ -94,15 +100,31 @@ class Backlog:
                 at = booted_at + middle_s
                 if 0 <= at * 1e9 < _MAX_NS:  # else nothing could take it
                     self._slots.append(Missed(at, slot, mount))
+            self._drop_oldest()
 
     def take(self, most: int) -> list[Missed]:
         """Return the oldest slots, in order, and forget them."""
-        return [self._slots.popleft() for _ in range(min(most, len(self._slots)))]
+        with self._lock:
+            return [self._slots.popleft() for _ in range(min(most, len(self._slots)))]
 
     def put_back(self, slots: list[Missed]) -> None:
-        """Hold slots again that could not be pushed, as many as there is room for."""
-        room = _MAX_SLOTS - len(self._slots)
-        self._slots.extendleft(reversed(slots[max(0, len(slots) - room) :]))
+        """Hold slots again that could not be pushed."""
+        with self._lock:
+            self._slots.extendleft(reversed(slots))
+        self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        """Drop what there is no room for, and say so."""
+        with self._lock:
+            count = len(self._slots) - _MAX_SLOTS
+            for _ in range(count):
+                self._slots.popleft()
+        if count > 0:
+            _log.warning(
+                "%s: %d slots of its own history are dropped: %d wait to be pushed, and no more "
+                "are held.",
+                *(self._address, count, _MAX_SLOTS),
+            )
 
 
 @dataclass(frozen=True)

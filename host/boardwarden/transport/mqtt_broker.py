@@ -260,6 +260,13 @@ class Broker:
         self._write_soon()
         self._tick()
         done, _ = await asyncio.wait([self._accepted], timeout=_CONNECT_S)
+        if self.is_lost and not self._accepted.result():
+            raise ConnectError(
+                f"What listens at {self.place} ended the connection before it answered: check "
+                "whether the port is one for TLS (mqtts://); a broker may have as many "
+                "connections as it takes.",
+                str(self.place),
+            )
         reason = self._accepted.result() if done else None
         if reason is None:
             raise ConnectError(
