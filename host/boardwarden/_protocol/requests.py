@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from boardwarden.errors import BoardError
 from warden_schema import ids
@@ -12,7 +12,6 @@ from warden_schema import ids
 from . import diagnosis
 from .waiting import SmallEvent, wait_until
 
-T = TypeVar("T")
 _RETRY_S = (0.3, 1.0)  # without an answer, a request is sent again: at first, at most
 _RETRY_GROWTH = 1.5
 

@@ -135,6 +135,7 @@ class Subscription:
         *("_state", "_listener", "_sequence", "_snapshot", "_deltas", "_malformed_before"),
         *("_boot_id", "_uptime", "_connected", "_events", "_events_from", "_ack_due"),
         *("_unacknowledged", "_frame_at", "_subscribe_at", "_keepalive_at", "_content_at"),
+        "_expects_gap",
     )
 
     def __init__(self, state: StateListener, listener: Listener) -> None:

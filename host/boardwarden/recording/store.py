@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeVar
 from boardwarden._clock import steady_time
 from boardwarden._protocol.messages import MAX_INT
 from boardwarden.errors import RecordingError
-from boardwarden.gaps import is_gap
+from boardwarden.history import is_gap
 
 from .schema import (
     APPLICATION_ID,
