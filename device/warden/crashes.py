@@ -39,7 +39,6 @@ from warden_schema.frame import crc16
 _HEAD = const(0xB1)
 _CRC = const(6)  # where parts of the record begin
 _FIGURES = const(8)
-_LARGEST_BLOCK = const(14)
 _EVENT_NUMBER = const(18)
 _NAME = const(21)
 _TRACEBACK = const(42)
@@ -218,16 +217,15 @@ class Crashes(io.IOBase):
     def update(self, sample):
         """Add a sample to the history, then bring the record up to it; allocates nothing."""
         self.add(sample)
-        buf = self.buf
-        pack_into("<IH", buf, _FIGURES, sample.uptime_s, (sample.live_bytes or 0) >> 8)
+        # With one variable more, what is on the stack would be a block of the heap.
         pack_into(
-            "<HH", buf, _LARGEST_BLOCK, (sample.largest_free_block_bytes or 0) >> 8,
-            (sample.loop_lag_worst_ms or 0) >> 2,
+            "<IHHH", self.buf, _FIGURES, sample.uptime_s, (sample.live_bytes or 0) >> 8,
+            (sample.largest_free_block_bytes or 0) >> 8, (sample.loop_lag_worst_ms or 0) >> 2,
         )  # fmt: skip
         if self.events is not None and self.events.seq != self.seq:
             self.put_last()
         elif self.copy is not None:
-            self.copy(buf)
+            self.copy(self.buf)
         sample = sample.uptime_s
         self.board.facts["crash_free_s"] = self.live_s + sample
         if self.bad and sample >= self.end_s and not self.is_safe:

@@ -203,8 +203,7 @@ class LastBoot:
     def fill_status(self, entry, state):
         """Put the figures of the record into an entry, and the exception if there was one."""
         found = self.found
-        entry[_UPTIME], live = unpack_from("<IH", found, _FIGURES)
-        largest, lag = unpack_from("<HH", found, _FIGURES + 6)
+        entry[_UPTIME], live, largest, lag = unpack_from("<IHHH", found, _FIGURES)
         name = found[_NAME:_MAX_RECORD].rstrip(b"\x00")
         while name and entry[_WHO] is None:
             try:
