@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from boardwarden.board import Board
+from boardwarden.crashes import Frame
 from boardwarden.errors import PolicyError, RecordingError
 from boardwarden.gaps import HistorySlot, Statistics
 from boardwarden.grants import Event
@@ -23,6 +24,7 @@ from boardwarden.recording.follower import Follower
 from boardwarden.recording.reading import Recording
 from boardwarden.recording.schema import FIGURES
 from boardwarden.recording.store import Store
+from boardwarden.render import crashes
 from boardwarden.replaying.replay import replay
 from boardwarden.testing import FakeBoard, FakeTransport
 
@@ -231,3 +233,29 @@ def test_a_policys_figures_are_finite(value: str) -> None:
     for key in ("interval", "budget", "limits.overrun", "session.a.memory"):
         with pytest.raises(PolicyError):
             policy_file.loads(f"{key} = {value}\n")
+
+
+# --- what a board says of its files ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("main.py", "the = 1"),
+        ("/flash/main.py", "the = 1"),
+        ("../secret.txt", None),
+        ("lib/../../secret.txt", None),
+        ("m*.py", None),
+        ("**/*", None),
+        ("[m]ain.py", None),
+        ("main.py\0", None),
+        ("a/" * 90, None),
+    ],
+)
+def test_a_frame_names_a_file_of_the_folder_or_none(
+    tmp_path: Path, file: str, line: str | None
+) -> None:
+    (tmp_path / "secret.txt").write_text("password\n")
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "main.py").write_text("the = 1\n")
+    assert crashes._source_line(tmp_path / "app", Frame(file, 1, "f")) == line

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from boardwarden._paths import absence
 from boardwarden._program import fail, print_json, print_line, run
 from boardwarden.render.crashes import exception_lines, reset_lines
 
@@ -26,8 +27,8 @@ def crashes(
     as_json: JsonOption = False,
 ) -> None:
     """Show why the board restarted, and which exceptions ended something, the newest first."""
-    if source is not None and not source.is_dir():
-        fail(f"--source: {source} is no folder.")
+    if source is not None and (problem := absence(source, "folder")):
+        fail(f"--source: {problem}")
     run(_crashes(given(board), source, as_json))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from boardwarden._paths import absence
 from boardwarden.errors import ConnectError, LinkLost, NoAgent, SimulatorMissing
 
 from .address import wrong_address
@@ -75,8 +76,8 @@ class Qemu(FdTransport):
 
     async def open(self) -> None:
         """Start board and agent; raise SimulatorMissing, AddressError, NoAgent or ConnectError."""
-        if not self._firmware.is_file():
-            raise wrong_address(self._address, f"There is no file {str(self._firmware)!r}")
+        if problem := absence(self._firmware, "file"):
+            raise wrong_address(self._address, problem.rstrip("."))
         program = _find_qemu(self._address)
         self._machine = QemuMachine(program, self._firmware, self._address)
         try:

@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from boardwarden._paths import absence
 from boardwarden.errors import SimulatorMissing
 
 from .address import wrong_address
@@ -48,8 +49,8 @@ class Sim(FdTransport):
         if not self._application:
             return board_files()[-1] / _DEFAULT_APPLICATION
         application = Path(self._application)
-        if not application.is_file():
-            raise wrong_address(self._address, f"There is no file {self._application!r}")
+        if problem := absence(application, "file"):
+            raise wrong_address(self._address, problem.rstrip("."))
         return application
 
     async def close(self) -> None:
