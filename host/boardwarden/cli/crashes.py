@@ -15,7 +15,7 @@ from .grants import dicts
 from .options import BoardOption, JsonOption, given
 from .terminal import answer, connect
 
-_EMPTY = "no resets and no exceptions: the board keeps them if its application uses warden.run()"
+_EMPTY = "no resets and no exceptions (kept where warden.run() runs the application)"
 
 
 def crashes(
