@@ -75,6 +75,7 @@ _PREEMPTION_GRACE_S = 2.0  # which the board gives to an operation that it preem
 _DEFAULT_TTL_S = 60.0  # of the board
 _METERS_FOR_MS = 6000  # the board stops sending them by itself so long after the last request
 _RENEW_METERS_S = 2.0
+_STOP_METERS_S = 1.0  # who ends waits no longer for a board that is silent
 _NOT_ADMITTED = (OperationState.WAITING, OperationState.ADMITTING)
 _ALREADY_ENDED = (NotFound, BoardRestarted, LinkLost)  # there is nothing left to give back
 
@@ -572,7 +573,7 @@ class Board:
     async def _stop_meters(self) -> None:
         await self._end_meter_renewal()
         with contextlib.suppress(RequestError, LinkLost):  # then it stops by itself
-            await self._request(ids.TELL_METERS, 0)
+            await self._session.request(ids.TELL_METERS, 0, timeout=_STOP_METERS_S)
         if not self._meter_readers:
             self._mirror.watch_meters(False)
 

@@ -546,6 +546,7 @@ def test_a_file_that_is_cut_off_undoes_what_was_begun(tmp_path) -> None:
         ('{"boardwarden_rollout": 1}\n{"before": {"address": "a"}}\n', ":2: this is no line"),
         ('{"boardwarden_rollout": 1}\n{"before": 1}\n', ":2: this is no line"),
         ("[" * 50_000 + "\n", "is no file that"),
+        ("\0" * 1000, "is no file that"),
         ('{"boardwarden_rollout": 1}\n' + "[" * 50_000 + "\n", ":2: this is no line"),
         ('{"boardwarden_rollout": 1}\n{"a": "' + "x" * 100_000 + '"}\n', ":2: this is no line"),
         (_BEFORE.format("sim:program.py"), ":2: this is no line"),  # which would be run

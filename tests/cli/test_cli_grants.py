@@ -252,7 +252,7 @@ async def test_alloc_reports_a_lost_link(board, link, capsys):
     await asyncio.sleep(0.1)
     link.refuse = LinkLost("out")
     link.cut()
-    gone = "the port is gone, so look at cable and power"
+    gone = "the connection is gone"
     await until(lambda: gone in capsys.readouterr().err, LIMIT_S)
     task.cancel()
     await asyncio.wait([task])
@@ -262,6 +262,7 @@ async def test_alloc_reports_a_lost_link(board, link, capsys):
     ("address", "is_open", "what"),
     [
         ("/dev/ttyACM0", False, "the port is gone, so look at cable and power"),
+        ("sim:app.py", False, "the simulated board has ended"),
         ("tcp://h:1", False, "the connection is gone, so look at the board's power and network"),
         ("tcp://h:1", True, "the line is there, so it hangs or has no power"),
         ("mqtt://h/a", False, "the connection to its broker is gone, so look at the broker"),

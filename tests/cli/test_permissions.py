@@ -116,3 +116,35 @@ def test_a_file_without_permission_is_named(tmp_path, words, sentence):
     assert done.stderr.splitlines()[-1] == f"boardwarden: {sentence}"
     assert len(done.stderr.splitlines()) == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+_LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("record", "{}", "--list"),
+        ("plot", "{}"),
+        ("replay", "{}", "--policy", "w.toml"),
+        ("record", "{}/a.db", "--board", "sim"),
+        ("record", "{}", "--board", "sim"),
+        ("users", "add", "{}", "ann"),
+        ("crashes", "--source", "{}", "--board", "sim"),
+        ("status", "--board", "sim:{}.py"),
+        ("status", "--board", "qemu:{}.elf"),
+        ("apply", "{}", "--board", "sim"),
+        ("apply", "--undo", "{}"),
+        ("key", "new", "{}"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("name", ["closed/x", _LONG])
+def test_a_name_that_cannot_be_looked_up_is_one_sentence(words, name, tmp_path):
+    (tmp_path / "closed").mkdir(0)
+    (tmp_path / "w.toml").touch()
+    done = run(*(word.format(name) for word in words), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert done.stderr.startswith("boardwarden: ")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert {each.name for each in tmp_path.iterdir()} == {"closed", "w.toml"}

@@ -376,7 +376,7 @@ async def test_a_board_missing_at_the_start_is_down_and_then_found():
         ([], "Which board?"),
         (["--board", "nonsense"], "'nonsense' is not a board address"),
         (["--board", "sim", "--board", "sim"], "sim is named twice"),
-        (["--board", "sim:/no/such.py"], "There is no file '/no/such.py'"),
+        (["--board", "sim:/no/such.py"], "There is no file /no/such.py;"),
         (["--board", "sim", "--listen", "9477"], "'9477' is not an address to listen on"),
         (["--board", "sim", "--listen", "192.0.2.1:9"], "Cannot listen on 192.0.2.1:9: "),
         (["--board", "sim", "--otlp", "localhost:4318"], "'localhost:4318' is not the URL"),

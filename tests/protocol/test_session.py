@@ -355,6 +355,19 @@ def test_a_state_that_always_has_too_long_a_frame_is_not_blamed_on_the_line() ->
     run(main())
 
 
+def test_who_reads_meters_no_more_does_not_wait_for_a_board_that_is_silent() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        peer = FakeBoard()
+        async with connect(FakeTransport(peer)) as board:
+            async with board.metering():
+                peer.mute = True
+                began = loop.time()
+            assert loop.time() - began <= 1.1
+
+    run(main())
+
+
 def test_a_restart_is_no_gap() -> None:
     async def main() -> None:
         peer = FakeBoard()

@@ -12,6 +12,7 @@ import campaign
 import pytest
 
 from boardwarden.board import Board
+from boardwarden.crashes import Frame
 from boardwarden.errors import PolicyError, RecordingError
 from boardwarden.grants import Event
 from boardwarden.history import HistorySlot, Statistics
@@ -24,6 +25,7 @@ from boardwarden.recording.reading import Recording
 from boardwarden.recording.recorder import Follower
 from boardwarden.recording.schema import FIGURES
 from boardwarden.recording.store import Store
+from boardwarden.render import crashes
 from boardwarden.replaying.replay import replay
 from boardwarden.testing import FakeBoard, FakeTransport
 
@@ -235,3 +237,29 @@ def test_a_policys_figures_are_finite(value: str) -> None:
     for key in ("interval", "budget", "limits.overrun", "session.a.memory"):
         with pytest.raises(PolicyError):
             policy_file.loads(f"{key} = {value}\n")
+
+
+# --- what a board says of its files ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("main.py", "the = 1"),
+        ("/flash/main.py", "the = 1"),
+        ("../secret.txt", None),
+        ("lib/../../secret.txt", None),
+        ("m*.py", None),
+        ("**/*", None),
+        ("[m]ain.py", None),
+        ("main.py\0", None),
+        ("a/" * 90, None),
+    ],
+)
+def test_a_frame_names_a_file_of_the_folder_or_none(
+    tmp_path: Path, file: str, line: str | None
+) -> None:
+    (tmp_path / "secret.txt").write_text("password\n")
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "main.py").write_text("the = 1\n")
+    assert crashes._source_line(tmp_path / "app", Frame(file, 1, "f")) == line

@@ -18,7 +18,7 @@ BOARD = REPO / "device" / "warden"
 # Lowest first. A module imports from its own layer and those before it; a folder stands for all
 # that is in it. A module that no layer names is an error: say where it belongs.
 HOST_LAYERS = [
-    ["errors"],
+    ["errors", "_paths"],
     ["transport"],
     ["_protocol.framing", "_protocol.messages", "_protocol.snapshot", "_protocol.waiting"],
     ["_protocol.keys"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
 import re
 import sys
 from pathlib import Path
@@ -196,7 +197,7 @@ def _users(action: str, file: Path, name: str, control: bool, as_json: bool) -> 
         fail(f"users {action} FILE takes {'no name' if name else 'the name of a user'}.")
     if as_json and action != "list":
         fail("--json goes with list.")
-    found = checked(store.load, file) if action != "add" or file.exists() else {}
+    found = checked(store.load, file) if action != "add" or os.path.lexists(file) else {}
     if action == "add":
         checked(store.check_name, name)
         right = store.CONTROL if control else store.OBSERVE

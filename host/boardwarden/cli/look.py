@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from boardwarden._paths import absence
 from boardwarden._program import (
     checked,
     dicts,
@@ -41,9 +42,7 @@ PeriodOption = Annotated[
 ]
 _NO_METERS = "nothing is metered: see warden.spawn() and warden.thread() in docs/board.md"
 _METERS_TIMEOUT_S = 3.0  # until there is something to show
-_NO_CRASHES = (
-    "no resets and no exceptions: the board keeps them if its application uses warden.run()"
-)
+_NO_CRASHES = "no resets and no exceptions (kept where warden.run() runs the application)"
 
 
 def status(board: BoardOption = "", as_json: JsonOption = False) -> None:
@@ -230,8 +229,8 @@ def crashes(
     as_json: JsonOption = False,
 ) -> None:
     """Show why the board restarted, and which exceptions ended something, the newest first."""
-    if source is not None and not source.is_dir():
-        fail(f"--source: {source} is no folder.")
+    if source is not None and (problem := absence(source, "folder")):
+        fail(f"--source: {problem}")
     run(_crashes(given(board), source, as_json))
 
 

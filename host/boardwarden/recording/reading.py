@@ -11,6 +11,7 @@ from pathlib import Path
 from types import NoneType, TracebackType
 from typing import Any, NamedTuple
 
+from boardwarden._paths import absence
 from boardwarden.errors import RecordingError
 from boardwarden.grants import Event
 from boardwarden.history import HistorySlot, Statistics
@@ -122,8 +123,8 @@ class Recording:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.is_file():
-            raise RecordingError(f"There is no recording {path}.")
+        if problem := absence(path, "recording"):
+            raise RecordingError(problem)
         self._database: sqlite3.Connection | None = None
         with self._explained():
             self._database = connect(path, "mode=ro")

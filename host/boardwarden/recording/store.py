@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from boardwarden._clock import steady_time
+from boardwarden._paths import absence
 from boardwarden._protocol.messages import MAX_INT
 from boardwarden.errors import RecordingError
 from boardwarden.history import is_gap
@@ -155,8 +156,8 @@ class Store:
 
     def open(self) -> None:
         """Open the file, or make it; a damaged recording is put aside, and a new one begun."""
-        if not self.path.parent.is_dir():
-            raise RecordingError(f"There is no folder {self.path.parent}.")
+        if problem := absence(self.path.parent, "folder"):
+            raise RecordingError(problem)
         self._lock = FileLock(self.path)
         self._is_new = not self.path.exists()
         try:

@@ -17,7 +17,7 @@ from boardwarden.models import (
     Trend,
     Trends,
 )
-from boardwarden.transport.address import is_mqtt, is_network
+from boardwarden.transport.address import is_mqtt, is_network, is_serial, is_simulated
 
 from .text import NOTHING, count, duration, percent, printable, size
 
@@ -218,7 +218,11 @@ def loss(board: Board) -> str:
         return "the line is there, so it hangs or has no power"
     if is_network(board.address):
         return "the connection is gone, so look at the board's power and network"
-    return "the port is gone, so look at cable and power"
+    if is_serial(board.address):
+        return "the port is gone, so look at cable and power"
+    if is_simulated(board.address):
+        return "the simulated board has ended"
+    return "the connection is gone"
 
 
 def _local(moment: datetime) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from glob import escape
 from pathlib import Path
 from typing import Any
 
+from boardwarden._paths import absence
 from boardwarden._quantities import metric_unit
 from boardwarden.crashes import CAUSES, CaughtException, Frame, Reset
 from boardwarden.errors import Denied
@@ -304,9 +306,14 @@ def _source_line(source: Path, frame: Frame) -> str | None:
     A file whose name the folder has more than once is not guessed at.
     """
     parts = Path(frame.file.lstrip("/")).parts
+    if ".." in parts or "\0" in frame.file:  # no board's program is there
+        return None
     for start in range(len(parts)):
-        found = list(source.rglob("/".join(parts[start:])))
-        if len(found) == 1 and found[0].is_file():
-            lines = found[0].read_text(encoding="utf-8", errors="replace").splitlines()
+        found = list(source.rglob(escape("/".join(parts[start:]))))
+        if len(found) == 1 and absence(found[0], "file") is None:
+            try:
+                lines = found[0].read_text(encoding="utf-8", errors="replace").splitlines()
+            except OSError:  # this user may not read it
+                return None
             return lines[frame.line - 1].strip() if 0 < frame.line <= len(lines) else None
     return None

@@ -134,6 +134,9 @@ def read(path: Path) -> list[Changed]:
                 if not line.endswith("\n"):
                     if len(line) >= _MAX_LINE:
                         raise ValueError("too long")
+                    head = f'{{"{_FORMAT}"'
+                    if number == 1 and line[: len(head)] != head[: len(line)]:
+                        raise ValueError("another beginning")
                     break  # cut off as it was written: what it was to allow was not begun
                 fields = json.loads(line)
                 if not isinstance(fields, dict):

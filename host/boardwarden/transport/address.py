@@ -25,6 +25,11 @@ def is_network(address: str) -> bool:
     return address.startswith(("tcp://", "tls://"))
 
 
+def is_simulated(address: str) -> bool:
+    """Return whether an address is one of a board that is a program on this machine."""
+    return address == "sim" or address.startswith(("sim:", "qemu:"))
+
+
 def is_mqtt(address: str) -> bool:
     """Return whether an address is one of a board behind a broker, or of a broker."""
     return address.startswith(("mqtt:", "mqtts:"))

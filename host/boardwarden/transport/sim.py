@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from boardwarden._paths import absence
 from boardwarden.errors import ConnectError, LinkLost, NoAgent, SimulatorMissing
 
 from .address import wrong_address
@@ -93,8 +94,8 @@ class Sim(FdTransport):
         if not self._application:
             return board_files()[-1] / _DEFAULT_APPLICATION
         application = Path(self._application)
-        if not application.is_file():
-            raise wrong_address(self._address, f"There is no file {self._application!r}")
+        if problem := absence(application, "file"):
+            raise wrong_address(self._address, problem.rstrip("."))
         return application
 
     async def close(self) -> None:
@@ -153,8 +154,8 @@ class Qemu(FdTransport):
 
     async def open(self) -> None:
         """Start board and agent; raise SimulatorMissing, AddressError, NoAgent or ConnectError."""
-        if not self._firmware.is_file():
-            raise wrong_address(self._address, f"There is no file {str(self._firmware)!r}")
+        if problem := absence(self._firmware, "file"):
+            raise wrong_address(self._address, problem.rstrip("."))
         program = _find_qemu(self._address)
         self._machine = QemuMachine(program, self._firmware, self._address)
         try:

@@ -1,0 +1,24 @@
+"""Tells whether a file or a folder is there; Path's own functions raise what stops them."""
+
+from __future__ import annotations
+
+import errno
+import stat
+from pathlib import Path
+
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
+
+
+def absence(path: Path, what: str) -> str | None:
+    """Return in a sentence that there is no such file, or why that cannot be known; else None.
+
+    what: "file", "recording", … or "folder", which has to be one.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return f"There is no {what} {path}."
+        return f"Cannot look at {path}: {(error.strerror or type(error).__name__).lower()}."
+    is_it = stat.S_ISDIR if what == "folder" else stat.S_ISREG
+    return None if is_it(mode) else f"There is no {what} {path}: that is something else."
