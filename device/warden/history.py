@@ -7,7 +7,6 @@ all samples in it. Figures are scaled to 16 bits; 0xFFFF is no value. `trend_rep
 from micropython import const
 
 _METRICS = const(4)
-_MEMORY_METRIC = const(0)  # the one in bytes
 _NO_VALUE = const(0xFFFF)
 # By tier: how long a slot is, how many there are that are closed, and where they begin in the ring.
 _STEP_S = const((1, 60, 3600))
@@ -51,25 +50,26 @@ class History:
                 self.close(tier)
                 if self.numbers[tier] < number - _SLOTS[tier]:
                     self.numbers[tier] = number - _SLOTS[tier]  # what is older is gone
-        self.gather(0, sample.live_bytes)
-        self.gather(1, sample.cpu_permille)
-        self.gather(2, sample.loop_lag_ms)
-        self.gather(3, sample.storage_used)
+        value = sample.live_bytes
+        self.gather(0, value and value >> self.shift)
+        self.gather(_OPEN, sample.cpu_permille)
+        self.gather(2 * _OPEN, sample.loop_lag_ms)
+        self.gather(3 * _OPEN, sample.storage_used)
 
-    def gather(self, metric, value):
-        """Add a value to the open second, if it is not None."""
+    def gather(self, place, value):
+        """Add a value to the open second, at the place of its metric, if it is not None."""
         if value is not None:
-            if metric == _MEMORY_METRIC:
-                value >>= self.shift
-            value = min(value, _NO_VALUE - 1)
+            if value >= _NO_VALUE:
+                value = _NO_VALUE - 1
             slots = self.slots
-            metric *= _OPEN
-            if not slots[metric + _COUNT] or value < slots[metric + _LEAST]:
-                slots[metric + _LEAST] = value
-            if not slots[metric + _COUNT] or value > slots[metric + _GREATEST]:
-                slots[metric + _GREATEST] = value
-            slots[metric + _SUM] += value
-            slots[metric + _COUNT] += 1
+            if not slots[place + _COUNT]:
+                slots[place] = slots[place + _GREATEST] = value
+            elif value < slots[place]:
+                slots[place] = value
+            elif value > slots[place + _GREATEST]:
+                slots[place + _GREATEST] = value
+            slots[place + _SUM] += value
+            slots[place + _COUNT] += 1
 
     def close(self, tier):
         """Put a tier's open slot into the ring, and into the open one of the next; open another.
