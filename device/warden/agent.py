@@ -44,12 +44,11 @@ class Agent:
         """
         passed = self.polled_ms  # before the ticks: another thread may be polling
         passed = self.ticks_ms() - passed & _TICKS_MASK  # much, where ticks jumped back
-        rest_ms = self.rest_ms
-        if passed < rest_ms and not self.clock.poll_now:
+        if passed < self.rest_ms and not self.clock.poll_now:
             try:
                 if passed < self.listen_ms or not self.readable():
                     self.idle_polls += 1
-                    return rest_ms - passed
+                    return self.rest_ms - passed
             except Exception:  # as has_input()
                 pass
         if not self.gate.enter():

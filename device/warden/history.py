@@ -42,14 +42,15 @@ class History:
 
     def add(self, sample):
         """Add a sample, whose uptime is never less than the last one's; allocates nothing."""
+        numbers = self.numbers
         for tier in range(_TIERS):  # shorter slots first: the longer ones gather them
             number = sample.uptime_s // _STEP_S[tier]
-            if self.numbers[tier] >= number:
+            if numbers[tier] >= number:
                 break
-            while self.numbers[tier] < number:
+            while numbers[tier] < number:
                 self.close(tier)
-                if self.numbers[tier] < number - _SLOTS[tier]:
-                    self.numbers[tier] = number - _SLOTS[tier]  # what is older is gone
+                if numbers[tier] < number - _SLOTS[tier]:
+                    numbers[tier] = number - _SLOTS[tier]  # what is older is gone
         value = sample.live_bytes
         self.gather(0, value and value >> self.shift)
         self.gather(_OPEN, sample.cpu_permille)
@@ -77,13 +78,15 @@ class History:
         A metric of which nothing was added has no value.
         """
         at = _TIER_BEGIN[tier] + self.numbers[tier] % _SLOTS[tier] * _METRICS
+        ring = self.ring
         slots = self.slots
         place = tier << _TIER_BITS
         while place >> _TIER_BITS == tier:
             mean = _NO_VALUE
             if slots[place + _COUNT]:
                 mean = slots[place + _SUM] // slots[place + _COUNT]
-                slots[place + _SUM] = slots[place + _COUNT] = 0
+                slots[place + _SUM] = 0
+                slots[place + _COUNT] = 0
                 if tier != _HOURS:
                     if not slots[place + _LONGER_COUNT]:
                         slots[place + _LONGER_LEAST] = slots[place]
@@ -94,12 +97,12 @@ class History:
                         slots[place + _LONGER_GREATEST] = slots[place + _GREATEST]
                     slots[place + _LONGER_SUM] += mean
                     slots[place + _LONGER_COUNT] += 1
-            else:
+            elif tier:
                 slots[place] = slots[place + _GREATEST] = mean
-            self.ring[at] = mean
+            ring[at] = mean
             if tier:  # not of seconds
-                self.ring[2 * at + _EXTREMES] = slots[place]
-                self.ring[2 * at + _EXTREMES + 1] = slots[place + _GREATEST]
+                ring[2 * at + _EXTREMES] = slots[place]
+                ring[2 * at + _EXTREMES + 1] = slots[place + _GREATEST]
             place += _OPEN
             at += 1
         self.numbers[tier] += 1

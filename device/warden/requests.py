@@ -185,7 +185,10 @@ class Requests:
 
     def send_replies(self, uplink):
         """Send the replies that are due; return False where the link did not take one."""
-        for reply in self.replies:
+        place = 0
+        while place < _MAX_PENDING:
+            reply = self.replies[place]
+            place += 1
             if reply is not None and reply.pending:
                 reply.pending = False  # first: one that cannot be encoded must not be in the way
                 at = uplink.begin(_REPLY, 3)

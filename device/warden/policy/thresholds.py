@@ -224,9 +224,10 @@ class Thresholds(Table):
     def evaluate(self, period_ms):
         """Evaluate all thresholds, period_ms after the last time; allocates nothing."""
         worst = None
+        rows = self.rows
         row = 0
         while row < _MAX_THRESHOLDS:
-            entry = self.rows[row]
+            entry = rows[row]
             row += 1
             if entry is not None:
                 value = self.read(entry.metric)
