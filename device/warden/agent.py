@@ -16,6 +16,7 @@ _MAX_WAIT_MS = const(60_000)
 _IDLE_POLLS = const(16)  # of which `governor.idle_us` is the time
 _MAX_IDLE_POLLS = const(500_000)  # so that nothing exceeds 30 bits
 _TICKS_MASK = const(0x3FFFFFFF)  # a port's ticks may have more bits
+_FAR_MS = const(0x20000000)
 _STUCK_MS = const(5000)  # between the gate's lock and what it guards there is nothing
 
 
@@ -52,7 +53,7 @@ class Agent:
             except Exception:  # as has_input()
                 pass
         if not self.gate.enter():
-            if passed > _STUCK_MS:
+            if _STUCK_MS < passed < _FAR_MS:
                 self.gate.release()
             return _BUSY_MS
         if self.policy is not None and self.policy.can_deliver():

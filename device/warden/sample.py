@@ -16,7 +16,8 @@ _BIAS = const(48)  # added to what a DELTA sends: small values are one byte, and
 _MAX_CHANGE = const(0x3FFFFF00)
 _MAX_DELTA_PERIOD_S = const(200_000)  # longer since the last sample, and the next is a SAMPLE
 _MAX_TIMES_1000 = const(0xFFFFF)  # more, and a product with 1000 may exceed 30 bits
-_ALL = const(0x1FFFFFF)  # the mask of a SAMPLE: a bit for each of FIELDS
+_VALUES = const(25)  # so many are FIELDS
+_WHOLE = const(0x1FFFFFF)  # the mask of a SAMPLE: a bit for each of them
 # The uptime, which each DELTA has in a figure of its own; what a DELTA has a bit for, in the order
 # of ids.DELTA_VALUES; and what is sent with a SAMPLE only. A test compares them with ids.
 FIELDS = (
@@ -48,7 +49,6 @@ FIELDS = (
 )
 _UPTIME_S = const(0)
 _UPTIME_MS = const(1)
-_VALUES = const(25)
 _FIRST_BIT = const(2)  # the places of a DELTA's bits,
 _NEEDS_SAMPLE = const(20)  # and of the others
 # For each value of a SAMPLE, ids.SAMPLE_VALUES, its place in FIELDS.
@@ -100,7 +100,7 @@ class Sample:
         """Put the message into the uplink."""
         self.seq = uplink.seq
         if not self.deltas_left or not self.encode_delta(uplink):
-            self.mask = _ALL
+            self.mask = _WHOLE
             self.on_sent(0)  # it is: should it not go,
             self.deltas_left = 0  # another SAMPLE does
             self.put_last(uplink)
@@ -170,7 +170,7 @@ class Sample:
         mask = self.mask
         self.last_seq = self.seq
         self.deltas_left -= 1
-        if mask == _ALL:
+        if mask == _WHOLE:
             self.deltas_left = _FULL_EVERY - 1
         place = 0
         while mask:
