@@ -15,6 +15,8 @@ _AFTER_FAULT_MS = const(1000)
 _MAX_WAIT_MS = const(60_000)
 _IDLE_POLLS = const(16)  # of which `governor.idle_us` is the time
 _MAX_IDLE_POLLS = const(500_000)  # so that nothing exceeds 30 bits
+_TICKS_MASK = const(0x3FFFFFFF)  # a port's ticks may have more bits
+_FAR_MS = const(0x20000000)
 _STUCK_MS = const(5000)  # between the gate's lock and what it guards there is nothing
 
 
@@ -42,8 +44,8 @@ class Agent:
         is found out before a lock is acquired or time is measured.
         """
         passed = self.polled_ms  # before the ticks: another thread may be polling
-        passed = self.ticks_diff(self.ticks_ms(), passed)
-        if 0 <= passed < self.rest_ms and not self.clock.poll_now:  # less: ticks that jumped back
+        passed = self.ticks_ms() - passed & _TICKS_MASK  # much, where ticks jumped back
+        if passed < self.rest_ms and not self.clock.poll_now:
             try:
                 if passed < self.listen_ms or not self.readable():
                     self.idle_polls += 1
@@ -51,7 +53,7 @@ class Agent:
             except Exception:  # as has_input()
                 pass
         if not self.gate.enter():
-            if passed > _STUCK_MS:
+            if _STUCK_MS < passed < _FAR_MS:
                 self.gate.release()
             return _BUSY_MS
         if self.policy is not None and self.policy.can_deliver():
@@ -108,10 +110,7 @@ class Agent:
                 began = self.ticks_us()
                 self.memory.spent_us = self.storage.spent_us = 0
                 sampled = self.memory.scan()  # or a slice of the heap
-                if sampled:
-                    self.take_sample(-wait)
-                wait = clock.until_ms(self.deadline_s, self.deadline_ms)
-                wait = max(_SLICE_PAUSE_MS, wait)
+                wait = self.take_sample(-wait) if sampled else _SLICE_PAUSE_MS
             left = min(left, wait)
         else:
             self.idle_polls = self.governor.spent_us = self.governor.host_spent_us = 0
@@ -175,7 +174,7 @@ class Agent:
     def take_sample(self, late_ms):
         """Read every sensor; add the sample to the history, evaluate it, have it sent.
 
-        late_ms: the time since it was due.
+        late_ms: the time since it was due. Return the milliseconds until the next one.
         """
         sample = self.sample
         clock = self.clock
@@ -210,9 +209,11 @@ class Agent:
         late_ms %= wait_ms
         if late_ms * 10 > wait_ms * 9:
             late_ms -= wait_ms
-        wait_ms += clock.ms - late_ms
-        self.deadline_s = clock.s + wait_ms // 1000
-        self.deadline_ms = wait_ms % 1000
+        wait_ms -= late_ms
+        late_ms = wait_ms + clock.ms
+        self.deadline_s = clock.s + late_ms // 1000
+        self.deadline_ms = late_ms % 1000
+        return wait_ms
 
     def start_monitoring(self, interval_ms, budget_permille=None):
         """Sample every interval_ms (20 to 600 000) from now on, within a budget; return that.

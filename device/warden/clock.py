@@ -10,6 +10,7 @@ from micropython import const
 
 _MAX_S = const(536_000)  # six days: 2**29 ms
 _FAR_MS = const(0x20000000)
+_HALF_SHIFT = const(29)  # ticks that are half of 2**30 ms later, or more, have jumped back
 _TICKS_MASK = const(0x3FFFFFFF)  # a port's ticks may have more bits
 # The uptime is counted in spans of 2**20 ms, which are 1048 s and 576 ms.
 _SPAN_BITS = const(20)
@@ -37,15 +38,17 @@ class Clock:
         last_ms = self.last_ms  # both before the ticks, which then are later
         spans = self.spans
         ms = self.ticks_ms()
-        last_ms = self.ticks_diff(ms, last_ms)
+        last_ms = ms - last_ms & _TICKS_MASK
         self.last_ms = ms
-        if last_ms < 0:
+        if last_ms >> _HALF_SHIFT:
             self.start_ms = self.start_ms + last_ms & _TICKS_MASK
         ms = ms - self.start_ms & _TICKS_MASK
         ms = ms - ((spans & _TICK_SPANS_MASK) << _SPAN_BITS) & _TICKS_MASK
-        spans += ms >> _SPAN_BITS
-        self.spans = spans
-        ms = (ms & _SPAN_MASK) + spans * _SPAN_MS
+        if ms >> _SPAN_BITS:
+            spans += ms >> _SPAN_BITS
+            self.spans = spans
+            ms &= _SPAN_MASK
+        ms += spans * _SPAN_MS
         # Another core that reads between these has a time that is a second past at most.
         self.ms = ms % 1000
         self.s = ms // 1000 + spans * _SPAN_S

@@ -77,8 +77,8 @@ class Governor:
         period_ms = sample.period_ms
         sample.link_bytes_per_s = None
         if period_ms > 0:
-            us = max(0, min(self.spent_us, _MAX_COST_US))
-            sample.overhead_permille = min(1000, (us + (period_ms >> 1)) // period_ms)
+            us = max(min(self.spent_us, _MAX_COST_US), 0)
+            sample.overhead_permille = min((us + (period_ms >> 1)) // period_ms, 1000)
             us -= self.sample_us + self.host_spent_us
             us = (us << 6) // period_ms if us > 0 else 0
             self.other_mean = self.smooth(self.other_mean, us)
@@ -86,28 +86,22 @@ class Governor:
                 sample.link_bytes_per_s = (sent - self.sent & 0xFFFF) * 1000 // period_ms
         self.sent = sent or 0
         if self.interval_ms:
-            self._stretch()
+            # The interval at which samples stay within their part of the budget: a quarter is a
+            # host's and what cannot be timed; of the rest samples get what the agent's other work
+            # leaves, a third at least: that work is not less with fewer samples.
+            if self.sample_us:
+                us = min(self.sample_us, _MAX_COST_US)
+                self.sample_mean_us = self.smooth(self.sample_mean_us or us, us)
+            left = self.budget_permille * 48  # three quarters, in 64ths of a permille
+            left = max(left // 3, left - self.other_mean)
+            needed = (self.sample_mean_us << 6) // left + 1
+            if not 0 <= self.interval_ms - needed <= self.interval_ms >> 2:
+                needed = min(needed + (needed >> 3), _MAX_STRETCHED_MS)
+                self.interval_ms = max(needed, self.wanted_interval_ms)
         self.spent_us = self.sample_us = self.host_spent_us = 0
         sample.interval_ms = self.interval_ms
         sample.wanted_interval_ms = self.wanted_interval_ms
         sample.budget_permille = self.budget_permille
-
-    def _stretch(self):
-        """Set the interval at which samples stay within their part of the budget.
-
-        A quarter of the budget is a host's and what cannot be timed; of the rest samples get what
-        the agent's other work leaves, a third at least: that work is not less with fewer samples.
-        """
-        if self.sample_us:
-            us = min(self.sample_us, _MAX_COST_US)
-            self.sample_mean_us = self.smooth(self.sample_mean_us or us, us)
-        left = self.budget_permille * 48  # three quarters, in 64ths of a permille
-        left = max(left // 3, left - self.other_mean)
-        needed = (self.sample_mean_us << 6) // left + 1
-        interval = self.interval_ms
-        if needed > interval or needed < interval - (interval >> 2):
-            interval = min(needed + (needed >> 3), _MAX_STRETCHED_MS)
-            self.interval_ms = max(interval, self.wanted_interval_ms)
 
     def smooth(self, mean, value):
         """Return a moving mean with one more value, which counts a quarter and is capped.

@@ -7,7 +7,6 @@ all samples in it. Figures are scaled to 16 bits; 0xFFFF is no value. `trend_rep
 from micropython import const
 
 _METRICS = const(4)
-_MEMORY_METRIC = const(0)  # the one in bytes
 _NO_VALUE = const(0xFFFF)
 # By tier: how long a slot is, how many there are that are closed, and where they begin in the ring.
 _STEP_S = const((1, 60, 3600))
@@ -43,33 +42,35 @@ class History:
 
     def add(self, sample):
         """Add a sample, whose uptime is never less than the last one's; allocates nothing."""
+        numbers = self.numbers
         for tier in range(_TIERS):  # shorter slots first: the longer ones gather them
             number = sample.uptime_s // _STEP_S[tier]
-            if self.numbers[tier] >= number:
+            if numbers[tier] >= number:
                 break
-            while self.numbers[tier] < number:
+            while numbers[tier] < number:
                 self.close(tier)
-                if self.numbers[tier] < number - _SLOTS[tier]:
-                    self.numbers[tier] = number - _SLOTS[tier]  # what is older is gone
-        self.gather(0, sample.live_bytes)
-        self.gather(1, sample.cpu_permille)
-        self.gather(2, sample.loop_lag_ms)
-        self.gather(3, sample.storage_used)
+                if numbers[tier] < number - _SLOTS[tier]:
+                    numbers[tier] = number - _SLOTS[tier]  # what is older is gone
+        value = sample.live_bytes
+        self.gather(0, value and value >> self.shift)
+        self.gather(_OPEN, sample.cpu_permille)
+        self.gather(2 * _OPEN, sample.loop_lag_ms)
+        self.gather(3 * _OPEN, sample.storage_used)
 
-    def gather(self, metric, value):
-        """Add a value to the open second, if it is not None."""
+    def gather(self, place, value):
+        """Add a value to the open second, at the place of its metric, if it is not None."""
         if value is not None:
-            if metric == _MEMORY_METRIC:
-                value >>= self.shift
-            value = min(value, _NO_VALUE - 1)
+            if value >= _NO_VALUE:
+                value = _NO_VALUE - 1
             slots = self.slots
-            metric *= _OPEN
-            if not slots[metric + _COUNT] or value < slots[metric + _LEAST]:
-                slots[metric + _LEAST] = value
-            if not slots[metric + _COUNT] or value > slots[metric + _GREATEST]:
-                slots[metric + _GREATEST] = value
-            slots[metric + _SUM] += value
-            slots[metric + _COUNT] += 1
+            if not slots[place + _COUNT]:
+                slots[place] = slots[place + _GREATEST] = value
+            elif value < slots[place]:
+                slots[place] = value
+            elif value > slots[place + _GREATEST]:
+                slots[place + _GREATEST] = value
+            slots[place + _SUM] += value
+            slots[place + _COUNT] += 1
 
     def close(self, tier):
         """Put a tier's open slot into the ring, and into the open one of the next; open another.
@@ -77,13 +78,15 @@ class History:
         A metric of which nothing was added has no value.
         """
         at = _TIER_BEGIN[tier] + self.numbers[tier] % _SLOTS[tier] * _METRICS
+        ring = self.ring
         slots = self.slots
         place = tier << _TIER_BITS
         while place >> _TIER_BITS == tier:
             mean = _NO_VALUE
             if slots[place + _COUNT]:
                 mean = slots[place + _SUM] // slots[place + _COUNT]
-                slots[place + _SUM] = slots[place + _COUNT] = 0
+                slots[place + _SUM] = 0
+                slots[place + _COUNT] = 0
                 if tier != _HOURS:
                     if not slots[place + _LONGER_COUNT]:
                         slots[place + _LONGER_LEAST] = slots[place]
@@ -94,12 +97,12 @@ class History:
                         slots[place + _LONGER_GREATEST] = slots[place + _GREATEST]
                     slots[place + _LONGER_SUM] += mean
                     slots[place + _LONGER_COUNT] += 1
-            else:
+            elif tier:
                 slots[place] = slots[place + _GREATEST] = mean
-            self.ring[at] = mean
+            ring[at] = mean
             if tier:  # not of seconds
-                self.ring[2 * at + _EXTREMES] = slots[place]
-                self.ring[2 * at + _EXTREMES + 1] = slots[place + _GREATEST]
+                ring[2 * at + _EXTREMES] = slots[place]
+                ring[2 * at + _EXTREMES + 1] = slots[place + _GREATEST]
             place += _OPEN
             at += 1
         self.numbers[tier] += 1

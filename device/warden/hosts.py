@@ -82,10 +82,11 @@ class Message:
         self.buf = bytearray(_MAX_WIRE)
 
     def begin(self, kind, fields):
-        """Start a message with `fields` fields after kind and seq."""
+        """Start a message with `fields` fields after kind and seq; return where they go."""
         self.payload[0] = 0x92 + fields
         self.payload[1] = kind
         self.at = _BODY
+        return _BODY
 
     def put(self, value):
         """Put one field."""

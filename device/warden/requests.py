@@ -9,7 +9,7 @@ from micropython import const
 from warden.checks import check_int
 from warden.errors import Denied, deny
 from warden.sensors.threads import import_lock
-from warden_schema.codec import cut
+from warden_schema.codec import cut, put
 from warden_schema.values import read_value
 
 _REPLY = const(7)
@@ -151,14 +151,14 @@ class Requests:
         """Call the function of a request; put its result or its error into the reply."""
         try:
             number = reader.integer()
-            args = read_value(reader, 2)
+            args = []
+            for _ in range(reader.array()):
+                args.append(read_value(reader, 1))
             function = None
             if number is not None and 0 <= number < len(self.functions):
                 function = self.functions[number]
             if function is None:
                 reply.code = _UNKNOWN_REQUEST
-            elif not isinstance(args, list):
-                reply.code = _BAD_ARGUMENTS
             else:
                 missing = missing_right(getattr(self.link, "right", _CONTROL), number, args)
                 if missing:
@@ -185,13 +185,17 @@ class Requests:
 
     def send_replies(self, uplink):
         """Send the replies that are due; return False where the link did not take one."""
-        for reply in self.replies:
+        place = 0
+        while place < _MAX_PENDING:
+            reply = self.replies[place]
+            place += 1
             if reply is not None and reply.pending:
                 reply.pending = False  # first: one that cannot be encoded must not be in the way
-                uplink.begin(_REPLY, 3)
-                uplink.put(reply.request_id)
-                uplink.put(reply.code)
-                uplink.put(reply.value)
+                at = uplink.begin(_REPLY, 3)
+                payload = uplink.payload
+                at = put(payload, at, reply.request_id)
+                at = put(payload, at, reply.code)
+                uplink.at = put(payload, at, reply.value)
                 if not uplink.send():
                     reply.pending = True
                     return False

@@ -10,6 +10,7 @@ from micropython import const
 from warden.sensors.load import imported_asyncio
 from warden.sensors.threads import get_ident
 
+_TICKS_MASK = const(0x3FFFFFFF)  # a port's ticks may have more bits
 _TIMER_MS = const(100)
 _MAX_SLEEP_MS = const(250)  # so that what the application begins meanwhile ends in time
 _SOON_MS = const(2)
@@ -37,8 +38,8 @@ class Runner:
         agent = self.agent
         if core._task_queue is self.load.task_queue:
             polled_ms = self.load.polled_ms  # before the ticks, which then are later
-            passed = agent.ticks_diff(agent.ticks_ms(), polled_ms)
-            if 0 <= passed < self.load.patience_ms:  # less: asyncio sleeps until they are there
+            # Much, where ticks jumped back: asyncio sleeps until they are there.
+            if agent.ticks_ms() - polled_ms & _TICKS_MASK < self.load.patience_ms:
                 return
             self.cancel()  # one of them may be left
         self.generation += 1
@@ -61,8 +62,7 @@ class Runner:
         """If the agent is overdue, make its tasks anew and poll; return whether it was."""
         agent = self.agent
         polled_ms = agent.polled_ms  # before the ticks: another thread may be polling
-        passed = agent.ticks_diff(agent.ticks_ms(), polled_ms)
-        if 0 <= passed < agent.rest_ms + _OVERDUE_MS:
+        if agent.ticks_ms() - polled_ms & _TICKS_MASK < agent.rest_ms + _OVERDUE_MS:
             return False
         self.revive_tasks()
         agent.poll()

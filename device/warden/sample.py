@@ -16,7 +16,8 @@ _BIAS = const(48)  # added to what a DELTA sends: small values are one byte, and
 _MAX_CHANGE = const(0x3FFFFF00)
 _MAX_DELTA_PERIOD_S = const(200_000)  # longer since the last sample, and the next is a SAMPLE
 _MAX_TIMES_1000 = const(0xFFFFF)  # more, and a product with 1000 may exceed 30 bits
-_ALL = const(-1)  # the mask of a SAMPLE
+_VALUES = const(25)  # so many are FIELDS
+_WHOLE = const(0x1FFFFFF)  # the mask of a SAMPLE: a bit for each of them
 # The uptime, which each DELTA has in a figure of its own; what a DELTA has a bit for, in the order
 # of ids.DELTA_VALUES; and what is sent with a SAMPLE only. A test compares them with ids.
 FIELDS = (
@@ -99,7 +100,7 @@ class Sample:
         """Put the message into the uplink."""
         self.seq = uplink.seq
         if not self.deltas_left or not self.encode_delta(uplink):
-            self.mask = _ALL
+            self.mask = _WHOLE
             self.on_sent(0)  # it is: should it not go,
             self.deltas_left = 0  # another SAMPLE does
             self.put_last(uplink)
@@ -107,12 +108,14 @@ class Sample:
 
     def put_last(self, uplink):
         """Put a SAMPLE of the values in `last`."""
-        uplink.begin(_SAMPLE, 1)
-        uplink.at = put_array(uplink.payload, uplink.at, len(FIELDS))
+        at = uplink.begin(_SAMPLE, 1)
+        payload = uplink.payload
+        at = put_array(payload, at, _VALUES)
         place = 0
-        while place < len(_ORDER):
-            uplink.put(self.last[_ORDER[place]])
+        while place < _VALUES:
+            at = put(payload, at, self.last[_ORDER[place]])
             place += 1
+        uplink.at = at
 
     def encode_delta(self, uplink):
         """Put a DELTA into the uplink; return False where what changed needs a SAMPLE."""
@@ -122,20 +125,25 @@ class Sample:
             return False
         # The milliseconds beyond the interval since the sample before.
         value = value * 1000 + self.uptime_ms - self.last[_UPTIME_MS] - self.interval_ms
-        uplink.begin(_DELTA, 3)
-        uplink.put((self.seq - self.last_seq & 0xFFFF) + _BIAS)
-        uplink.put(mask >> _FIRST_BIT)
-        uplink.put(value + _BIAS)
-        uplink.at = self.put(uplink.payload, uplink.at)
-        return uplink.at > 0
+        at = uplink.begin(_DELTA, 3)
+        payload = uplink.payload
+        at = put(payload, at, (self.seq - self.last_seq & 0xFFFF) + _BIAS)
+        at = put(payload, at, mask >> _FIRST_BIT)
+        at = put(payload, at, value + _BIAS)
+        uplink.at = at = self.put(payload, at)
+        return at > 0
 
     def compare(self):
         """Return a mask of what has changed, a bit for each of FIELDS."""
-        mask = place = 0
-        for name in FIELDS:
-            if getattr(self, name) != self.last[place]:
+        get = getattr  # what a loop of 25 turns reads is bound before it
+        names = FIELDS
+        last = self.last
+        mask = 0
+        place = _VALUES
+        while place:
+            place -= 1
+            if get(self, names[place]) != last[place]:
                 mask |= 1 << place
-            place += 1
         return mask
 
     def put(self, payload, at):
@@ -162,10 +170,10 @@ class Sample:
         mask = self.mask
         self.last_seq = self.seq
         self.deltas_left -= 1
-        if mask == _ALL:
+        if mask == _WHOLE:
             self.deltas_left = _FULL_EVERY - 1
         place = 0
-        while mask and place < len(FIELDS):
+        while mask:
             if mask & 1:
                 self.last[place] = getattr(self, FIELDS[place])
             mask >>= 1

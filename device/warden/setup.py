@@ -144,8 +144,15 @@ def make_agent(
     timed.
     """
     agent = Agent()
-    agent.board = board
+    # First what each poll reads: the last attributes of an object take longest to find (py/map.c
+    # probes place after place).
     agent.ticks_ms = board.ticks_ms
+    agent.polled_ms = board.ticks_ms()  # in ticks, when it ran last
+    agent.rest_ms = 0  # from then on nothing is due,
+    agent.listen_ms = 0  # and the link is not read: a host has had its share
+    agent.readable = bool  # False: no link
+    agent.idle_polls = 0
+    agent.board = board
     agent.ticks_us = board.ticks_us
     agent.ticks_diff = board.ticks_diff
     agent.governor = make_governor(interval_ms, budget_permille)
@@ -167,19 +174,13 @@ def make_agent(
     agent.reasons[_CAN_UNIQUE_ID] = 0 if board.identity[3] else _NOT_REPORTED
     agent.reasons[_CAN_SYSTEM_HEAP] = 0 if agent.system_heap is not None else _NO_MODULE
     update_reasons(agent)
-    # Made below, where there is a link or something to decide. They come before the rest, for the
-    # last attributes of an object take longest to find (py/map.c probes place after place).
+    # Made below, where there is a link or something to decide.
     agent.policy = agent.session = None
     agent.faults = 0  # exceptions inside the agent itself
     agent.deadline_s = agent.deadline_ms = 0  # of the next sample
     agent.gate = Gate(agent.run)
-    agent.polled_ms = board.ticks_ms()  # in ticks, when it ran last
-    agent.rest_ms = 0  # from then on nothing is due,
-    agent.listen_ms = 0  # and the link is not read: a host has had its share
     agent.rows_first = False  # before the link is read again, some rows are sent
-    agent.idle_polls = 0
     agent.link = link
-    agent.readable = bool  # False: no link
     if link is not None:
         # A link of the application's may lack it: there, to see what has come is to read.
         agent.readable = getattr(link, "readable", lambda: True)
@@ -226,7 +227,6 @@ def make_clock(board):
     clock.poll_now = True
     clock.rows_dirty = False  # a table has rows that a host has not been sent
     clock.ticks_ms = board.ticks_ms
-    clock.ticks_diff = board.ticks_diff
     clock.start_ms = clock.last_ms = board.ticks_ms()
     clock.spans = 0  # that are over
     return clock
@@ -307,7 +307,6 @@ def make_load(board, steps=True):
     load.thread = None  # the one that runs the event loop, as the agent's own task says
     load.board = board
     load.ticks_ms = board.ticks_ms  # for each task that is made
-    load.ticks_diff = board.ticks_diff
     load.names = None  # asyncio.core's, if create_task is its own, and nobody else's
     load.queue = None  # the one that is watched: each event loop has its own
     load.wait_hook = None  # what stands for its wait_io_event

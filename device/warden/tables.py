@@ -7,6 +7,8 @@ sent once, as it is then, and a change in another thread meanwhile is not missed
 
 from micropython import const
 
+from warden_schema.codec import put
+
 # A row's flag: it has changed, or a host has subscribed, and waits for it.
 _CHANGED = const(1)
 _SUBSCRIBED = const(2)
@@ -43,9 +45,10 @@ class Table:
         entry = self.rows[row]
         if entry is None:
             return False
-        uplink.begin(self.kind, len(self.fields) + 1)
-        uplink.put(row)
+        payload = uplink.payload
+        at = put(payload, uplink.begin(self.kind, len(self.fields) + 1), row)
         for name in self.fields:
             value = getattr(entry, name)
-            uplink.put(value.id if hasattr(value, "id") else value)
+            at = put(payload, at, value.id if hasattr(value, "id") else value)
+        uplink.at = at
         return True

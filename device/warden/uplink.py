@@ -48,10 +48,12 @@ class Uplink:
             return 0
 
     def begin(self, kind, fields):
-        """Start a message with `fields` fields after kind and seq."""
-        self.payload[0] = 0x92 + fields
-        self.payload[1] = kind
-        self.at = put(self.payload, 2, self.seq)
+        """Start a message with `fields` fields after kind and seq; return where they go."""
+        payload = self.payload
+        payload[0] = 0x92 + fields
+        payload[1] = kind
+        self.at = put(payload, 2, self.seq)
+        return self.at
 
     def put(self, value):
         """Put one field."""

@@ -156,7 +156,11 @@ class Reader:
 
     def integer(self) -> int | None:
         """Read an integer or None; allocates nothing for a positive one below 2**30."""
-        head = self.buf[self.skip(1)]
+        at = self.at
+        if at >= self.end:
+            raise Malformed  # it ends early
+        self.at = at + 1
+        head = self.buf[at]
         if head < 0x80:
             return head
         if head >= 0xE0:

@@ -58,7 +58,7 @@ class Deframer:
         if not 0 <= at <= end <= len(data):
             raise IndexError("not inside the data")
         self.length = 0
-        while at < end and not self.length:
+        while at < end:
             if self.in_frame:
                 at = unstuff(data, at, end, self.payload, self.progress)
                 if at < end:
@@ -75,8 +75,8 @@ class Deframer:
                     ):
                         self.opened = False
                         self.length = size - 2
-                    else:
-                        self.bad += 1
+                        break
+                    self.bad += 1
             elif self.opened and 0x91 <= data[at] <= 0x9F:
                 self.progress[0] = self.progress[2] = 0
                 self.in_frame = True

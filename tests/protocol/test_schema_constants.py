@@ -75,6 +75,8 @@ def test_a_sample_has_the_schemas_values() -> None:
     order = _value("sample.py", "_ORDER")
     assert tuple(fields[place] for place in order) == ids.SAMPLE_VALUES
     assert sorted(order) == list(range(len(fields)))
+    sample = _constants(REPO / "device/warden/sample.py")
+    assert (sample["VALUES"], sample["WHOLE"]) == (len(fields), (1 << len(fields)) - 1)
 
 
 def test_a_delta_has_the_schemas_bits() -> None:

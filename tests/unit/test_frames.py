@@ -27,7 +27,7 @@ Agent.take_sample Gate.enter
 Clock.advance Clock.until_ms
 Governor.refill_host Governor.charge_host Governor.host_wait_ms Governor.update
 History.add History.gather History.close Memory.scan Memory.read Memory.collect
-Memory.collect_in_ms Memory.used_now Memory.free_now  Memory.update
+Memory.collect_in_ms Memory.used_now Memory.free_now
 Memory.set_live Memory.renew Memory.live_age_ms Memory.prove Memory.block
 Load.read Load.create_task Threads.read
 Network.read Storage.read update_reasons _note
@@ -42,16 +42,15 @@ StreamLink.readable StreamLink.read StreamLink.write StreamLink.flags read_once
 """
 _DECIDE = """
 Policy.run_due Policy.evaluate Threshold.evaluate Thresholds.evaluate
-Thresholds.read Pressure.evaluate Pressure.watch_blocks
+Thresholds.read Pressure.evaluate
 Pressure.check_memory Pressure.find_short Pressure.is_short
 Threshold.beyond_clear Threshold.has_held
 BlockWatch.evaluate BlockWatch.learn Sessions.on_host Session.renew
 Operations.evaluate Operations._first_waiting
 """
 _FORECAST = """
-Forecast.memory Forecast.storage Forecast.seconds Forecast.running_mean Forecast.evaluate
-Forecast.width_of Forecast.rise Forecast.find_rise
-Forecast.read_points Forecast.read_point Forecast.read_mean Forecast.read_slot Forecast.was_higher
+Forecast.memory Forecast.storage Forecast.seconds Forecast.renew Forecast.find_rise
+Forecast.read_points Forecast.read_point Forecast.read_slot Forecast.was_higher
 """
 _HOSTS = """
 Message.begin Message.put Message.acknowledge Message.send

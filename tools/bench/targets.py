@@ -93,21 +93,23 @@ _POLLS = (
 BOARD = (
     Target("a tick that watches, beyond reading the heap", "", 90_000,
            "stock.tick_watching_beyond_instructions", 70_000,
-           "plain bytecode: 90 calls, and 870 look-ups of names of 100 to 1 500 instructions; a"
-           " third is to compare, encode and send the sample, a third to read sensors and file it"),
+           "plain bytecode: the interpreter's loop takes a third, 480 look-ups of names as much, 60"
+           " calls a tenth; to compare, encode and send the sample takes 75 000, to read sensors"
+           " and file it 62 000"),
     Target("a tick with all tables full, beyond reading the heap", "", 120_000,
            "stock.tick_full_beyond_instructions", 95_000,
-           "that, and 118 000 for eight thresholds, two of them forecasts whose points are read"
-           " anew each second, and 16 metered tasks that rest: one that ran takes 2 000 more"),
+           "that, and 100 000: eight thresholds 75 000, of which two forecasts take 20 000 each; 16"
+           " metered tasks that rest 8 000, and one that ran 2 000 more; a second turn, as the heap"
+           " is read in slices"),
     Target("bytes of heap a tick", "bytes", 0, "stock.tick_full_heap_bytes"),
     Target("a poll with nothing due", "", 4_000, "stock.poll_full_instructions", 2_000,
-           "the clock is read and compared, and the link asked whether something has come"),
+           "the clock and the link are asked, by two calls, and 20 names are looked up"),
     Target("`begin` + `complete`", "", 45_000, "stock.begin_complete_instructions", 33_000,
-           "20 calls and 300 look-ups of names: the operation's object 14 000, its row 17 000, two"
-           " events 11 000, two locks 6 000, the clock twice 5 000, to find the agent 4 000"),
+           "27 calls and 250 look-ups of names: the operation's object 13 000, its row 15 000, two"
+           " events 11 000, two locks 4 000, the clock twice 9 000, to find the agent 3 500"),
     Target("heap that it leaves behind", "bytes", 96, "stock.begin_complete_heap_bytes"),
     Target("a request answered", "", 90_000, "stock.request_instructions",
-           limited_by="to read the request takes half of it, to answer 32 000"),
+           limited_by="to read the request takes half of it, 40 calls in all; to answer 32 000"),
     Target("a handshake with keys", "", 3_000_000, "stock.keys_handshake_instructions"),
     Target("heap in use while it lasts, at most", "bytes", 2_048,
            "stock.keys_handshake_peak_bytes"),

@@ -3,7 +3,7 @@
 from micropython import const
 
 from warden.tables import Table
-from warden_schema.codec import cut
+from warden_schema.codec import cut, put
 
 _EVENT = const(11)
 _MAX_EVENTS = const(16)
@@ -134,14 +134,15 @@ class Events(Table):
             self.next = number = max(self.next, self.seq - _MAX_EVENTS)
             if number >= self.seq:
                 return False
-            uplink.begin(_EVENT, 1 + _EVENT_FIELDS)
-            uplink.put(number)
-            at = number % _MAX_EVENTS * _EVENT_FIELDS
-            for place in range(at, at + _EVENT_FIELDS):
+            payload = uplink.payload
+            at = put(payload, uplink.begin(_EVENT, 1 + _EVENT_FIELDS), number)
+            first = number % _MAX_EVENTS * _EVENT_FIELDS
+            for place in range(first, first + _EVENT_FIELDS):
                 value = self.ring[place]
-                if place - at == _DETAIL and value is not None and len(value) * 4 > _MAX_DETAIL:
+                if place - first == _DETAIL and value is not None and len(value) * 4 > _MAX_DETAIL:
                     value = cut(value, _MAX_DETAIL)
-                uplink.put(value)
+                at = put(payload, at, value)
+            uplink.at = at
         return True
 
     def on_sent(self, row):

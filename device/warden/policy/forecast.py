@@ -12,12 +12,12 @@ from warden_schema.rise import POINTS, STEPS, rise_of
 _MEMORY_METRIC = const(0)  # of the history
 _STORAGE_METRIC = const(3)
 # See `warden.history`.
-_STEP_S = const((1, 60, 3600))
 _SLOTS = const((60, 60, 24))
 _TIER_BEGIN = const((0, 240, 480))
 _METRICS = const(4)  # in a slot
-_FORECAST_ROWS = const(4)  # for each metric: tier, and slots a point
+_FORECAST_ROWS = const(4)  # for each metric: of seconds and of minutes, of one slot and of four
 _SLOTS_A_POINT = const(4)
+_POINT_S = const((1, 4, 60, 240))  # how long a point of a row is
 _OPEN = const(4)  # values of the open slot, of which the third and the fourth are:
 _SUM = const(2)
 _COUNT = const(3)
@@ -39,8 +39,7 @@ class Forecast:
         self.numbers = [0] * (_METRICS * _FORECAST_ROWS)  # the slot from which on it is made anew
         self.rises = [None] * (_METRICS * _FORECAST_ROWS)
         # What is read at present: frames of more than eleven words would be taken from the heap.
-        self.soonest = None
-        self.tier = self.metric = self.width = self.slot = 0
+        self.tier = self.metric = self.width = self.mean = 0
 
     def memory(self, memory, usual):
         """Return when an allocation of the usual size (bytes) will fail.
@@ -70,45 +69,34 @@ class Forecast:
 
         Of several rises the one that gets there first counts.
         """
-        self.soonest = None
+        soonest = None
+        numbers = self.history.slots
+        row = metric * _OPEN
+        if limit is None or not numbers[row + _COUNT]:
+            return soonest
         self.metric = metric
-        if limit is not None and self.history.slots[metric * _OPEN + _COUNT]:
-            limit = max(0, limit - self.running_mean())  # what is left
-            metric *= _FORECAST_ROWS
-            for row in range(metric, metric + _FORECAST_ROWS):
-                self.evaluate(row, limit)
-        return self.soonest
+        self.mean = numbers[row + _SUM] // numbers[row + _COUNT]
+        limit = max(0, limit - self.mean)  # what is left
+        numbers = self.history.numbers
+        row = metric * _FORECAST_ROWS
+        metric = row + _FORECAST_ROWS
+        while row < metric:
+            if numbers[row >> 1 & 1] >= self.numbers[row]:
+                self.renew(row)
+            rise = self.rises[row]
+            if rise is not None:
+                rise = limit * (_POINT_S[row & 3] * STEPS) // rise if rise else NEVER
+                if soonest is None or rise < soonest:
+                    soonest = rise
+            row += 1
+        return soonest
 
-    def running_mean(self):
-        """Return a metric's mean in the second that runs, which has at least one value."""
-        slots = self.history.slots
-        place = self.metric * _OPEN
-        return slots[place + _SUM] // max(1, slots[place + _COUNT])
-
-    def evaluate(self, row, left):
-        """Find when `left` more, in the history's scale, is there by the rise of a row."""
-        rise = self.rise(row)
-        if rise is not None:
-            seconds = NEVER
-            if rise:
-                seconds = _STEP_S[row >> 1 & 1] * STEPS
-                seconds = left * seconds * self.width_of(row) // rise
-            if self.soonest is None or seconds < self.soonest:
-                self.soonest = seconds
-
-    def width_of(self, row):
-        """Return how many slots are a point of a row."""
-        return _SLOTS_A_POINT if row & 1 else 1
-
-    def rise(self, row):
-        """Return the rise of a row over STEPS points, made anew where a point has closed."""
+    def renew(self, row):
+        """Find the rise of a row over STEPS points anew, as a point has closed."""
         self.tier = row >> 1 & 1
-        number = self.history.numbers[self.tier]
-        if number >= self.numbers[row]:
-            self.width = width = self.width_of(row)
-            self.numbers[row] = number + width
-            self.rises[row] = self.find_rise()
-        return self.rises[row]
+        self.width = _SLOTS_A_POINT if row & 1 else 1
+        self.numbers[row] = self.history.numbers[self.tier] + self.width
+        self.rises[row] = self.find_rise()
 
     def find_rise(self):
         """Return the rise of the points of `width` slots; mostly there is none, as two tell."""
@@ -134,37 +122,35 @@ class Forecast:
 
     def read_point(self, place):
         """Return a point, 0 the newest: the mean of `width` slots, None if they have no value."""
-        if self.width == 1 and not self.tier:  # the second that runs is the newest
+        width = self.width
+        if width == 1 and not self.tier:  # the second that runs is the newest
             if not place:
-                return self.running_mean()
+                return self.mean
             place -= 1
-        self.slot = self.history.numbers[self.tier] - place * self.width
-        return self.read_mean()
-
-    def read_mean(self):
-        """Return the mean of the `width` slots before `slot`, None if they have no value."""
+        place = self.history.numbers[self.tier] - place * width
         total = count = 0
-        for _ in range(self.width):
-            self.slot -= 1
-            value = self.read_slot()
+        while width:
+            width -= 1
+            place -= 1
+            value = self.read_slot(place)
             if value != _NO_VALUE:
                 total += value
                 count += 1
         return total // count if count else None
 
-    def read_slot(self):
-        """Return a metric's value in `slot`."""
+    def read_slot(self, slot):
+        """Return a metric's value in a slot."""
         tier = self.tier
-        place = _TIER_BEGIN[tier] + self.slot % _SLOTS[tier] * _METRICS
-        return self.history.ring[place + self.metric]
+        slot = _TIER_BEGIN[tier] + slot % _SLOTS[tier] * _METRICS
+        return self.history.ring[slot + self.metric]
 
     def was_higher(self):
         """Tell whether a slot from before the points was as high."""
         number = self.history.numbers[self.tier]
-        self.slot = number - POINTS * self.width
-        while self.slot > number - _SLOTS[self.tier]:
-            self.slot -= 1
-            value = self.read_slot()
+        slot = number - POINTS * self.width
+        while slot > number - _SLOTS[self.tier]:
+            slot -= 1
+            value = self.read_slot(slot)
             if value != _NO_VALUE and value >= self.points[0]:
                 return True
         return False

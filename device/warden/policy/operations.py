@@ -381,8 +381,10 @@ class Operations(Rows):
         By what the last collection left: no lease may have ended. Allocates nothing.
         """
         policy = self.policy
-        op = self._first_waiting() if self.waiting else None
-        if op is None or not op.memory or self.places >= policy.max_operations:
+        if not self.waiting or self.places >= policy.max_operations:
+            return
+        op = self._first_waiting()
+        if op is None or not op.memory:
             return
         memory = policy.memory
         left = memory.total // 1000 * (1000 - policy.memory_reserve_permille)

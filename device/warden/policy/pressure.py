@@ -20,7 +20,6 @@ _MAX_EARLY = const(3)  # of those in a row, and it waits
 _TRIM_METRICS = const(0b1000_0000_0011_1000_0011)  # a bit for each that memory given back improves
 _AT_CRITICAL = const(2)  # a level
 _RESET = const(2)  # an action; 0 only tells
-_LARGEST_FREE_BLOCK = const(9)  # a metric
 _LOW = const(0)  # priorities
 _HIGH = const(2)
 
@@ -60,20 +59,24 @@ class Pressure:
 
         Allocates nothing.
         """
-        self.watch_blocks(period_ms)
-        worst = self.policy.thresholds.worst
-        entry = self.blocks.threshold
+        thresholds = self.policy.thresholds
+        entry = self.blocks.threshold  # which watches where nobody wants a block of another size
+        if thresholds.wanted_block or self.policy.memory.left is None:
+            entry.level = entry.rank = 0
+            self.policy.memory.wanted = max(0, thresholds.wanted_block)
+        elif self.blocks.evaluate(period_ms):
+            thresholds.post(entry)
+        worst = thresholds.worst
         if entry.rank and (worst is None or entry.rank > worst.rank):
             worst = entry
         self.worst = worst
-        level = 0 if worst is None else worst.level
-        if level:
+        self.level = 0 if worst is None else worst.level
+        if self.level:
             self.trim_ms += period_ms
             self.check_memory()
         else:
             self.memory_level = 0
-        self.level = level
-        if level < _AT_CRITICAL:
+        if self.level < _AT_CRITICAL:
             self.reset_count = 0
             return
         self.pending = True
@@ -95,22 +98,6 @@ class Pressure:
                 self.trim_ms = 0
                 self.must_trim = short
                 self.pending = True
-
-    def watch_blocks(self, period_ms):
-        """Evaluate the largest free block, where live memory is protected."""
-        threshold = self.blocks.threshold
-        # The bytes that a threshold of the application wants in one free block; 0 if there is none,
-        # and live memory is protected, -1 if it is not.
-        wanted = 0 if self.policy.thresholds.protects_memory else -1
-        for entry in self.policy.thresholds.rows:
-            if entry is not None and entry.metric == _LARGEST_FREE_BLOCK:
-                wanted = entry.bad_from * entry.sign
-        if wanted or self.policy.memory.left is None:
-            threshold.level = threshold.rank = 0
-            self.policy.memory.wanted = max(0, wanted)
-        elif self.blocks.evaluate(period_ms):
-            wanted = "warn" if threshold.level else "clear"
-            self.policy.events.post("threshold", _LARGEST_FREE_BLOCK, wanted, threshold.value)
 
     def relax(self):
         """Return to level 0: sampling has stopped, so nothing is known any more."""

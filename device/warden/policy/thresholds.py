@@ -155,7 +155,9 @@ def _add_ms(ms, active, period_ms):
     """Return a duration with period_ms added: 0 when `active` begins, -1 while it is False."""
     if not active:
         return -1
-    return 0 if ms < 0 else min(ms + period_ms, _MAX_LIMIT)
+    if ms < 0:
+        return 0
+    return ms if ms > _MAX_HOLD_MS else ms + period_ms
 
 
 class Thresholds(Table):
@@ -170,7 +172,9 @@ class Thresholds(Table):
         )
         self.policy = policy
         self.worst = None  # of those about which there is something to be done
-        self.protects_memory = False
+        # The bytes that one wants in one free block; 0 if none does, and live memory is protected,
+        # -1 if it is not.
+        self.wanted_block = -1
 
     def set(self, metric, warn=None, critical=None, clear=None, hold_ms=0, action=0):
         """Set the threshold of a metric (its name or place), or remove it if no level is given.
@@ -200,10 +204,14 @@ class Thresholds(Table):
     def put(self, row, threshold):
         """Put a threshold, or None, into a row; the caller has the policy's lock."""
         self.rows[row] = threshold
-        self.protects_memory = False
+        self.wanted_block = -1
         for entry in self.rows:
-            if entry is not None and entry.metric == _MEMORY:
-                self.protects_memory = entry.action > 0
+            if entry is None:
+                pass
+            elif entry.metric == _LARGEST_FREE_BLOCK:
+                self.wanted_block = entry.bad_from * entry.sign
+            elif entry.metric == _MEMORY and entry.action and self.wanted_block < 0:
+                self.wanted_block = 0
         if threshold is None:
             self.policy.mark_dirty(0)
         else:
@@ -215,10 +223,11 @@ class Thresholds(Table):
 
     def evaluate(self, period_ms):
         """Evaluate all thresholds, period_ms after the last time; allocates nothing."""
-        self.worst = None
+        worst = None
+        rows = self.rows
         row = 0
         while row < _MAX_THRESHOLDS:
-            entry = self.rows[row]
+            entry = rows[row]
             row += 1
             if entry is not None:
                 value = self.read(entry.metric)
@@ -231,11 +240,14 @@ class Thresholds(Table):
                     continue
                 if entry.evaluate(value, period_ms):
                     self.mark_dirty(row - 1)
-                    self.policy.events.post(
-                        "threshold", entry.metric, _LEVEL_NAMES[entry.level], entry.value
-                    )
-                if entry.rank and (self.worst is None or entry.rank > self.worst.rank):
-                    self.worst = entry
+                    self.post(entry)
+                if entry.rank and (worst is None or entry.rank > worst.rank):
+                    worst = entry
+        self.worst = worst
+
+    def post(self, entry):
+        """Post an event for a threshold whose level has changed."""
+        self.policy.events.post("threshold", entry.metric, _LEVEL_NAMES[entry.level], entry.value)
 
     def read(self, metric):
         """Return a metric's value now, None where the board cannot tell; allocates nothing."""

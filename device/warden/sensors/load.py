@@ -25,6 +25,7 @@ _MAX_STEP = const(23_000)  # 1.5 s in units of 64 µs: its square stays below th
 # These two together stay below 30 bits; the agent's own task has the loop wait a minute at most.
 _MAX_LOOP_IDLE_US = const(900_000_000)
 _MAX_WAIT_US = const(170_000_000)
+_TICKS_MASK = const(0x3FFFFFFF)  # a port's ticks may have more bits
 _SHORT_US = const(1000)  # of a step that is not noted
 _TRIALS = const(16)  # of which `wrap_us` is the time
 _MAX_WRAPPED = const(400_000)  # so that nothing exceeds 30 bits
@@ -159,8 +160,8 @@ class Load:
         core = self.core
         if core is None or not hasattr(coro, "send"):
             return self.uncounted_create_task(coro)
-        passed = self.ticks_diff(self.ticks_ms(), self.polled_ms)
-        if core._task_queue is not self.task_queue or not 0 <= passed <= self.patience_ms:
+        passed = self.ticks_ms() - self.polled_ms & _TICKS_MASK
+        if core._task_queue is not self.task_queue or passed > self.patience_ms:
             self.watch_loop(core)
             if self.on_create is not None:
                 self.on_create()  # has the agent's own tasks in this event loop

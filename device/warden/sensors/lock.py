@@ -37,8 +37,7 @@ class Lock:
         """Tell whether it is occupied."""
         return self.occupied
 
-    def __enter__(self):
-        self.acquire()
+    __enter__ = acquire
 
     def __exit__(self, kind, error, trace):
         self.occupied = False

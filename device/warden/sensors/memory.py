@@ -56,8 +56,8 @@ class Memory:
         """
         state = self.slices
         if state is None:
-            self.used = self.used_now()
-            self.free = self.total - self.used
+            used = self.used_now()
+            self.free = self.total - used
         else:
             if not self.heap(state, self.room):
                 self.sliced = True
@@ -72,19 +72,10 @@ class Memory:
             self.sliced = self.again = False
             self.total = state[_HEAP_TOTAL]
             self.free = state[_HEAP_FREE]
-            self.used = used
             self.largest = state[_HEAP_LARGEST]
-        self.update(state)
-        self.renew()
-        return True
-
-    def update(self, state):
-        """Find what is live, from a collection that was seen, or else that it is no more than used.
-
-        state: of the pass, None where there was none.
-        """
+        self.used = used
         total = self.total
-        used = self.used
+        # What is live is known from a collection that was seen; else it is no more than used.
         every = self.board.gc_threshold()  # so many bytes allocated, and the runtime collects
         if state is not None and state[_HEAP_COLLECTIONS]:  # 0: it does not see them
             self.collections = state[_HEAP_COLLECTIONS]
@@ -103,6 +94,8 @@ class Memory:
             self.left = self.largest
         elif self.left is not None:
             self.left = max(self.left, self.largest)
+        self.renew()
+        return True
 
     def set_live(self, live, left):
         """Set what a collection left: live bytes, and the largest free block, None: not known."""
