@@ -620,6 +620,16 @@ def test_an_address_that_proved_a_key_goes_before_strangers_at_any_number_of_oth
     assert rig.plain(PROOF, hmac(KEY, b"host" + rig.transcript))[0][0] == PROVED
 
 
+def test_who_has_left_is_not_in_the_way_of_who_comes_from_there():
+    rig = Rig(keyed(open_hosts=True))
+    assert SYNCED in kinds(rig.join(None, _HOST))
+    left = rig.line
+    rig.plain(UNSUBSCRIBE, _HOST)
+    assert left.connection is None
+    rig.connect(left.address)
+    assert SYNCED in kinds(rig.join(None, _HOST + 1))
+
+
 def test_an_open_host_gives_its_place_to_one_with_a_key():
     rig = Rig(keyed(open_hosts=True))
     lines = []

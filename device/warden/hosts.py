@@ -119,6 +119,7 @@ class Host(HostSession):
         self.clock = agent.clock
         self.sample = agent.sample
         self.uplink = server.uplink
+        self.reader = server.reader
         self.link = link
         self.deframer = Deframer(_MAX_REQUEST)
         self.rest = None  # of a frame that was taken in part: there is one where a host is slow,
@@ -142,6 +143,7 @@ class Host(HostSession):
         """Read what has arrived, up to 64 bytes, and act on each message; return the count."""
         deframer = self.deframer
         bad = deframer.bad
+        host_id = self.host_id
         end = self.link.read(self.server.buf)
         at = 0
         while at < end:
@@ -149,14 +151,16 @@ class Host(HostSession):
             if deframer.length:
                 self._on_payload()
         self.sample.bad_frames += deframer.bad - bad
+        if host_id and not self.host_id:
+            self.link.drop()  # it has unsubscribed: until its end is read, it would be in the way
         return end
 
     def _on_payload(self):
-        self.server.reader.buf = self.deframer.payload
+        self.reader.buf = self.deframer.payload
         self.uplink.host = self  # answers are for it
         try:
-            self.server.reader.begin(0, self.deframer.length)
-            self.process(self.server.reader)
+            self.reader.begin(0, self.deframer.length)
+            self.process(self.reader)
         except (Malformed, TypeError):  # as in a `HostSession`
             self.deframer.bad += 1
         self.uplink.host = None
