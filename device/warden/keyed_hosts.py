@@ -86,7 +86,7 @@ class KeyedHosts(Hosts):
         super().__init__(agent)
         self.keys = keys = agent.link.keys
         keys.server = self
-        self.brakes = Brakes(agent.clock)
+        self.brakes = Brakes(agent)
         self.has_new = False  # a connection that has still to subscribe
 
     def on_proved(self, peer):

@@ -14,11 +14,11 @@ _FORGIVEN_MS = const(60_000)  # after so long without a failure the pause is sho
 class Brakes:
     """Remembers the last four addresses that failed, and the last four that proved a key.
 
-    clock: has ticks_ms and ticks_diff.
+    agent: has ticks_ms and ticks_diff.
     """
 
-    def __init__(self, clock):
-        self.clock = clock
+    def __init__(self, agent):
+        self.agent = agent
         self.proved = []
         self.rows = []  # [address, when it failed, its pause in ms]; the last one failed last
 
@@ -34,22 +34,22 @@ class Brakes:
         row = self.find(address)
         if row is None:
             return False
-        clock = self.clock
-        return 0 <= clock.ticks_diff(clock.ticks_ms(), row[1]) < row[2]
+        agent = self.agent
+        return 0 <= agent.ticks_diff(agent.ticks_ms(), row[1]) < row[2]
 
     def fail(self, address):
         """Note a failure: the pause begins, twice as long as the last one."""
         if address in self.proved:
             self.proved.remove(address)
         row = self.find(address)
-        now = self.clock.ticks_ms()
+        now = self.agent.ticks_ms()
         if row is None:
             row = [address, now, 0]
             if len(self.rows) == _MAX_ADDRESSES:
                 self.rows.pop(0)
         else:
             self.rows.remove(row)
-            if not 0 <= self.clock.ticks_diff(now, row[1]) < _FORGIVEN_MS:
+            if not 0 <= self.agent.ticks_diff(now, row[1]) < _FORGIVEN_MS:
                 row[2] = 0
         row[1] = now
         row[2] = min(row[2] * 2 or _FIRST_MS, _LAST_MS)
