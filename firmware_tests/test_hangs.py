@@ -183,6 +183,29 @@ def test_a_hang_is_only_reported_unless_more_is_wanted():
     assert application.events == [("begun", "slow"), ("over", "slow")], application.events
 
 
+def test_a_ctrl_c_that_unix_raises_in_the_tickers_thread_does_not_end_it():
+    class Interrupted(_Application):
+        async def main(self):
+            warden.start(link=False)
+            calls = []
+
+            def sleep_ms(ms):
+                calls.append(ms)
+                if len(calls) == 1:
+                    raise KeyboardInterrupt
+                time.sleep_ms(ms)
+
+            running_agent().board.sleep_ms = sleep_ms
+            return await super().main()
+
+    async def slow():
+        _spin(time.ticks_add(time.ticks_ms(), 900))
+
+    application = Interrupted(slow)
+    assert _run(application) == 1
+    assert application.events == [("begun", "slow"), ("over", "slow")], application.events
+
+
 # --- by os.dupterm, with a fake Timer and a fake os that do what MicroPython documents ------------
 
 

@@ -228,14 +228,13 @@ class TaskWatchdog:
         start(self.run, (self.generation, period_ms))
 
     def run(self, generation, period_ms):
-        """Tick, in a thread."""
-        while True:
-            self.agent.board.sleep_ms(period_ms)
-            if generation != self.generation:
-                return
+        """Tick, in a thread: on after a Ctrl-C for the main program, which unix may raise here."""
+        while generation == self.generation:
             try:
-                self.run_due(0)
-            except Exception:  # it is counted; watching goes on
+                self.agent.board.sleep_ms(period_ms)
+                if generation == self.generation:
+                    self.run_due(0)
+            except BaseException:  # it is counted; watching goes on
                 self.agent.faults += 1
 
     def run_due(self, _):
