@@ -25,7 +25,7 @@ from boardwarden.recording.reading import Recording
 from boardwarden.recording.recorder import Follower
 from boardwarden.recording.schema import FIGURES
 from boardwarden.recording.store import Store
-from boardwarden.render import crashes
+from boardwarden.render import tables
 from boardwarden.replaying.replay import replay
 from boardwarden.testing import FakeBoard, FakeTransport
 
@@ -262,4 +262,4 @@ def test_a_frame_names_a_file_of_the_folder_or_none(
     (tmp_path / "secret.txt").write_text("password\n")
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "main.py").write_text("the = 1\n")
-    assert crashes._source_line(tmp_path / "app", Frame(file, 1, "f")) == line
+    assert tables._source_line(tmp_path / "app", Frame(file, 1, "f")) == line
