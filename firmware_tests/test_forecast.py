@@ -200,3 +200,52 @@ def test_a_filling_mount_crosses_its_threshold_before_it_is_full():
 def _events(rig):
     events = rig.policy.events
     return [events.event(number) for number in range(max(0, events.seq - 16), events.seq)]
+
+
+def test_a_saw_however_long_its_teeth_is_no_leak_once_it_has_had_a_few():
+    for period, height in ((90, 20_000), (150, 25_000)):
+        slope = height // period
+        found = told([10_000 + slope * (second % period) for second in range(6 * period)])
+        assert set(found[4 * period :]) == {NEVER}, period
+
+
+def test_what_is_filled_at_once_again_and_again_is_no_leak():
+    def filled(second):
+        phase = second % 200
+        return 10_000 + (min(phase, 15) * 2000 if phase < 100 else 0)
+
+    assert set(told([filled(second) for second in range(1000)])[600:]) == {NEVER}
+
+
+def test_a_leak_beside_a_saw_is_not_told_by_its_teeth_but_before_it_ends():
+    for leak_rate, rate, period in ((100, 500, 25), (40, 300, 45)):
+        values = []
+        while not values or values[-1] < _LIMIT:
+            second = len(values)
+            values.append(8000 + leak_rate * second + rate * (second % period))
+        found = told(values)
+        end = len(values)
+        early = [at for at in range(6 * period, end - 2 * period) if found[at] < (end - at) // 2]
+        assert not early, (leak_rate, early)
+        assert max(found[end - 7 : end - 3]) <= 30, (leak_rate, found[end - 20 :])
+
+
+def test_a_leak_that_is_higher_than_all_teeth_before_it_is_told():
+    def peaks(second):
+        return 40_000 if second < 1800 and second % 600 < 60 else 12_000
+
+    values = [peaks(second) for second in range(1800)] + leak(0, 800, 12_000, 60)
+    found = told(values)
+    for at in range(1800 + 45, 1800 + 55):
+        left = (_LIMIT - values[at]) / 800
+        assert abs(found[at] - left) <= 0.2 * left + 1, (at, found[at], left)
+
+
+def test_what_fills_more_and_more_slowly_is_not_told_for_long():
+    values = []
+    left = 40_000 * 1000
+    for _ in range(200):
+        values.append(50_000 - left // 1000)
+        left -= left // 30
+    found = told(values)
+    assert min(found[60:]) > 60, [at for at in range(60, 200) if found[at] <= 60]

@@ -2,7 +2,8 @@
 
 Loaded when a threshold on a forecast is set. The last minute and the last hour of the history are
 each read as up to fourteen points, of one slot and of four; `warden_schema.rise` tells whether they
-rise. What was as high before, and rises again and again, is no leak.
+rise. What was as high before, and rises again and again, is no leak; nor is a tooth of a saw that
+is a little higher than those before: how fast they become so, longer slots tell.
 """
 
 from micropython import const
@@ -15,6 +16,11 @@ _STORAGE_METRIC = const(3)
 _SLOTS = const((60, 60, 24))
 _TIER_BEGIN = const((0, 240, 480))
 _METRICS = const(4)  # in a slot
+_EXTREMES = const(96)
+_LEAST = const(0)
+_GREATEST = const(1)
+_MINUTES = const(1)  # a tier
+_MANY_FALLS = const(3)  # slots; one fall is seen in two of them
 _FORECAST_ROWS = const(4)  # for each metric: of seconds and of minutes, of one slot and of four
 _SLOTS_A_POINT = const(4)
 _POINT_S = const((1, 4, 60, 240))  # how long a point of a row is
@@ -39,7 +45,8 @@ class Forecast:
         self.numbers = [0] * (_METRICS * _FORECAST_ROWS)  # the slot from which on it is made anew
         self.rises = [None] * (_METRICS * _FORECAST_ROWS)
         # What is read at present: frames of more than eleven words would be taken from the heap.
-        self.tier = self.metric = self.width = self.mean = 0
+        self.tier = self.metric = self.width = self.mean = self.falls = self.edge = self.limit = 0
+        self.has_extremes = False
 
     def memory(self, memory, usual):
         """Return when an allocation of the usual size (bytes) will fail.
@@ -75,6 +82,7 @@ class Forecast:
         if limit is None or not numbers[row + _COUNT]:
             return soonest
         self.metric = metric
+        self.limit = limit
         self.mean = numbers[row + _SUM] // numbers[row + _COUNT]
         limit = max(0, limit - self.mean)  # what is left
         numbers = self.history.numbers
@@ -85,11 +93,30 @@ class Forecast:
                 self.renew(row)
             rise = self.rises[row]
             if rise is not None:
-                rise = limit * (_POINT_S[row & 3] * STEPS) // rise if rise else NEVER
+                rise = self.reach(row, limit) if rise else NEVER
                 if soonest is None or rise < soonest:
                     soonest = rise
             row += 1
         return soonest
+
+    def reach(self, row, left):
+        """Return when `left` more is there by the rise of a row."""
+        if row >> 1 & 1:
+            left = self.left_of(left)
+        return left * (_POINT_S[row & 3] * STEPS) // self.rises[row]
+
+    def left_of(self, left):
+        """Return what is left, counted from the highest of the last two minutes, if that is less.
+
+        So high it will be again.
+        """
+        slot = self.history.numbers[_MINUTES]
+        for _ in range(2):
+            slot -= 1
+            value = self.read_extreme(slot, _GREATEST)
+            if value != _NO_VALUE:
+                left = min(left, self.limit - value)
+        return max(0, left)
 
     def renew(self, row):
         """Find the rise of a row over STEPS points anew, as a point has closed."""
@@ -107,7 +134,10 @@ class Forecast:
         if newest <= oldest:
             return 0
         rise = rise_of(self.points, self.read_points())
-        return 0 if rise and self.was_higher() else rise
+        # What fills more and more slowly is flat soon. With points of one slot a pause seems so.
+        if self.width > 1 and rise and (newest - self.points[3]) * 9 < 2 * rise:
+            return 0
+        return 0 if rise and (self.was_higher(rise) or self.is_tooth(rise)) else rise
 
     def read_points(self):
         """Fill in the points; return how many there are before a gap."""
@@ -144,13 +174,57 @@ class Forecast:
         slot = _TIER_BEGIN[tier] + slot % _SLOTS[tier] * _METRICS
         return self.history.ring[slot + self.metric]
 
-    def was_higher(self):
-        """Tell whether a slot from before the points was as high."""
+    def read_extreme(self, slot, which):
+        """Return a metric's least or greatest value in a minute."""
+        slot = _TIER_BEGIN[_MINUTES] + slot % _SLOTS[_MINUTES] * _METRICS + self.metric
+        return self.history.ring[2 * slot + _EXTREMES + which]
+
+    def was_higher(self, rise):
+        """Tell whether a slot from before the points was as high, and none was near the limit."""
         number = self.history.numbers[self.tier]
         slot = number - POINTS * self.width
+        self.edge = 0
         while slot > number - _SLOTS[self.tier]:
             slot -= 1
             value = self.read_slot(slot)
-            if value != _NO_VALUE and value >= self.points[0]:
-                return True
-        return False
+            if value != _NO_VALUE:
+                self.edge = max(self.edge, value)
+        return self.edge >= self.points[0] and self.edge + (rise >> 2) < self.limit
+
+    def is_tooth(self, rise):
+        """Tell whether it has fallen as far again and again, from about here or higher.
+
+        About here: a quarter of a fall above where one was from is no tooth any more, nor is one
+        that may reach the limit.
+        """
+        self.edge = 0
+        rise -= rise >> 2
+        has_teeth = self.falls_again(rise)
+        if not self.tier:
+            self.tier = _MINUTES  # where a tooth may be longer than a minute
+            self.has_extremes = True
+            has_teeth = self.falls_again(rise) or has_teeth
+            self.has_extremes = False
+        return has_teeth and self.points[0] < self.edge < self.limit
+
+    def falls_again(self, least):
+        """Tell whether it has often fallen by so much at least; note up to where teeth may be."""
+        number = self.history.numbers[self.tier]
+        self.falls = 0
+        slot = number - 1 if self.has_extremes else number - 2
+        while slot > number - _SLOTS[self.tier]:
+            slot -= 1
+            self.note_fall(slot, least)
+        return self.falls >= _MANY_FALLS
+
+    def note_fall(self, slot, least):
+        """Count the fall after a slot, if there is one: to the slot but one, for means."""
+        if self.has_extremes:
+            top = self.read_extreme(slot, _GREATEST)
+            fall = top - self.read_extreme(slot + 1, _LEAST)
+        else:
+            top = self.read_slot(slot)
+            fall = top - self.read_slot(slot + 2)
+        if fall > least and top != _NO_VALUE:
+            self.falls += 1
+            self.edge = max(self.edge, top + (fall >> 2))
