@@ -206,3 +206,23 @@ def test_the_next_sample_says_that_bytes_are_counted():
     assert (_sample.sent_bytes, _sample.received_bytes) == (0, 0)
     near.close()
     far.close()
+
+
+def test_all_names_can_be_imported():
+    network = _with_fake_module()
+    names = {}
+    exec("from network import *", names)
+    assert isinstance(names["WLAN"](names["STA_IF"]), FakeWlan) and network.wlan is not None
+    assert names["AP_IF"] == 1 and type(sys.modules["network"]) is type(sys)
+    del sys.modules["network"]
+
+
+def test_a_strength_that_is_no_number_is_not_known():
+    network = _with_fake_module()
+    network.wlan = FakeWlan()
+    network.wlan.connected = True
+    for strength, rssi_dbm in ((-61.5, -61), ("strong", None), ((), None)):
+        network.wlan.strength = strength
+        network.deadline_s = 0
+        assert _read(network, 0) == (True, (1, rssi_dbm)), strength
+    del sys.modules["network"]

@@ -164,3 +164,17 @@ def test_each_thread_has_its_own_id():
     _wait_for(lambda: found)
     assert found[0] != get_ident() == _thread.get_ident()
     _restore(before)
+
+
+def test_all_names_can_be_imported_and_count():
+    threads, before = _installed()
+    names = {}
+    exec("from _thread import *", names)  # what stood there was no module, and the board crashed
+    gate = names["allocate_lock"]()
+    gate.acquire()
+    names["start_new_thread"](gate.acquire, ())
+    assert threads.active == 2
+    gate.release()
+    _wait_for(lambda: threads.active == 1)
+    assert "warden" not in str(sorted(names))
+    _restore(before)

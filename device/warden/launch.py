@@ -25,7 +25,12 @@ def launch(interval_ms, budget_permille, limits, link, storage, steps):
             storage = storage and _SLOW_STORAGE not in os.listdir()
         except (AttributeError, OSError):  # nothing is mounted
             pass
-        agent = make_agent(board, interval_ms, budget_permille, link, limits, storage, steps)
+        try:
+            agent = make_agent(board, interval_ms, budget_permille, link, limits, storage, steps)
+        except BaseException:
+            if link is not None:  # its port is there for the next start
+                link.close()
+            raise
         if storage and agent.storage.deadline_s == _NEVER_S:
             if sys.platform in _PCS and not agent.storage.scan():
                 agent.storage.deadline_s = 0  # it was another program that took the time
@@ -75,8 +80,8 @@ def make_room(module, agent):
         sys.modules.pop("warden." + name, None)
     names = module.__dict__
     parts = (
-        "setup policy_setup decide errors loops_viper heap_viper wlan system_heap lock terminal "
-        "public mqtt_setup mqtt mqtt_as"
+        "stand_in setup policy_setup decide errors loops_viper heap_viper wlan system_heap lock "
+        "terminal public mqtt_setup mqtt mqtt_as"
     )
     for name in parts.split():
         if name in names:  # which nobody looks up there

@@ -22,7 +22,7 @@ from warden.sensors.load import Load
 from warden.sensors.memory import Memory
 from warden.sensors.network import Network
 from warden.sensors.storage import Storage, shift_for
-from warden.sensors.threads import StandIn, Threads, locks, new_lock
+from warden.sensors.threads import Threads, locks, new_lock
 
 _MASK_30 = const((1 << 30) - 1)
 _IDLE_POLLS = const(16)
@@ -118,7 +118,11 @@ def open_link(board, link):
         return default_link(board)
     if hasattr(link, "waitable") and hasattr(link, "open"):
         link.open()
-    return StreamLink(link) if link and not hasattr(link, "waitable") else link or None
+    if not link or hasattr(link, "waitable"):
+        return link or None
+    if not hasattr(link, "write"):
+        raise TypeError("link must be a stream, or what warden.TcpServer() and the like return")
+    return StreamLink(link)
 
 
 def default_link(board):
@@ -353,6 +357,7 @@ def make_governor(interval_ms, budget_permille):
     governor.sample_mean_us = 0
     governor.other_mean = 0  # what neither samples nor hosts take, in 64ths of a permille
     governor.sent = 0  # by the link, modulo 2**16
+    governor.budget_permille = None
     governor.idle_us = 0  # what _IDLE_POLLS cost that find nothing due
     governor.set(interval_ms, budget_permille)
     governor.host_us = budget_permille * _HOST_BURST_MS
@@ -382,7 +387,7 @@ def count_threads():
     del locks[1:]  # of an agent that was stopped
     early = "_thread" in sys.modules
     thread = module("_thread")
-    threads = getattr(thread, "warden_owner", None)
+    threads = getattr(thread, "_warden", None)
     if threads is None:
         threads = Threads()
         threads.active = 1
@@ -391,7 +396,9 @@ def count_threads():
         if thread is not None:
             threads.lock = new_lock(False)
             threads.start = thread.start_new_thread
-            stand_in = StandIn(thread, threads)
+            from warden.stand_in import copy
+
+            stand_in = copy(thread, threads)
             stand_in.start_new_thread = threads.start_new_thread
             sys.modules["_thread"] = stand_in
     return threads

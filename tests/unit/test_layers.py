@@ -52,6 +52,7 @@ BOARD_MIDDLE = [
     *["policy.sessions", "policy.meters", "policy.thresholds"],
 ]
 BOARD_LAYERS = [
+    ["stand_in"],
     ["errors", "checks", "sample", "metered_file", "counted_socket", "guard", "wear"],
     ["sensors.lock", "sensors.threads", "sensors.wlan", "sensors.system_heap"],
     ["sensors.heap_viper", "sensors.heap_thumb_viper"],

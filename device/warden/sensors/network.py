@@ -29,7 +29,7 @@ class Network:
             try:
                 self.connected = 1 if self.wlan.isconnected() else 0
                 if self.connected:
-                    self.rssi_dbm = self.wlan.status("rssi")
+                    self.rssi_dbm = int(self.wlan.status("rssi"))
             except Exception:  # not a station, or the port does not tell
                 pass
         sample.connected = self.connected

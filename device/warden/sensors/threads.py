@@ -54,17 +54,6 @@ import_lock = ImportLock()
 del ImportLock, allocate_lock  # one name more, and the package's map would grow: 0.3 KB
 
 
-class StandIn:
-    """Stands for a module in `sys.modules`: hands on what that has, but for its own attributes."""
-
-    def __init__(self, module, owner):
-        self.warden_module = module
-        self.warden_owner = owner  # the one of this board, for all agents to come
-
-    def __getattr__(self, name):
-        return getattr(self.warden_module, name)
-
-
 class Threads:
     """`active`: threads that run now, the main one included; 1 where the port has none.
 

@@ -61,6 +61,7 @@ _SELDOM = {
     "warden.extras": "warden.extras",
     "warden.sensors.lock": "warden.lock",  # where the port has no threads
     "warden.sensors.wlan": "warden.wlan",  # where the firmware has `network`
+    "warden.stand_in": "warden.stand_in",  # for it, and for `_thread`
     "warden.sensors.system_heap": "warden.system_heap",  # where the firmware has `esp32`
     "warden.link.terminal": "warden.terminal",  # of the unix port
     "warden.trend_report": "warden.trend_report",
