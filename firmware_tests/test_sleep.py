@@ -1,6 +1,7 @@
 # targets: unix frozen
 """`warden.sleeping()`: an announced sleep is no load and no lag, and loses no host."""
 
+import _thread
 import asyncio
 import time
 
@@ -85,3 +86,63 @@ def test_a_sleep_without_asyncio_is_no_late_sample():
         assert not _events()
     finally:
         warden.stop()
+
+
+def _work(ms):
+    began = time.ticks_ms()
+    while time.ticks_diff(time.ticks_ms(), began) < ms:
+        pass
+
+
+def _loads(step, count=12):
+    """Return what the CPU's load was while a step was done again and again, in the second half."""
+    found = []
+
+    async def main():
+        warden.start(interval_ms=300, budget_permille=1000, link=False)
+        await asyncio.sleep_ms(10)
+        for _ in range(count):
+            step()
+            await asyncio.sleep_ms(0)
+            found.append(warden.status()["cpu"]["usage_permille"])
+
+    try:
+        asyncio.run(main())
+    finally:
+        warden.stop()
+        asyncio.new_event_loop()
+    return found[count // 2 :]
+
+
+def test_the_time_of_a_sleep_inside_another_counts_once():
+    def step():
+        _work(60)
+        with warden.sleeping():
+            with warden.sleeping():
+                time.sleep_ms(60)
+
+    for permille in _loads(step):
+        assert permille > 350, permille  # it is half; 0 if the sleep counts twice
+
+
+def test_the_sleep_of_a_thread_is_not_that_of_the_loop():
+    is_over = []
+
+    def sleep():
+        while not is_over:
+            with warden.sleeping():
+                time.sleep_ms(50)
+
+    def step():
+        if not is_over and not started:
+            started.append(1)
+            _thread.start_new_thread(sleep, ())
+        _work(60)
+
+    started = []
+    try:
+        loads = _loads(step)
+    finally:
+        is_over.append(1)
+    time.sleep_ms(100)
+    assert min(loads) > 700, loads

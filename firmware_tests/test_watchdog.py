@@ -424,3 +424,47 @@ def test_turns_and_ticks_allocate_nothing():
                 poll()
                 tick(0)
         assert rig.machine.dog.feeds > 5
+
+
+@_without_asyncio
+def test_a_sleep_inside_another_leaves_the_outer_one_announced():
+    with _Rig() as rig:
+        rig.board.crashes = rig.crashes
+        rig.configure()
+        rig.pass_ms(500)
+        with Sleeping():
+            with Sleeping():
+                rig.pass_ms(1000, turns=False)
+            rig.pass_ms(3000, turns=False)
+        rig.pass_ms(500)
+        assert rig.events() == []
+        rig.pass_ms(3000, turns=False)
+        assert rig.events()[0][0] == "begun"
+
+
+@_without_asyncio
+def test_ticks_that_jump_back_keep_it_fed_and_check_ins_in_force():
+    with _Rig() as rig:
+        sensor = add_checkin(rig.dog, "sensor", 1000)
+        rig.configure(hardware_ms=1000)
+        for _ in range(3):
+            rig.pass_ms(500)
+            sensor.feed()
+        rig.board.ticks.pass_ms(-1400)
+        rig.machine.dog.fed_ms -= 1400  # its own clock has not jumped
+        rig.pass_ms(900)
+        assert not rig.machine.dog.has_bitten
+        rig.pass_ms(900)
+        assert rig.events()[0][:2] == ("late", "sensor")
+
+
+@_without_asyncio
+def test_the_hour_of_restarts_ends_in_whatever_half_of_the_ticks_it_began():
+    with _Rig() as rig:
+        rig.configure(_STOP)
+        stopper = rig.dog.stopper
+        stopper.restarts = stopper.max_restarts
+        stopper.hour_ms = rig.board.ticks_ms() + 1000  # as after six days: ticks wrap
+        stopper.requested_ms = rig.board.ticks_ms()
+        assert stopper.on_interrupt(KeyboardInterrupt())
+        assert (rig.resets, stopper.restarts) == (0, 1)

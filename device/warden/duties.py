@@ -25,6 +25,13 @@ class Checkin:
         self.fed_ms = self.ticks_ms()
         self.excused_ms = 0
 
+    def is_late(self, now):
+        """Tell whether it was not fed in time."""
+        ms = self.ticks_diff(now, self.fed_ms) - self.excused_ms
+        if ms < 0:  # ticks have jumped back, or it was excused
+            self.feed()
+        return ms > self.every_ms
+
     def close(self):
         """End it: nobody has to check in any more."""
         if self in self.rows:
@@ -83,7 +90,8 @@ class Duties:
                     self.watchdog.post(_LATE, late.name, ms)
                 self.note_fault(late and late.name)
         if self.late is None and self.feed is not None:
-            if self.watchdog.ticks_diff(now, self.fed_ms) >= self.hardware_ms // 4:
+            late = self.watchdog.ticks_diff(now, self.fed_ms)
+            if not 0 <= late < self.hardware_ms // 4:  # less: ticks have jumped back
                 self.fed_ms = now
                 self.feed()
 
@@ -94,9 +102,8 @@ class Duties:
             if each is None or each.pressure.level != _AT_CRITICAL:
                 self.critical.feed()
         for each in self.rows:
-            if each is not None:
-                if self.watchdog.ticks_diff(now, each.fed_ms) > each.every_ms + each.excused_ms:
-                    return each
+            if each is not None and each.is_late(now):
+                return each
         return None
 
     def note_fault(self, name):

@@ -42,6 +42,7 @@ def add(watchdog, name, every_ms):
         raise ValueError("no more than eight")
     checkin = Checkin()
     checkin.ticks_ms = watchdog.ticks_ms
+    checkin.ticks_diff = watchdog.ticks_diff
     checkin.rows = rows
     checkin.name = name
     checkin.every_ms = every_ms

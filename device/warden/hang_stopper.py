@@ -85,7 +85,7 @@ class HangStopper:
         name = (hung and cut(hung, _MAX_NAME)) or None
         caught = watchdog.crashes.keep(error, _HANG_KIND, name)
         main = watchdog.crashes.main
-        if watchdog.ticks_diff(now, self.hour_ms) > _HOUR_MS:
+        if not 0 <= watchdog.ticks_diff(now, self.hour_ms) <= _HOUR_MS:  # it wraps in six days
             self.hour_ms = now
             self.restarts = 0
         self.restarts += 1

@@ -82,7 +82,7 @@ TaskWatchdog.poll TaskWatchdog.on_timer TaskWatchdog.renew TaskWatchdog.current
 TaskWatchdog.check TaskWatchdog.admitted TaskWatchdog.run_due
 """
 _CRASHES = "Crashes.update Crashes.put_last Crashes.uptime_s"
-_DUTIES = "Checkin.feed Duties.check Duties.find Duties.skip Duties.relax"
+_DUTIES = "Checkin.feed Checkin.is_late Duties.check Duties.find Duties.skip Duties.relax"
 
 
 @pytest.fixture(scope="module")
