@@ -178,3 +178,19 @@ def test_what_ends_an_application_with_asyncio_is_kept():
     assert (caught["kind"], caught["count"]) == ("application", 2)
     lines = caught["traceback"].split("\n")
     assert [line.split(" ")[1] for line in lines[-4:-2]] == ["_sensor", "_inner"]
+
+
+async def _cancelled():
+    warden.start(interval_ms=50, link=False)
+    try:
+        async with warden.operation("slow", timeout_ms=20):
+            await asyncio.sleep_ms(5000)
+    finally:
+        warden.stop()
+
+
+def test_an_application_that_is_cancelled_has_ended_by_an_exception():
+    raises(asyncio.CancelledError, warden.run, _cancelled)
+    asyncio.new_event_loop()
+    caught = warden.exceptions()[-1]
+    assert caught["kind"] == "application" and "CancelledError" in caught["traceback"], caught

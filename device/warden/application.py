@@ -31,16 +31,17 @@ def run(main, link=None, retry_s=60):
                 if hasattr(result, "throw"):  # a coroutine
                     result = __import__("asyncio").run(result)
                 break
-            except Exception as error:
-                must_feed = False  # the hardware watchdog is what restarts the board now
-                crashes.board.collect()  # most of what the application had is garbage now
-                crashes.keep(error, _APPLICATION, None)
-                raise
-            except BaseException as error:  # Ctrl-C, or the watchdog's: then main is to run anew
+            except (KeyboardInterrupt, SystemExit) as error:
+                # Ctrl-C, or the watchdog's: then main is to run anew.
                 action = crashes.watchdog and crashes.watchdog.action
                 if action is None or not action.act(error):
                     crashes.enter(_HAS_ENDED, False)
                     raise
+            except BaseException as error:  # asyncio's CancelledError, too
+                must_feed = False  # the hardware watchdog is what restarts the board now
+                crashes.board.collect()  # most of what the application had is garbage now
+                crashes.keep(error, _APPLICATION, None)
+                raise
     finally:
         crashes.main = None
         if crashes.watchdog is not None:

@@ -33,6 +33,14 @@ def safe_mode():
     return installed().is_safe
 
 
+def decoded(data):
+    """Return bytes as text; with ? for what is not ASCII if they were cut inside a character."""
+    try:
+        return data.decode()
+    except ValueError:
+        return bytes([byte if byte < 0x80 else 0x3F for byte in data]).decode()
+
+
 def exceptions():
     """Return what is kept as dicts, in the order in which they came last; see docs/board.md."""
     found = []
@@ -44,7 +52,7 @@ def exceptions():
                 "name": name,
                 "count": count,
                 "uptime_s": uptime_s,
-                "traceback": text.decode(),
+                "traceback": decoded(text),
             }
         )
     return found
@@ -61,6 +69,6 @@ def resets():
         reset["inferred"] = bool(flags & _INFERRED)
         reset["expected"] = bool(flags & _EXPECTED)
         if reset["traceback"] is not None:
-            reset["traceback"] = reset["traceback"].decode()
+            reset["traceback"] = decoded(reset["traceback"])
         found.append(reset)
     return found

@@ -60,6 +60,7 @@ _MAX_EXCEPTIONS = const(5)
 _MAX_TEXT = const(148)  # bytes of a traceback; the innermost frames are the last ones
 _MAX_WORD = const(48)  # bytes of a function's name or an error's text
 _MAX_FILE = const(32)  # bytes of a file's name: its end
+_MAX_LINE = const(72)  # bytes of the error itself, which may have several words
 _ROOM_BYTES = const(35)  # so many bytes go at once to make room
 _MAX_NAME = const(24)
 _MAX_ID = const(0x3FFFFFFF)
@@ -112,14 +113,22 @@ class Crashes(io.IOBase):
                 return count
         elif text == b'  File "' or text == b"Traceback (most recent call last):\n":
             self.in_frame = count < _MAX_FILE
+            self.left = _MAX_TEXT
             return count
         elif text == b'", line ':
             text = b":"
         elif text == b", in ":
             text = b" "
+        end = min(len(text), at + min(_MAX_WORD, self.left))
+        while at < end < len(text) and text[end] & 0xC0 == 0x80:  # not inside a character
+            end -= 1
+        self.left -= end - at
+        if text == b"\n":
+            end = 1
+            self.left = _MAX_LINE
         buf = self.text
         length = self.length
-        for place in range(at, min(len(text), at + _MAX_WORD)):
+        for place in range(at, end):
             if length == _MAX_TEXT:
                 self.early = False  # which function is the first one is not known any more
                 length -= _ROOM_BYTES
@@ -141,6 +150,7 @@ class Crashes(io.IOBase):
             self.reserve = None
             try:
                 self.length = 0
+                self.left = _MAX_LINE
                 self.in_frame = self.skip = self.early = False
                 try:
                     sys.print_exception(error, self)
@@ -165,7 +175,10 @@ class Crashes(io.IOBase):
 
     def find(self, kind, name):
         """Return the row of an exception, counted once more; the one that came first makes room."""
-        text = bytes(memoryview(self.text)[: self.length])
+        place = 0
+        while place < self.length and self.text[place] & 0xC0 == 0x80:  # inside a character
+            place += 1
+        text = bytes(memoryview(self.text)[place : self.length])
         if kind == _CALLBACK:
             name = None
         elif kind == _TASK and self.early and name is None and text.count(b"\n") > 1:
