@@ -194,3 +194,42 @@ def test_an_async_function_is_no_callback_on_micropython():
         warden.allocate(2, 10, on_preempt=print).release()
     finally:
         warden.stop()
+
+
+def test_a_callback_that_raises_what_ends_a_task_is_reported_as_others_are():
+    class CancelledError(BaseException):
+        """As asyncio has it: it would end the task that runs the agent."""
+
+    def cancelled(event):
+        raise CancelledError
+
+    events = _events()
+    heard = []
+    events.on("lease", cancelled)
+    events.on("callback_failed", lambda event: heard.append(event[5]))
+    events.post("lease", 1)
+    events.deliver()
+    assert heard == ["CancelledError"]
+    for kind in (KeyboardInterrupt, SystemExit):  # these are meant for the application
+        events = _events()
+
+        def stop(event):
+            raise kind  # noqa: B023, called below
+
+        events.on("lease", stop)
+        events.post("lease", 1)
+        raises(kind, events.deliver)
+
+
+def test_what_cannot_be_called_or_never_happens_is_refused_on_micropython():
+    warden.start(link=False)
+    try:
+        for wrong in (None, 5, "print"):
+            raises(TypeError, warden.on, "lease", wrong)
+            raises(TypeError, warden.on_trim, wrong)
+        raises(TypeError, warden.allocate, 2, 10, on_preempt=5)
+        for wrong in ("leases", "", 5):
+            raises(ValueError, warden.on, wrong, print)
+        assert running_policy().events.callbacks == [] and warden.allocations() == []
+    finally:
+        warden.stop()

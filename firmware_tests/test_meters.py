@@ -332,3 +332,13 @@ async def test_what_a_task_is_held_to_is_a_lease_of_cpu_time():
             coro.close()
         lease = warden.allocate(warden.CPU_TIME, 100)
         await warden.spawn(wait(), "task", warden.NORMAL, lease)
+
+
+async def test_what_cannot_run_is_refused_at_once():
+    async with Started() as board:
+        for wrong in (None, 5, board.meters):
+            raises(TypeError, warden.spawn, wrong)
+            raises(TypeError, warden.thread, print, wrong)
+        raises(TypeError, warden.thread, 5)
+        assert board.meters() == {}
+        await warden.spawn(asyncio.sleep_ms(1))

@@ -303,3 +303,46 @@ def test_ctrl_c_while_time_is_looked_at_makes_nothing_late():
         assert clock.until_ms(clock.deadline_s, clock.deadline_ms) <= 0
         policy.run_due()
         assert clock.until_ms(clock.deadline_s, clock.deadline_ms) > 0
+
+
+def test_what_is_no_session_is_refused():
+    with Started():
+        for wrong in (5, "upload", warden.allocate(warden.MEMORY, 10)):
+            raises(TypeError, warden.allocate, warden.MEMORY, 10, session=wrong)
+            raises(TypeError, warden.operation, "upload", session=wrong)
+        assert len(warden.allocations()) == 1 and warden.operations() == []
+
+
+def test_what_else_is_wrong_says_so_at_once():
+    with Started():
+        for call in (
+            lambda: warden.guarded("upload")(5),
+            lambda: warden.counted(5),
+            lambda: warden.use_wlan(5),
+            lambda: warden.file_budget(5, 1000),
+            lambda: warden.allocate(warden.STORAGE, 10).open({}),
+            lambda: warden.MqttLink(object(), "board"),
+        ):
+            raises(TypeError, call)
+        assert "no such metric" in raises(ValueError, warden.threshold, "memmory", 5).args[0]
+        assert set(warden.trends(10**30)) == set(warden.trends(1000))
+
+
+def test_an_operation_begun_before_the_agent_had_a_turn_is_cancelled_too():
+    why = []
+
+    async def main():
+        warden.start(interval_ms=50, link=False)
+        op = warden.operation("slow", timeout_ms=20)
+        try:
+            async with op:
+                await asyncio.sleep_ms(5000)
+        except asyncio.CancelledError:
+            why.append(op.why)
+
+    try:
+        asyncio.run(main())
+        assert why == ["timed out"]
+    finally:
+        warden.stop()
+        asyncio.new_event_loop()

@@ -342,6 +342,30 @@ def test_a_wrong_interval_starts_nothing():
     warden.stop()
 
 
+def test_wrong_arguments_start_nothing_and_leave_the_link_closed():
+    wrong = [{name: None} for name in ("max_operations", "overrun_ms", "budget_permille")]
+    wrong += [{"link": link} for link in (5, "tcp", True)]
+    for arguments in wrong:
+        raises(TypeError, warden.start, **arguments)
+        raises(RuntimeError, warden.poll)
+
+    class Link:
+        """Counts how often it is closed."""
+
+        waitable = None
+        closed = 0
+
+        def open(self):
+            pass
+
+        def close(self):
+            self.closed += 1
+
+    link = Link()
+    raises(ValueError, warden.start, 5, link=link)  # else its port would be taken for the next one
+    assert link.closed == 1
+
+
 def test_the_links_over_tcp_are_loaded_when_asked_for():
     link = warden.TcpServer(free_port(), "127.0.0.1")
     link.close()

@@ -246,6 +246,22 @@ def test_storage_is_granted_by_what_can_be_and_without_a_scan_where_that_takes_l
     assert rig.policy.available(1, "/sd") == 0
 
 
+def test_a_lease_finds_out_once_that_to_measure_takes_long():
+    rig = make_agent(PressedBoard(), 1000, limits=(4, 300_000, 100, 5000))
+    board = rig.board
+    asked = []
+
+    def statvfs(mount):
+        asked.append(mount)
+        board.ticks.pass_ms(25)
+        return (4096, 4096, 100, 50, 50)
+
+    board.statvfs = statvfs
+    for _ in range(3):
+        rig.policy.available(1, "/")
+    assert asked == ["/"]
+
+
 def test_the_mount_of_the_root_is_the_first_in_whatever_order_they_are_named():
     disks, _, storage = _storage()
     disks.disks["/sd"] = (512, 512, 1000, 900, 900)

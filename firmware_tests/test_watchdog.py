@@ -462,9 +462,9 @@ def test_ticks_that_jump_back_keep_it_fed_and_check_ins_in_force():
 def test_the_hour_of_restarts_ends_in_whatever_half_of_the_ticks_it_began():
     with _Rig() as rig:
         rig.configure(_STOP)
-        stopper = rig.dog.stopper
+        stopper = rig.dog.action
         stopper.restarts = stopper.max_restarts
         stopper.hour_ms = rig.board.ticks_ms() + 1000  # as after six days: ticks wrap
         stopper.requested_ms = rig.board.ticks_ms()
-        assert stopper.on_interrupt(KeyboardInterrupt())
+        assert stopper.act(KeyboardInterrupt())
         assert (rig.resets, stopper.restarts) == (0, 1)

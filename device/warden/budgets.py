@@ -38,6 +38,8 @@ def file_budget(path, bytes_a_day, refuse=True):
     ValueError for a fifth budget, and for a path of more than 120 bytes.
     """
     policy = running_policy()
+    if not isinstance(path, str):
+        raise TypeError("path must be a str")
     if path[:1] != "/":
         path = os.getcwd().rstrip("/") + "/" + path
     if len(path.encode()) > _MAX_PATH:

@@ -70,6 +70,8 @@ def counted(sock):
     """Return `sock`, wrapped so that its bytes are counted in the status."""
     with import_lock:
         from warden.counted_socket import CountedSocket
+    if not hasattr(sock, "close"):
+        raise TypeError("not a socket")
     return CountedSocket(sock, running_agent().network)
 
 
@@ -83,6 +85,8 @@ def sleeping():
 
 def use_wlan(wlan):
     """Have this `network.WLAN` watched; one made after `start()` is found by itself."""
+    if not (wlan is None or hasattr(wlan, "isconnected")):
+        raise TypeError("not a network.WLAN")
     running_agent().network.wlan = wlan
 
 

@@ -20,6 +20,8 @@ def wrap(function, make_operation):
 
     make_operation: called before each call; returns an operation that has not begun.
     """
+    if not callable(function):
+        raise TypeError("only a function can be guarded")
 
     async def call_async(*args, **kwargs):
         async with make_operation():

@@ -20,6 +20,8 @@ class MeteredFile(io.IOBase):
     budgets = None
 
     def __init__(self, lease, path, mode):
+        if not isinstance(path, str):
+            raise TypeError("path must be a str")
         full = path if path[:1] == "/" else os.getcwd().rstrip("/") + "/" + path
         if ".." in full.split("/") or not (full + "/").startswith(lease.mount.rstrip("/") + "/"):
             raise ValueError("not on the lease's mount")

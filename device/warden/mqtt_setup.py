@@ -26,6 +26,10 @@ def MqttLink(client, board_id, key=None, control_key=None, control=False):
     broker's access rules then limit. ValueError for another board_id, or where the client has
     connected.
     """
+    if not isinstance(board_id, str) or not (
+        hasattr(client, "sock") or hasattr(client, "_has_connected")
+    ):
+        raise TypeError("a client of umqtt or mqtt_as, and a text")
     if not 0 < len(board_id) <= _MAX_BOARD_ID or board_id.strip(_ID):
         raise ValueError("board_id")
     link_class = UmqttLink

@@ -60,6 +60,8 @@ def make_policy(agent, limits):
     # What a host mirrors; which rows are in use goes first.
     granted = [policy.leases, policy.operations, policy.sessions]
     policy.tables = granted + [policy, policy.thresholds, None, None]
+    if None in limits:
+        raise TypeError("a limit must be an int")
     policy.set_limits(*limits)
     if agent.session is not None:
         agent.session.tables += [policy] + granted + [policy.thresholds, events]

@@ -35,7 +35,7 @@ def report_trends(agent, period_ms):
         step_s = _STEP_S[tier]
         if period_ms <= step_s * _SLOTS[tier] * 1000:
             break
-    wanted = max(1, period_ms // 1000 // step_s)
+    wanted = max(1, min(period_ms // 1000 // step_s, _SLOTS[tier]))
     rows = agent.storage.rows
     full = agent.memory.total
     if agent.policy is not None and agent.policy.forecast is not None:

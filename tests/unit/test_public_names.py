@@ -50,6 +50,24 @@ def test_both_lists_of_the_deciding_names_are_equal() -> None:
     assert len(found[0]) == len(set(found[0])) == 30
 
 
+def test_an_application_can_wait_for_each_event_that_is_documented_or_posted() -> None:
+    board = REPO / "device" / "warden"
+    text = (board / "policy" / "decisions.py").read_text(encoding="utf-8")
+    listed = re.search(r"_EVENTS = const\(([^)]*)\)", text)
+    assert listed is not None
+    known = set(re.findall(r"\w+", listed[1]))
+    page = (REPO / "docs" / "board.md").read_text(encoding="utf-8")
+    table = page[page.index("| event | subject |") :].split("\n\n")[0]
+    documented = set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
+    posted = set()
+    for file in board.rglob("*.py"):
+        calls = r'(?:events|self)\.(?:post|add)\(\s*"(\w+)"'
+        posted |= set(re.findall(calls, file.read_text(encoding="utf-8")))
+    assert known == documented
+    assert posted <= known
+    assert len(posted) > 10
+
+
 def test_every_error_is_public_and_a_board_error() -> None:
     kinds = {
         name for name, kind in vars(errors).items() if inspect.isclass(kind) and "Error" not in name

@@ -153,6 +153,12 @@ class Rows(Table):
         return newest
 
 
+def check_session(session):
+    """Raise TypeError for what is no session."""
+    if not hasattr(session, "admit_operation"):
+        raise TypeError("session must be what warden.session() returned")
+
+
 def schedule(clock, s, ms):
     """Have (s, ms) be the clock's next deadline if it is sooner; the caller has the lock."""
     if s < clock.deadline_s or (s == clock.deadline_s and ms < clock.deadline_ms):

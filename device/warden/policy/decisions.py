@@ -12,8 +12,20 @@ _NORMAL = const(1)  # a priority
 _async_function = type(lambda: (yield))
 
 
+# Kinds of events, as docs/board.md has them.
+_EVENTS = const(
+    "lease operation session denied threshold collect trim reset overrun link key safe budget hang "
+    "policy callback_failed exception agent"
+)
+
+
 def _check_callback(function):
-    """Raise TypeError for an `async def`, which nobody would await, as far as that can be seen."""
+    """Raise TypeError for what cannot be called.
+
+    Also for an `async def`, which nobody would await, as far as that can be seen.
+    """
+    if not callable(function):
+        raise TypeError("a callback must be a function")
     if isinstance(function, _async_function) and _async_function is not type(_check_callback):
         raise TypeError("an async function cannot be called back")
 
@@ -35,7 +47,8 @@ def allocate(
     NETWORK_BANDWIDTH (bytes a second); ttl_ms: None for no end of its own; see
     `warden.policy.leases.Leases.allocate`.
     """
-    _check_callback(on_preempt)
+    if on_preempt is not None:
+        _check_callback(on_preempt)
     policy = running_policy()
     lease = policy.leases.allocate(
         kind, amount, owner, priority, ttl_ms, session, backed, mount, on_preempt
@@ -114,9 +127,12 @@ def thresholds():
 def on(event, function):
     """Call function(event) when it happens: "lease", "threshold" …, None for any.
 
-    An event is (number, kind, uptime_s, ms, subject, detail, value), see docs/board.md.
+    An event is (number, kind, uptime_s, ms, subject, detail, value), see docs/board.md. ValueError
+    for one that never happens.
     """
     _check_callback(function)
+    if event is not None and event not in _EVENTS.split():
+        raise ValueError("no such event")
     running_policy().events.on(event, function)
 
 

@@ -94,7 +94,9 @@ class Events(Table):
         """
         try:
             result = function(value)
-        except Exception as error:
+        except BaseException as error:  # asyncio's CancelledError would end the agent's task
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
             if report:
                 self.report(error, _CALLBACK, name)
             return None

@@ -9,7 +9,7 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.errors import deny
-from warden.policy.deadlines import Row, Rows, is_weaker
+from warden.policy.deadlines import Row, Rows, check_session, is_weaker
 from warden.sensors.threads import import_lock
 from warden_schema.codec import cut
 
@@ -159,6 +159,7 @@ class Leases(Rows):
             if mount is not None:
                 lease.mount = mount
             if session is not None:
+                check_session(session)
                 lease.session = session
             if on_preempt is not None:
                 lease.on_preempt = on_preempt

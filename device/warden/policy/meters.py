@@ -91,6 +91,9 @@ class Meters(Table):
         lease: of CPU_TIME, or None. ValueError or TypeError for what makes no sense.
         """
         check_int("priority", priority, 0, 3)
+        # asyncio.sleep() has the other.
+        if not (hasattr(coro, "send") or hasattr(coro, "__next__")):
+            raise TypeError("not a coroutine")
         if lease is not None and getattr(lease, "kind", None) != _CPU_TIME:
             raise TypeError("a lease of another kind")
         meter = self.add(name, _TASK, priority, lease)
@@ -113,6 +116,8 @@ class Meters(Table):
         """
         if "_thread" not in sys.modules:
             raise NotImplementedError("this port has no threads")
+        if not callable(function) or not isinstance(args, (tuple, list)):  # else it fails in there
+            raise TypeError("a function and a tuple of its arguments")
         meter = self.add(name, _THREAD, _NORMAL, None)
         try:
             threads = self.policy.agent.threads

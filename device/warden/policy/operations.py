@@ -10,7 +10,7 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.errors import Denied, Preempted, TimedOut, deny
-from warden.policy.deadlines import Row, Rows, is_weaker
+from warden.policy.deadlines import Row, Rows, check_session, is_weaker
 from warden.sensors.threads import get_ident
 from warden_schema.codec import cut
 
@@ -43,7 +43,8 @@ _TIMED_OUT = const("timed out")
 
 def current_task(load):
     """Return the task of asyncio that calls, None for a thread or plain code."""
-    if load.core is not None and load.thread == get_ident():
+    # load.thread: None before the agent's task has had its first turn.
+    if load.core is not None and (load.thread is None or load.thread == get_ident()):
         return load.core.cur_task
     return None
 
@@ -149,6 +150,8 @@ class Operations(Rows):
                 learns = True
         if wait_ms:
             check_int("wait_ms", wait_ms, 0, None)
+        if session is not None:
+            check_session(session)
         try:
             if is_new:
                 self.last_name = name = cut(name, _MAX_NAME)

@@ -19,6 +19,7 @@ _UNLIMITED = const(0x3FFFFFFF)
 _MAX_MS = const(0x3FFFFFFF)  # twelve days
 _NEVER_S = const(0x3FFFFFFF)
 _SPARES = const(2)  # operations made ahead, see `deliver`
+_MAX_SCAN_MS = const(20)  # as `storage` has it
 _LATE_MS = const(1000)  # later than two intervals and so much, and an event says so
 
 # What may be set, as in ids.LIMITS_SET: the attribute of Policy, the least and the most it may be,
@@ -154,9 +155,13 @@ class Policy(Table):
         if kind == _KIND_MEMORY:
             return self.memory.free_now() - self.memory.total // 1000 * reserve
         if kind == _KIND_STORAGE:
-            storage = self.agent.storage
+            agent = self.agent
+            storage = agent.storage
             if storage.deadline_s < _NEVER_S:
+                began_ms = agent.ticks_ms()
                 row = storage.measure(mount)
+                if agent.ticks_diff(agent.ticks_ms(), began_ms) > _MAX_SCAN_MS:
+                    storage.deadline_s = _NEVER_S
             else:  # to measure takes long
                 row = [row for row in storage.rows if row[0] == mount]
                 row = row and row[0]

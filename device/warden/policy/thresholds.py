@@ -183,7 +183,9 @@ class Thresholds(Table):
         """
         policy = self.policy
         if isinstance(metric, str):
-            metric = METRICS.index(metric)  # or ValueError
+            if metric not in METRICS:
+                raise ValueError("no such metric")
+            metric = METRICS.index(metric)
         check_int("metric", metric, 0, len(METRICS) - 1)
         threshold = None
         if warn is not None or critical is not None:
