@@ -445,7 +445,7 @@ def test_a_sleep_inside_another_leaves_the_outer_one_announced():
 @_without_asyncio
 def test_ticks_that_jump_back_keep_it_fed_and_check_ins_in_force():
     with _Rig() as rig:
-        sensor = add_checkin(rig.dog, "sensor", 1000)
+        sensor = add(rig.dog, "sensor", 1000)
         rig.configure(hardware_ms=1000)
         for _ in range(3):
             rig.pass_ms(500)

@@ -9,6 +9,7 @@ import sys
 from micropython import const
 
 from warden.board import Board
+from warden.checks import check_int
 from warden.crashes import Crashes
 from warden.last_boot import LastBoot
 from warden.runner import Runner
@@ -121,6 +122,7 @@ def begin(main, link, retry_s):
     safe.
     """
     call = find_row(main)
+    check_int("retry_s", retry_s, 0, _MAX_RETRY_MS // 1000)
     crashes = install()
     crashes.main = main
     if Runner.current is None and (crashes.is_safe or link is not None):
