@@ -47,6 +47,8 @@ class Runner:
         self.load.polled_ms = agent.ticks_ms()
         self.load.patience_ms = _UNSTARTED_MS
         agent.load.attach()
+        if core.cur_task is not None:  # it calls, and may begin operations before poll() runs
+            agent.load.thread = get_ident()
         create_task = agent.load.uncounted_create_task
         self.tasks = [create_task(self.poll(self.generation))]
         if agent.link is not None:

@@ -43,8 +43,7 @@ _TIMED_OUT = const("timed out")
 
 def current_task(load):
     """Return the task of asyncio that calls, None for a thread or plain code."""
-    # load.thread: None before the agent's task has had its first turn.
-    if load.core is not None and (load.thread is None or load.thread == get_ident()):
+    if load.core is not None and load.thread == get_ident():
         return load.core.cur_task
     return None
 
