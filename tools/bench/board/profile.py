@@ -20,7 +20,7 @@ _mem = machine.mem32
 _VALUE = 0x40000004
 agent, line = started(protect=WHAT != "watch")
 agent.memory.room = 0  # a large heap is read in slices: here at once, so that a poll has the sample
-held = fill_tables(line, agent) if FULL else None
+held = fill_tables(line, agent) if FULL and WHAT != "watch" else None
 settle(agent)
 number = 0
 
