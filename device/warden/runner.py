@@ -43,7 +43,6 @@ class Runner:
                 return
             self.cancel()  # one of them may be left
         self.generation += 1
-        self.load.thread = self.thread  # before the agent's task has its first turn, too
         self.load.task_queue = core._task_queue
         self.load.polled_ms = agent.ticks_ms()
         self.load.patience_ms = _UNSTARTED_MS
