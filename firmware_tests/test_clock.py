@@ -164,3 +164,14 @@ def test_ticks_that_jump_back_neither_stop_the_time_nor_let_it_jump():
                 ticks.pass_ms(1250)
                 clock.advance()
                 assert clock.s * 1000 + clock.ms == 2500 + 1250 * jumps, (now, back)
+
+
+def test_ticks_that_jump_back_take_no_heap():
+    for now in (0, WRAP - 700):
+        ticks, clock = _clock(now)
+        for back in (1, 100_000, (1 << 29) - 10):
+            ticks.pass_ms(2500)
+            clock.advance()
+            ticks.pass_ms(-back)
+            with no_heap():
+                clock.advance()

@@ -249,3 +249,22 @@ def test_what_fills_more_and_more_slowly_is_not_told_for_long():
         left -= left // 30
     found = told(values)
     assert min(found[60:]) > 60, [at for at in range(60, 200) if found[at] <= 60]
+
+
+class Counted(Forecast):
+    """Counts the slots that are read by a call for each."""
+
+    calls = 0
+
+    def read_slot(self, slot):
+        Counted.calls += 1
+        return super().read_slot(slot)
+
+
+def test_while_it_rises_few_calls_are_made_in_a_tick():
+    past = Past()
+    past.forecast = Counted(past.history)
+    for value in leak(0, 50, count=200):
+        past.add(value)
+        past.forecast.seconds(MEMORY, _LIMIT)
+    assert Counted.calls < 60 * 200, Counted.calls

@@ -1,6 +1,7 @@
 # targets: unix frozen
 """What applications write: leases, operations and sessions on the real board, with no host."""
 
+import _thread
 import asyncio
 import gc
 import os
@@ -343,6 +344,25 @@ def test_an_operation_begun_before_the_agent_had_a_turn_is_cancelled_too():
     try:
         asyncio.run(main())
         assert why == ["timed out"]
+    finally:
+        warden.stop()
+        asyncio.new_event_loop()
+
+
+def test_a_thread_that_begins_one_before_the_agent_had_a_turn_has_no_task_of_the_loop():
+    begun = []
+
+    async def main():
+        warden.start(interval_ms=50, link=False)
+        _thread.start_new_thread(lambda: begun.append(warden.begin("slow", timeout_ms=20)), ())
+        while not begun:
+            time.sleep_ms(1)
+        await asyncio.sleep_ms(200)
+        assert begun[0].why == "timed out"
+
+    try:
+        asyncio.run(main())  # was cancelled in its place
+        assert begun[0].task is None
     finally:
         warden.stop()
         asyncio.new_event_loop()

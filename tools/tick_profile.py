@@ -3,8 +3,9 @@
 
 WHAT: poll, with nothing due; watch, a tick of an agent that only watches; tick, one of an agent
 that decides; keepalive and request of a host; decision, begin and complete; lease, allocate and
-release. --full: with all tables full. Counted on the Cortex-M3 in QEMU; each function is timed in a
-run of its own, so that the figures are those of an agent that nobody looks at.
+release. --full: with all tables full, where there is something to decide. Counted on the Cortex-M3
+in QEMU; each function is timed in a run of its own, so that the figures are those of an agent that
+nobody looks at.
 """
 
 from __future__ import annotations

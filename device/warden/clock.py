@@ -41,6 +41,7 @@ class Clock:
         last_ms = ms - last_ms & _TICKS_MASK
         self.last_ms = ms
         if last_ms >> _HALF_SHIFT:
+            last_ms = last_ms - _TICKS_MASK - 1  # negative: else the sum may exceed 30 bits
             self.start_ms = self.start_ms + last_ms & _TICKS_MASK
         ms = ms - self.start_ms & _TICKS_MASK
         ms = ms - ((spans & _TICK_SPANS_MASK) << _SPAN_BITS) & _TICKS_MASK

@@ -13,11 +13,9 @@ from warden_schema.rise import POINTS, STEPS, rise_of
 _MEMORY_METRIC = const(0)  # of the history
 _STORAGE_METRIC = const(3)
 # See `warden.history`.
-_SLOTS = const((60, 60, 24))
-_TIER_BEGIN = const((0, 240, 480))
+_TIER_SLOTS = const(60)  # of seconds, and of minutes behind them
 _METRICS = const(4)  # in a slot
 _EXTREMES = const(96)
-_LEAST = const(0)
 _GREATEST = const(1)
 _MINUTES = const(1)  # a tier
 _MANY_FALLS = const(3)  # slots; one fall is seen in two of them
@@ -110,12 +108,13 @@ class Forecast:
 
         So high it will be again.
         """
-        slot = self.history.numbers[_MINUTES]
-        for _ in range(2):
-            slot -= 1
-            value = self.read_extreme(slot, _GREATEST)
+        slot = self.history.numbers[_MINUTES] - 2
+        while slot < self.history.numbers[_MINUTES]:
+            value = (_TIER_SLOTS + slot % _TIER_SLOTS) * _METRICS + self.metric
+            value = self.history.ring[2 * value + _EXTREMES + _GREATEST]
             if value != _NO_VALUE:
                 left = min(left, self.limit - value)
+            slot += 1
         return max(0, left)
 
     def renew(self, row):
@@ -170,26 +169,24 @@ class Forecast:
 
     def read_slot(self, slot):
         """Return a metric's value in a slot."""
-        tier = self.tier
-        slot = _TIER_BEGIN[tier] + slot % _SLOTS[tier] * _METRICS
+        slot = (self.tier * _TIER_SLOTS + slot % _TIER_SLOTS) * _METRICS
         return self.history.ring[slot + self.metric]
 
-    def read_extreme(self, slot, which):
-        """Return a metric's least or greatest value in a minute."""
-        slot = _TIER_BEGIN[_MINUTES] + slot % _SLOTS[_MINUTES] * _METRICS + self.metric
-        return self.history.ring[2 * slot + _EXTREMES + which]
+    # What reads all slots reads the ring itself: a call for each would take longer than the tick.
 
     def was_higher(self, rise):
         """Tell whether a slot from before the points was as high, and none was near the limit."""
+        ring = self.history.ring
         number = self.history.numbers[self.tier]
-        slot = number - POINTS * self.width
-        self.edge = 0
-        while slot > number - _SLOTS[self.tier]:
-            slot -= 1
-            value = self.read_slot(slot)
-            if value != _NO_VALUE:
-                self.edge = max(self.edge, value)
-        return self.edge >= self.points[0] and self.edge + (rise >> 2) < self.limit
+        slot = number - _TIER_SLOTS
+        number -= POINTS * self.width
+        edge = 0
+        while slot < number:
+            value = ring[(self.tier * _TIER_SLOTS + slot % _TIER_SLOTS) * _METRICS + self.metric]
+            if edge < value < _NO_VALUE:
+                edge = value
+            slot += 1
+        return edge >= self.points[0] and edge + (rise >> 2) < self.limit
 
     def is_tooth(self, rise):
         """Tell whether it has fallen as far again and again, from about here or higher.
@@ -209,22 +206,40 @@ class Forecast:
 
     def falls_again(self, least):
         """Tell whether it has often fallen by so much at least; note up to where teeth may be."""
-        number = self.history.numbers[self.tier]
         self.falls = 0
-        slot = number - 1 if self.has_extremes else number - 2
-        while slot > number - _SLOTS[self.tier]:
-            slot -= 1
-            self.note_fall(slot, least)
+        slot = self.history.numbers[self.tier] - _TIER_SLOTS
+        if self.has_extremes:
+            self.find_falls(slot, least)
+        else:
+            self.find_falls_of_means(slot, least)
         return self.falls >= _MANY_FALLS
 
-    def note_fall(self, slot, least):
-        """Count the fall after a slot, if there is one: to the slot but one, for means."""
-        if self.has_extremes:
-            top = self.read_extreme(slot, _GREATEST)
-            fall = top - self.read_extreme(slot + 1, _LEAST)
-        else:
-            top = self.read_slot(slot)
-            fall = top - self.read_slot(slot + 2)
-        if fall > least and top != _NO_VALUE:
+    def find_falls(self, slot, least):
+        """Note each fall from the greatest of a minute to the least of the next."""
+        ring = self.history.ring
+        top = 0
+        while slot < self.history.numbers[_MINUTES]:
+            place = (_TIER_SLOTS + slot % _TIER_SLOTS) * _METRICS + self.metric
+            place = 2 * place + _EXTREMES
+            if top - ring[place] > least:
+                self.note_fall(top, ring[place])
+            top = ring[place + _GREATEST]
+            slot += 1
+
+    def find_falls_of_means(self, slot, least):
+        """Note each fall from a slot to the next but one."""
+        ring = self.history.ring
+        older = top = 0
+        while slot < self.history.numbers[self.tier]:
+            value = ring[(self.tier * _TIER_SLOTS + slot % _TIER_SLOTS) * _METRICS + self.metric]
+            if top - value > least:
+                self.note_fall(top, value)
+            top = older
+            older = value
+            slot += 1
+
+    def note_fall(self, top, value):
+        """Count a fall, unless nothing is known of where it is from."""
+        if top != _NO_VALUE:
             self.falls += 1
-            self.edge = max(self.edge, top + (fall >> 2))
+            self.edge = max(self.edge, top + (top - value >> 2))
