@@ -4,6 +4,7 @@
 import os
 
 import harness
+import warden.requests
 from frames import Chance, decode
 from harness import no_heap
 from keys_rig import hmac, in_other_forms, packed
@@ -19,6 +20,7 @@ CHALLENGE, PROVED, KEY_REFUSED = 22, 23, 24
 SUBSCRIBE, UNSUBSCRIBE, KEEPALIVE, REQUEST, GREETING, PROOF = 64, 65, 66, 67, 68, 69
 PING, STOP, ALLOCATE, RELEASE = 0, 2, 4, 5
 OBSERVE, CONTROL = 1, 2
+FAILED = 3  # a reply's code
 NEEDED, WRONG, OTHER_VERSION, NO_RIGHT = 1, 2, 3, 4
 KEY = bytes(range(128, 160))
 CONTROL_KEY = bytes(range(160, 192))
@@ -153,6 +155,16 @@ def test_who_proves_the_control_key_commands_and_his_replies_are_signed():
     assert host.ask(ALLOCATE, 0, 1000, "ota") == [[0, 1]]
     assert owners(rig) == ["ota"]
     assert host.ask(STOP) == [[0, None]]
+
+
+def test_a_request_whose_code_finds_no_memory_has_a_signed_answer():
+    host = Host(make_board(), 101).join()
+    made, warden.requests.Requests = warden.requests.Requests, None
+    try:
+        assert host.ask(PING) == [[FAILED, None]]
+    finally:
+        warden.requests.Requests = made
+    assert host.ask(PING) == [[0, None]]
 
 
 def test_who_proves_the_other_key_only_looks():

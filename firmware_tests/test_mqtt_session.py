@@ -3,6 +3,7 @@
 
 import gc
 
+import warden.requests
 from frames import framed
 from harness import no_heap
 from mqtt_rig import FakeLink, Rig
@@ -11,6 +12,7 @@ from warden.setup import make_agent
 
 HELLO, REFUSED, SAMPLE, STORAGE, SYNCED, ALIVE, REPLY, LEASE, EVENT = 1, 2, 3, 4, 5, 6, 7, 8, 11
 DELTA = 16
+FAILED = 3  # a reply's code
 
 
 def _kinds(messages):
@@ -157,6 +159,19 @@ def test_each_of_four_hosts_has_its_requests_done_once_and_its_own_replies():
         rig.poll()
     assert len(rig.policy.leases.all()) == 5
     assert len(rig.agent.session.replies) == 8
+
+
+def test_a_request_whose_code_finds_no_memory_is_answered_to_its_host():
+    rig = Rig()
+    made, warden.requests.Requests = warden.requests.Requests, None
+    try:
+        rig.request(100, 1, 0)
+        replies = [message[2:] for message in rig.poll() if message[0] == REPLY]
+    finally:
+        warden.requests.Requests = made
+    assert replies == [[1, FAILED, None, 100]], replies
+    rig.request(100, 1, 0)
+    assert [message[2:] for message in rig.poll() if message[0] == REPLY] == [[1, 0, None, 100]]
 
 
 def test_who_may_only_look_is_refused_what_changes_anything():

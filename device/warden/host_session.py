@@ -170,10 +170,11 @@ class HostSession:
                 self.requests = Requests(self.agent, self.host_id)
             except Exception:  # there is no memory for it, say: then that is the answer
                 uplink = self.uplink
-                uplink.begin(_REPLY, 3)
+                uplink.begin(_REPLY, 4)
                 uplink.put(request_id)
                 uplink.put(_FAILED)
                 uplink.put(None)
+                uplink.put(self.host_id)  # without it no host of a shared stream takes it
                 uplink.send()
                 return
         self.requests.process(request_id, reader)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import msgpack
 import pytest
+from virtual_time import until
 
 from boardwarden import AddressError, ConnectError, connect
 from boardwarden.transport import mqtt_broker, transport_for
@@ -140,6 +141,34 @@ async def test_what_was_published_last_is_taken_before_the_connection_ends() -> 
     assert sent > 1
     assert taken.count(b"a/b") >= sent
     assert b"%06d" % (sent - 1) in taken
+
+
+async def test_who_is_cancelled_while_it_leaves_or_subscribes_waits_for_no_answer() -> None:
+    pytest.importorskip("paho.mqtt.client")
+    ended = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x20\x02\x00\x00")  # CONNACK, and no more
+        with contextlib.suppress(OSError):
+            await reader.read()
+        writer.close()
+        ended.set()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    place = Place("mqtt", None, "127.0.0.1", server.sockets[0].getsockname()[1])
+    broker = mqtt_broker.shared(place)
+    await broker.enter()
+    broker.publish("a/b", b"")
+    for work in (broker.subscribe(["a/b"], lambda *_: None), broker.leave()):
+        task = asyncio.ensure_future(work)
+        await until(lambda: broker._pending)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert not broker._pending  # else its error would be nobody's
+    assert broker.is_lost
+    await asyncio.wait_for(ended.wait(), 10)
+    server.close()
 
 
 async def test_who_comes_while_the_last_one_leaves_has_the_connection() -> None:

@@ -27,6 +27,12 @@ async def server():
         arrivals.get_nowait()[1].transport.abort()
 
 
+async def end_of_arrival(server):
+    """End the next connection that comes to the server."""
+    _, writer = await asyncio.wait_for(server[1].get(), LIMIT_S)
+    writer.transport.abort()
+
+
 @pytest.fixture
 async def link(server):
     """Return (transport, the board's reader and writer), connected."""
@@ -82,6 +88,7 @@ async def test_a_closed_connection_before_it_is_set_up_is_an_end_of_the_link(ser
     transport = transport_for(f"tcp://127.0.0.1:{server[0]}")
     await transport.open()
     await transport.close()
+    await end_of_arrival(server)
 
 
 async def test_a_name_with_several_addresses_is_tried_at_each(server, monkeypatch):
@@ -96,6 +103,7 @@ async def test_a_name_with_several_addresses_is_tried_at_each(server, monkeypatc
     transport = transport_for(f"tcp://board.example:{port}")
     await transport.open()
     await transport.close()
+    await end_of_arrival(server)
     del places[-1]
     with pytest.raises(PortMissing, match=f"Nothing listens on port {port} of board.example"):
         await transport.open()

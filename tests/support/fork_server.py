@@ -29,7 +29,6 @@ PRELOADED = (
     "boardwarden.policy.file",
     "boardwarden.recording.recorder",
     "boardwarden.recording.reading",
-    "boardwarden.recording.recorder",
     "boardwarden.recording.store",
     "boardwarden.transport.serial_port",
     "boardwarden.transport.sim",

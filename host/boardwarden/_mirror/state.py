@@ -24,6 +24,8 @@ from boardwarden.models import (
 )
 from warden_schema import ids
 
+from .tables import from_thousandths
+
 Figure = int | None
 Row = tuple[Any, ...]  # the fields of STORAGE from `mount` on
 
@@ -41,10 +43,6 @@ class State(NamedTuple):
     updated_at: float | None = None  # seconds since the epoch
     used_bytes: Figure = None  # of the first row
     system_heap: tuple[Figure, ...] | None = None  # the fields of SYSTEM_HEAP after seq
-
-
-def _per_mille(value: Figure) -> float | None:
-    return None if value is None else value / 1000
 
 
 def _share(part: Figure, total: Figure) -> float | None:
@@ -84,11 +82,11 @@ def status(state: State, clock: Callable[[], float]) -> Status:
     return Status(
         memory=_memory(values),
         cpu=Cpu(
-            usage=_per_mille(values["cpu_permille"]),
+            usage=from_thousandths(values["cpu_permille"]),
             active_threads=values["threads"],
             active_tasks=values["tasks"],
-            loop_lag_s=_per_mille(values["loop_lag_ms"]),
-            loop_lag_worst_s=_per_mille(values["loop_lag_worst_ms"]),
+            loop_lag_s=from_thousandths(values["loop_lag_ms"]),
+            loop_lag_worst_s=from_thousandths(values["loop_lag_worst_ms"]),
             uptime_s=uptime_s(state.values),
         ),
         storage=tuple(_storage(*row) for row in state.rows if row is not None),
@@ -99,15 +97,15 @@ def status(state: State, clock: Callable[[], float]) -> Status:
             received_bytes=values["received_bytes"],
         ),
         overhead=Overhead(
-            cpu=_per_mille(values["overhead_permille"]),
-            budget=_per_mille(values["budget_permille"]),
+            cpu=from_thousandths(values["overhead_permille"]),
+            budget=from_thousandths(values["budget_permille"]),
             bytes_per_s=values["link_bytes_per_s"],
             dropped_frames=values["dropped_frames"],
             bad_frames=values["bad_frames"],
             faults=values["faults"],
         ),
-        interval_s=_per_mille(values["interval_ms"]),
-        wanted_interval_s=_per_mille(values["wanted_interval_ms"]),
+        interval_s=from_thousandths(values["interval_ms"]),
+        wanted_interval_s=from_thousandths(values["wanted_interval_ms"]),
         last_updated=None if updated is None else datetime.fromtimestamp(updated, timezone.utc),
         board=_identity(state.hello, state.values[0]),
         system_heap=_system_heap(state),

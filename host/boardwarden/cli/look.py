@@ -24,7 +24,7 @@ from boardwarden._program import (
     terminal_width,
 )
 from boardwarden.board import Board
-from boardwarden.doctor.checkup import find_stored_policy
+from boardwarden.doctor.stored_policy import find_stored_policy
 from boardwarden.grants import Event
 from boardwarden.models import enum_name
 from boardwarden.render import tables

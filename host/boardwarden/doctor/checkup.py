@@ -8,25 +8,15 @@ from typing import Any
 
 from boardwarden.board import Board, connect
 from boardwarden.deploy.footprint import DESKTOP, Taken, taken
-from boardwarden.errors import AtPrompt, NoAgent, PoorLink, RequestError, VersionMismatch
+from boardwarden.errors import AtPrompt, NoAgent, PoorLink, VersionMismatch
 from boardwarden.models import Capability, Identity, Model, StoredPolicy, enum_name
 from boardwarden.transport.address import is_mqtt, is_serial
 from warden_schema import ids
 
 from .link_health import LinkHealth, measure
 from .repl_look import Firmware, probe
+from .stored_policy import find_stored_policy
 
-# By the detail of a policy event. The application's thresholds and limits are ignored only where
-# a stored policy overrides them.
-_STATES = {
-    "in force": StoredPolicy.IN_FORCE,
-    "kept": StoredPolicy.IN_FORCE,
-    "threshold ignored": StoredPolicy.IN_FORCE,
-    "limits ignored": StoredPolicy.IN_FORCE,
-    "forgotten": StoredPolicy.NOTHING,
-    "broken": StoredPolicy.BROKEN,
-    "set aside": StoredPolicy.SET_ASIDE,
-}
 AGENT, OTHER_AGENT, PROMPT, SILENT = "agent", "agent of another version", "REPL", "nothing"
 
 _HELLO_S = 3.0
@@ -37,36 +27,6 @@ _REMEDIES = {
     "threads": "start the agent before `_thread` is imported: then threads are counted",
     "largest_free_block": "machine code, or the C module (docs/native.md), gives the largest block",
 }
-
-
-async def find_stored_policy(board: Board) -> StoredPolicy | int | None:
-    """Return the state of a board's stored policy; None where the board only measures, or fails.
-
-    The board is asked only where its events do not say: where nothing is stored, it has to load the
-    module that answers.
-    """
-    if board.limits.max_operations is None:
-        return None
-    found = _state_by_events(board)
-    if found is not None:
-        return found
-    try:
-        return await board.stored_policy()
-    except RequestError:
-        return None
-
-
-def _state_by_events(board: Board) -> StoredPolicy | None:
-    """Return what the events of this boot say; None where one that said it may be lost."""
-    events = board.recent_events
-    complete = not events or events[0].number == 0
-    state = StoredPolicy.NOTHING if complete else None
-    for event in events:
-        if event.missed:
-            state = None
-        if event.kind == "policy":
-            state = _STATES.get(event.detail or "", state)
-    return state
 
 
 @dataclass(frozen=True)

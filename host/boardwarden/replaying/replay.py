@@ -39,7 +39,6 @@ _ENDS = {  # what ends by a decision; that it ended at its holder's wish was rec
 _BY_TIME = ("timed out", "overdue", "abandoned")
 _SIZES = ("total_bytes", "used_bytes", "available_bytes")
 _DECISIONS = ("threshold", "collect", "reset")
-_DEFAULT_INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True)

@@ -177,8 +177,10 @@ class Broker:
         granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._pending[number] = granted
         self._write_soon()
-        done, _ = await asyncio.wait([granted], timeout=_CONNECT_S)
-        self._pending.pop(number, None)
+        try:
+            done, _ = await asyncio.wait([granted], timeout=_CONNECT_S)
+        finally:
+            self._pending.pop(number, None)
         if not done:
             raise LinkLost(f"The broker {self.place} does not answer.")
         return granted.result()
@@ -226,8 +228,10 @@ class Broker:
         taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._pending[number] = taken
         self._write_soon()
-        await asyncio.wait([taken], timeout=_LEAVE_S)
-        self._pending.pop(number, None)
+        try:
+            await asyncio.wait([taken], timeout=_LEAVE_S)
+        finally:
+            self._pending.pop(number, None)
         if taken.done():
             taken.exception()  # it was lost: there is nobody to be told
 
