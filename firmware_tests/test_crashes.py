@@ -85,6 +85,13 @@ def test_an_exception_that_cannot_be_printed_has_its_frames_and_its_name():
     assert lines[-2:] == [b"_Unprintable", b""] and lines[-3].endswith(b" _raise"), lines
 
 
+def test_what_it_takes_to_keep_one_is_there_before():
+    crashes = _fresh()
+    before = sorted(crashes.__dict__)
+    crashes.keep(_raised(ValueError("wrong")), _APPLICATION, None)
+    assert sorted(crashes.__dict__) == before
+
+
 def test_the_same_one_is_counted_and_not_kept_again():
     crashes = _fresh()
     for _ in range(3):

@@ -70,7 +70,8 @@ def make_crashes(board):
     crashes.report = None  # posts an event: the agent's own `Events.report`
     crashes.lock = new_lock()
     crashes.text = bytearray(_MAX_TEXT)  # of the traceback that is printed,
-    crashes.length = 0  # which has so many bytes
+    crashes.length = crashes.left = 0  # which has so many bytes; left: of a line
+    crashes.in_frame = crashes.skip = crashes.early = False  # see `write()`
     crashes.reserve = bytearray(crashes.room)
     crashes.rows = [None] * _MAX_KEPT
     crashes.next_id = 1
