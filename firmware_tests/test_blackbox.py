@@ -305,6 +305,20 @@ def test_the_file_of_an_older_agent_is_read():
     assert (wear.written[0] >= 9, wear.left <= 50, box.live_s >= 600) == (True, True, True)
 
 
+def test_the_exception_that_came_last_is_that_of_the_reset_whichever_row_it_has():
+    if not _has_files():
+        skip("no files")
+    boots = _Boots()
+    for text in ("one", "two", "one"):  # the last one is in the first row again
+        box = boots.boot("soft")
+        box.keep(ValueError(text), _APPLICATION, None)
+    box = boots.boot("soft")
+    assert _entries(box)[-1][_TEXT] == b"ValueError: one\n"
+    assert sorted([row[0] for row in box.rows[:2]]) == [1, 2]
+    box.keep(ValueError("three"), _APPLICATION, None)
+    assert _entries(boots.boot("soft"))[-1][_TEXT] == b"ValueError: three\n"
+
+
 def test_the_last_ten_are_kept():
     boots = _Boots()
     boots.boot()

@@ -6,7 +6,7 @@ import gc
 
 import warden
 from harness import has_module, raises
-from rig import FakeLink, board, poll_all
+from rig import FakeLink, board, poll_all, poll_for_sample, skip_seconds
 from warden.board import Board
 from warden.crash_setup import attach, make_crashes
 from warden.crashes import Crashes
@@ -83,6 +83,13 @@ def test_an_exception_that_cannot_be_printed_has_its_frames_and_its_name():
     crashes.keep(_raised(_Unprintable()), _APPLICATION, None)
     lines = crashes.rows[0][_TEXT].split(b"\n")
     assert lines[-2:] == [b"_Unprintable", b""] and lines[-3].endswith(b" _raise"), lines
+
+
+def test_what_it_takes_to_keep_one_is_there_before():
+    crashes = _fresh()
+    before = sorted(crashes.__dict__)
+    crashes.keep(_raised(ValueError("wrong")), _APPLICATION, None)
+    assert sorted(crashes.__dict__) == before
 
 
 def test_the_same_one_is_counted_and_not_kept_again():
@@ -276,6 +283,42 @@ def test_an_agent_that_is_started_again_is_joined_with_what_is_kept():
         with _Started() as board:
             Crashes.current.keep(OSError(5), _TASK, "sensor")
             assert len(board.sent(_EXCEPTION)) == 1
+
+
+def test_one_that_only_watches_after_one_that_decided_has_the_application_run():
+    warden.exceptions()
+    warden.start(link=False)
+    warden.stop()
+    warden.start(link=False, protect=False)
+    try:
+        assert warden.run(lambda: 5) == 5
+        raises(ValueError, warden.run, _fail)
+        skip_seconds(running_agent(), 2)
+        poll_for_sample(running_agent())
+        assert running_agent().faults == 0
+    finally:
+        warden.stop()
+
+
+def test_ctrl_c_in_a_safe_boot_leaves_no_application_that_would_be_restarted():
+    warden.exceptions()
+    crashes = Crashes.current
+    warden.start(link=False)
+    real = crashes.board.sleep_ms
+    crashes.is_safe, crashes.bad = True, 3
+    crashes.board.sleep_ms = _interrupt_sleep
+    try:
+        raises(KeyboardInterrupt, warden.run, _fail)
+        assert crashes.main is None
+        raises(RuntimeError, warden.watchdog, action="stop")
+    finally:
+        crashes.board.sleep_ms = real
+        crashes.is_safe, crashes.bad = False, 0
+        warden.stop()
+
+
+def _interrupt_sleep(ms):
+    raise KeyboardInterrupt
 
 
 def test_in_safe_mode_a_stored_policy_is_set_aside():

@@ -468,3 +468,22 @@ def test_the_hour_of_restarts_ends_in_whatever_half_of_the_ticks_it_began():
         stopper.requested_ms = rig.board.ticks_ms()
         assert stopper.act(KeyboardInterrupt())
         assert (rig.resets, stopper.restarts) == (0, 1)
+
+
+def test_an_operation_of_an_agent_before_ends_where_it_began():
+    for protect in (False, True):
+        warden.start(link=False)
+        warden.watchdog(2000, polled=True)
+        before = warden.begin("before", timeout_ms=60_000)
+        rows = before.table.rows
+        warden.stop()
+        warden.start(link=False, protect=protect)
+        try:
+            warden.watchdog(2000, polled=True)
+            after = warden.begin("after") if protect else None
+            assert before.complete() and before not in rows
+            if protect:
+                assert [op.name for op in warden.operations()] == ["after"]
+                assert after.complete()
+        finally:
+            warden.stop()

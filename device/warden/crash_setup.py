@@ -45,9 +45,10 @@ def install():
         Board.is_safe = crashes.is_safe
     if runner is not None and runner.agent is not crashes.agent:
         attach(crashes, runner.agent)
-    for name in ("last_boot", "values"):  # modules that are not needed again
-        sys.modules.pop("warden." + name, None)
-        sys.modules["warden"].__dict__.pop(name, None)
+    with import_lock:  # which another thread's import changes the same tables with
+        for name in ("last_boot", "values"):  # modules that are not needed again
+            sys.modules.pop("warden." + name, None)
+            sys.modules["warden"].__dict__.pop(name, None)
     return crashes
 
 
@@ -69,7 +70,8 @@ def make_crashes(board):
     crashes.report = None  # posts an event: the agent's own `Events.report`
     crashes.lock = new_lock()
     crashes.text = bytearray(_MAX_TEXT)  # of the traceback that is printed,
-    crashes.length = 0  # which has so many bytes
+    crashes.length = crashes.left = 0  # which has so many bytes; left: of a line
+    crashes.in_frame = crashes.skip = crashes.early = False  # see `write()`
     crashes.reserve = bytearray(crashes.room)
     crashes.rows = [None] * _MAX_KEPT
     crashes.next_id = 1
@@ -98,6 +100,7 @@ def attach(crashes, agent):
     board.save_note = crashes.save_note
     agent.load.report = agent.threads.report = keep = crashes.keep
     if agent.policy is None:
+        crashes.events = crashes.report = crashes.table = None  # those of an agent before
         return
     from warden.tables import Table
 
@@ -124,7 +127,6 @@ def begin(main, link, retry_s):
     call = find_row(main)
     check_int("retry_s", retry_s, 0, _MAX_RETRY_MS // 1000)
     crashes = install()
-    crashes.main = main
     if Runner.current is None and (crashes.is_safe or link is not None):
         if link is not None:
             try:
@@ -135,6 +137,7 @@ def begin(main, link, retry_s):
         sys.modules["warden"].start(link=link)
     if crashes.is_safe:
         pause(crashes, retry_s)
+    crashes.main = main  # not before: Ctrl-C may end that
     return (crashes,) + call
 
 

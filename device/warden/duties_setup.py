@@ -6,6 +6,7 @@ from micropython import const
 
 from warden.duties import Checkin, Duties
 from warden.hardware_watchdog import start_hardware
+from warden.sensors.threads import import_lock
 from warden_schema.codec import cut
 
 _MAX_NAME = const(24)
@@ -26,8 +27,9 @@ def duties_of(watchdog):
         duties.notes = 0
         duties.is_saved = False  # whether the file names a culprit
         watchdog.duties = duties
-    sys.modules.pop("warden.duties_setup", None)
-    sys.modules["warden"].__dict__.pop("duties_setup", None)
+    with import_lock:  # which another thread's import changes the same tables with
+        sys.modules.pop("warden.duties_setup", None)
+        sys.modules["warden"].__dict__.pop("duties_setup", None)
     return watchdog.duties
 
 

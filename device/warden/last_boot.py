@@ -130,9 +130,10 @@ class LastBoot:
                     else:
                         exceptions.append(value)
             wear.written[:], wear.left, self.crashes.live_s = written
+            if exceptions and len(exceptions[0]) == _EXCEPTION_FIELDS:  # the one that came last
+                exceptions.sort(key=lambda value: value[0])  # is to have the highest id again
+                exceptions = [value[1:4] + value[5:] for value in exceptions]
             for value in exceptions:
-                if len(value) == _EXCEPTION_FIELDS:
-                    value = (value[1], value[2], value[3], value[5])
                 self.put(*value)
         except Exception:  # there is none, or none of ours
             return None

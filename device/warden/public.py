@@ -31,16 +31,17 @@ def find_public(name):
         with import_lock:
             from warden.application import run
             from warden.crash_setup import install
-        drop("public")
+
+            drop("public")
         return run if name == "run" else install
     for place in range(len(_PLACES)):
         names = _PLACES[place].split()
         if name in names[1:]:
             with import_lock:
                 module = __import__("warden." + names[0], None, None, names)
-            if place >= len(_PLACES) - _SELDOM:
-                drop(names[0])
-                drop("public")
+                if place >= len(_PLACES) - _SELDOM:
+                    drop(names[0])
+                    drop("public")
             return getattr(module, name)
     deciding = (  # as `warden.policy.publish` has it, which is not loaded: a test compares them
         "Denied Stopped Preempted TimedOut MEMORY STORAGE CPU_TIME NETWORK_BANDWIDTH "
@@ -58,6 +59,9 @@ def find_public(name):
 
 
 def drop(name):
-    """Let go of a module of the agent that is not needed again: its memory is the application's."""
+    """Let go of a module of the agent that is not needed again: its memory is the application's.
+
+    With `import_lock`: another thread's import changes the same tables.
+    """
     sys.modules.pop("warden." + name, None)
     sys.modules["warden"].__dict__.pop(name, None)

@@ -198,7 +198,7 @@ class TaskWatchdog:
         """Begin an operation, and note it at once: it may be the one that hangs in C."""
         if get_ident() != self.owner.thread:
             op.thread = True  # the application does not wait for a thread's
-        operations = self.agent.policy.operations
+        operations = op.table  # which may be of an agent before
         op = operations.__class__.begin(operations, op, task)
         if self.duties is not None:
             self.crashes.put_last()
@@ -206,7 +206,7 @@ class TaskWatchdog:
 
     def complete(self, op, promote=True, how="ended"):
         """End an operation; one whose time was announced counts as a turn, but of a thread."""
-        operations = self.agent.policy.operations
+        operations = op.table
         ended = operations.__class__.end(operations, op, promote, how)
         if ended and op.timeout_ms is not None and get_ident() == self.owner.thread:
             self.last_ms = self.ticks_ms()

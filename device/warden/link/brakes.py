@@ -60,7 +60,8 @@ class Brakes:
         row = self.find(address)
         if row is not None:
             self.rows.remove(row)
-        if address not in self.proved:
-            if len(self.proved) == _MAX_ADDRESSES:
-                self.proved.pop(0)
-            self.proved.append(address)
+        if address in self.proved:
+            self.proved.remove(address)
+        elif len(self.proved) == _MAX_ADDRESSES:
+            self.proved.pop(0)
+        self.proved.append(address)

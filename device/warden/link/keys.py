@@ -103,18 +103,18 @@ def next_boot_number(path):
     new = path + ".new"
     number = read_number(path)
     if number is None:  # FAT removes it before the new one gets its name: the power may have gone
-        number = read_number(new) or 0
+        number = read_number(new, "0") or 0  # an empty one: or before the first was written
     with open(new, "w") as file:
         file.write(str(number + 1))
     os.rename(new, path)
     return number + 1
 
 
-def read_number(path):
-    """Return the number in a file, None where there is no such file."""
+def read_number(path, empty=""):
+    """Return the number in a file, None where there is no such file; empty: of one, as text."""
     try:
         with open(path) as file:
-            return int(file.read(16))
+            return int(file.read(16) or empty)
     except OSError as error:
         if error.errno != ENOENT:
             raise
