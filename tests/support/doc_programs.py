@@ -137,12 +137,19 @@ class Programs:
         if link == "UART":
             line, self.addresses["/dev/ttyUSB0"] = await self._wire()
             self._setenv("LINE", line)
-        await self._micropython(file)
+        self._setenv("STAYS", "yes")
+        output = file.with_suffix(".out")
+        with output.open("wb") as sink:
+            process = await self._micropython(file, stdout=sink)
+        self._setenv("STAYS", "")
         if link == "TcpServer":
             text = file.read_text()
             port = next(port for port in self._ports.values() if port in text)
             self.addresses["tcp://192.0.2.7:8765"] = f"tcp://127.0.0.1:{port}"
-            await _listens(port)
+            try:
+                await _listens(port, process)
+            except asyncio.TimeoutError:
+                raise AssertionError(f"it does not listen:\n{output.read_text()}") from None
 
     async def _at_a_broker(self, file):
         """It runs on, connected to a broker, which gets its state; the one before it ends."""
@@ -243,12 +250,14 @@ async def _carry(source, sink):
         await sink.write(data)
 
 
-async def _listens(port):
+async def _listens(port, process):
     async def knock():
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
             except OSError:
+                if process.returncode is not None:
+                    raise asyncio.TimeoutError from None  # it never will
                 await asyncio.sleep(0.02)
                 continue
             writer.close()

@@ -1,7 +1,8 @@
 """Beside an application on the unix port: what a board's `machine` has and that port's lacks.
 
 A virtual timer (a thread in place of an interrupt), where TIMER is set; a UART, the terminal that
-LINE names; a reset, which only ends the program.
+LINE names; a reset, which only ends the program. Where STAYS is set the board stays when its
+program has ended, as one does at its REPL.
 """
 
 import os
@@ -33,6 +34,15 @@ class Timer:
         while self._period:
             time.sleep_ms(self._period)
             self._callback(self)
+
+
+def _stay():
+    while True:
+        time.sleep(1)
+
+
+if os.getenv("STAYS"):
+    sys.atexit(_stay)
 
 
 def UART(number, baud):
