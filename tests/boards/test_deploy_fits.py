@@ -137,13 +137,13 @@ SWEEP += [(heap, True) for heap in (48, 64, 128, 2048)]
 def test_the_plan_is_what_is_then_taken(boards, deployed, heap_kb, rom):
     """And what is refused leaves less than a third, or does not even start."""
     heap = heap_kb * KB
-    with boards(heap, rom) as board:
-        before = board.files()
-        plan = deploying.plan(board.port, Yes())
-        assert board.files() == before
-        forced = plan
+    board = boards(heap, rom)
+    before = board.files()
+    with board:
+        forced = plan = deploying.plan(board.port, Yes())
         if plan.choice is None:
             forced = deploying.plan(board.port, Yes(), Wishes(force=True))
+    assert board.files() == before
     chosen = forced.choice
     assert chosen.way == ("romfs" if rom else "bytecode")
     taken, free, left = measured(boards(heap, rom, like=deployed[rom]), chosen.state)
