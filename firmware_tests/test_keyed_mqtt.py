@@ -272,6 +272,33 @@ def test_who_proves_less_takes_the_places_of_his_like():
     assert [peer.host_id for peer in rig.agent.session.proved] == [103, 105, 107, 100]
 
 
+def test_what_is_refused_takes_no_place_of_the_replies_that_repeats_ask_for():
+    rig = make_board()
+    acts = Host(rig, 101).join()
+    for number in range(9):
+        looks = Host(rig, 102 + 2 * number).join()
+        assert looks.ask(ALLOCATE, 0, 16, "no")[0][1][0] == "needs_control"
+    assert acts.ask(ALLOCATE, 0, 16, "ota") == [[0, 1]]
+
+
+def test_who_proved_a_key_waits_for_a_whole_before_a_flood_of_strangers():
+    rig = make_board()
+    host = Host(rig, 101)
+    assert host.prove()[-1][0] == PROVED
+    rig.seconds(2)
+    for number in range(6):
+        Host(rig, 1001 + number).plain(SUBSCRIBE, 1, 7, 1001 + number)
+    found = host.signed(SUBSCRIBE, 1, 7, 101)
+    for second in range(5):
+        for number in range(6):
+            number += 2001 + 10 * second
+            found += Host(rig, number).plain(SUBSCRIBE, 1, 7, number)
+        found += rig.seconds(1)
+    answered = [message[4] for message in found if message[0] == HELLO]
+    assert 101 in answered, answered
+    assert len(rig.agent.session.waiting) <= 4
+
+
 def test_a_stranger_keeps_nothing_alive_that_a_host_held_which_has_lost_its_place():
     rig = make_board()
     gone = Host(rig, 101).join()

@@ -22,6 +22,7 @@ _MAX_GREETED = const(2)  # hosts in the midst of a handshake
 # Hosts: one more takes the place of the one that was silent for longest, of those that have no
 # greater right, if there are such.
 _MAX_PROVED = const(4)
+_MAX_WAITING = const(4)  # as in `mqtt_session`; no fewer than can have proved a key
 _RESERVE = const(48)
 
 
@@ -127,6 +128,11 @@ class KeyedMqttSession(MqttSession):
         """Have a host wait for the next whole; Malformed for one that has not signed that."""
         if self.find_peer(host_id) is not self.peer:
             raise Malformed
+        if self.peer is not None and len(self.waiting) == _MAX_WAITING:
+            for other in self.waiting:
+                if self.find_peer(other) is None:  # a stranger, who gives its place
+                    self.waiting.remove(other)
+                    break
         super().subscribe(host_id)
 
     def renew(self):

@@ -16,7 +16,8 @@ _MAX_WAITING = const(4)  # hosts
 _MAX_REMEMBERED = const(8)  # hosts whose last replies are remembered, as many as have sessions
 _MAX_PENDING = const(4)
 _REPEATS_S = const(6)  # for so long a request may come again
-_LOOKING_MASK = const(0x11109)  # a bit for each of `requests` that only looks: it may be done again
+_LOOKING = const(0x11109)  # a bit for each of `requests` that only looks: it may be done again
+_CONTROL = const(2)  # a right: all that others request may be done again
 _ALL = const(-1)  # stands for the id of a host: whoever reads
 _WHOLE_S = const(30)
 _ALIVE_S = const(10)
@@ -91,7 +92,7 @@ class MqttSession(HostSession):
         s = self.clock.s
         at = reader.at
         reader.integer()
-        only_looks = _LOOKING_MASK >> (reader.integer() & 31) & 1
+        only_looks = self.link.right < _CONTROL or _LOOKING >> (reader.integer() & 31) & 1
         reader.at = at
         for entry in replies:
             if entry[0] == host_id:
