@@ -48,8 +48,8 @@ def launch(interval_ms, budget_permille, limits, link, storage, steps):
     make_room(module, agent)
     if board.crashes is not None:
         with import_lock:
-            from warden.public import find_public
-        find_public("crashes")()
+            from warden.crash_setup import install
+        install()
 
 
 def make_runner(agent):

@@ -27,13 +27,12 @@ def find_public(name):
 
     RuntimeError for what decides, while an agent only watches.
     """
-    if name == "run" or name == "crashes":  # of `start()`: has them joined with the new agent
+    if name == "run":
         with import_lock:
             from warden.application import run
-            from warden.crash_setup import install
 
             drop("public")
-        return run if name == "run" else install
+        return run
     for place in range(len(_PLACES)):
         names = _PLACES[place].split()
         if name in names[1:]:
