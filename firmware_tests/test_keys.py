@@ -319,6 +319,17 @@ def test_who_proves_more_is_not_answered_what_another_was_in_its_name():
     assert rig.leases() == ["ota"]
 
 
+def test_the_replies_to_four_are_remembered_though_each_comes_under_several_rights():
+    rig = Rig(keyed(open_hosts=True))
+    for number in range(3):
+        for right in (None, OBSERVE):
+            rig.connect()
+            assert SYNCED in kinds(rig.join(right, _HOST + number))
+            assert rig.tell(right, REQUEST, _HOST + number, 0, PING, [])[0][2:] == [0, 0, None]
+        rig.line = None  # it stays
+    assert len(rig.agent.session.answered) == 4
+
+
 def test_who_took_the_id_of_one_that_proves_more_gives_way():
     rig = Rig(keyed(open_hosts=True))
     assert SYNCED in kinds(rig.join(None, _HOST))

@@ -504,9 +504,7 @@ class Hosts:
     def replies_to(self, host_id, right):
         """Return the last replies to a host: it may have been here before, by another connection.
 
-        Under another right it is another host.
-
-        Four hosts are remembered, those that listen among them.
+        Under another right it is another host. Four are remembered, those that listen among them.
         """
         if self.answered is None:
             self.answered = []
@@ -520,9 +518,9 @@ class Hosts:
                 return answered[-1][1]
         replies = [None] * _MAX_PENDING
         if len(answered) >= _MAX_ANSWERED:
-            ids = [host.host_id for host in self.hosts]
+            here = [(host.host_id, host.link.right) for host in self.hosts]
             for place in range(len(answered)):
-                if answered[place][0] not in ids:
+                if (answered[place][0], answered[place][2]) not in here:
                     answered.pop(place)
                     break
         answered.append([host_id, replies, right])
