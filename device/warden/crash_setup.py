@@ -25,9 +25,7 @@ _BAD_BOOTS = const(3)  # in a row: then the next one is a safe one
 _MAX_RETRY_MS = const(3_600_000)
 _POLL_MS = const(20)
 _GOOD_S = const(180)  # that the application runs: then a boot is a good one
-_NAME = const(21)  # parts of the record, as in `crashes`
-_TRACEBACK = const(42)
-_RUNNING = const(0)  # a state of it
+_RUNNING = const(0)  # a state of the record, as in `crashes`
 
 
 def install():

@@ -41,7 +41,7 @@ class Checkin:
 class Duties:
     """`rows`: who has to check in; feed: of the hardware watchdog, None if it is not on.
 
-    Made by `watchdog_setup.duties_of`, which lists what it has.
+    Made by `duties_setup.duties_of`, which lists what it has.
     """
 
     def begin(self):
@@ -107,7 +107,7 @@ class Duties:
         return None
 
     def note_fault(self, name):
-        """Note in the black box why the hardware watchdog is not fed; None: it is."""
+        """Note in the record why the hardware watchdog is not fed; None: it is."""
         if self.feed is None:
             return
         crashes = self.watchdog.crashes

@@ -16,8 +16,7 @@ _TIER_BEGIN = const((0, 240, 480))
 # greatest of each: those of the mean at place n are at 2 * n + _EXTREMES. `make_history` knows how
 # many these are.
 _EXTREMES = const(96)
-# What the open slot of a tier has of a metric, one after the other.
-_LEAST = const(0)
+# What the open slot of a tier has of a metric, one after the other; first the least.
 _GREATEST = const(1)
 _SUM = const(2)
 _COUNT = const(3)

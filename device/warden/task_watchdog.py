@@ -106,7 +106,6 @@ class TaskWatchdog:
         if self.duties is not None:
             self.duties.skip(ms)
         self.last_ms = now
-        self.pause = 0
 
     def check(self, now):
         """Look for a hang, and have the duties looked at if there is none.
