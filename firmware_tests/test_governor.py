@@ -95,6 +95,21 @@ def test_no_samples_are_not_governed():
     assert governed.governor.interval_ms == 0
 
 
+def test_what_stops_monitoring_in_the_midst_of_an_update_is_not_undone():
+    governed = Governed(100, 10)
+    governor = governed.governor
+    smooth = governor.smooth
+
+    def stop_and_smooth(mean, value):  # as another thread may
+        if value == 50_000:
+            governor.wanted_interval_ms = governor.interval_ms = 0
+        return smooth(mean, value)
+
+    governor.smooth = stop_and_smooth
+    governed.take_sample(50_000, 0, 1000)
+    assert governor.interval_ms == 0
+
+
 def test_the_bytes_a_second_are_counted_where_the_count_wraps():
     governed = Governed(1000, 10)
     governed.take_sample(0, 0, 1000, 65_000)

@@ -268,6 +268,8 @@ def test_progress_is_bounded():
     assert (op.permille, op.text) == (1000, "x" * 24)
     op.progress(-5)
     assert (op.permille, op.text) == (0, "")
+    op.progress(float("inf"))
+    assert op.permille == 1000
     op.progress(3 * 1000 / 7)
     assert type(op.permille) is int and op.permille == 428
 

@@ -220,6 +220,26 @@ def test_stopping_monitoring_ends_the_refusals():
     raises(Denied, rig.begin, "normal")
 
 
+def test_monitoring_that_is_stopped_in_the_midst_of_a_sample_is_no_fault():
+    rig = Rig()
+    agent = rig.agent
+    read = agent.storage.read
+
+    def stop_and_read(sample):  # as another thread may
+        agent.stop_monitoring()
+        return read(sample)
+
+    agent.storage.read = stop_and_read
+    rig.live(950)
+    agent.storage.read = read
+    rig.live(950)
+    rig.begin("normal").complete()  # what that sample found does not hold for ever
+    assert agent.governor.interval_ms == 0 and agent.sample.interval_ms == 0
+    agent.start_monitoring(1000)
+    rig.live(950)
+    raises(Denied, rig.begin, "normal")
+
+
 def test_critical_ends_what_is_low():
     rig = Rig()
     policy = rig.policy

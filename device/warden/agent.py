@@ -199,14 +199,16 @@ class Agent:
         wait_ms = governor.interval_ms
         if self.policy is not None:
             self.policy.evaluate(sample.period_ms, late_ms)
-            if self.policy.pressure.level:
+            if not governor.interval_ms:  # another thread has stopped monitoring meanwhile
+                self.policy.pressure.relax()
+            elif self.policy.pressure.level:
                 # While memory is short, sampling in time matters more than the budget.
                 wait_ms = min(wait_ms, governor.wanted_interval_ms)
         if self.session is not None:
             self.session.on_sample(changed)
         # The next one is an interval after this one was due, without those that are past: no figure
         # is of less than a tenth of the interval.
-        late_ms %= wait_ms
+        late_ms %= wait_ms or 1  # 0: monitoring is stopped
         if late_ms * 10 > wait_ms * 9:
             late_ms -= wait_ms
         wait_ms -= late_ms

@@ -98,6 +98,8 @@ class Governor:
             if not 0 <= self.interval_ms - needed <= self.interval_ms >> 2:
                 needed = min(needed + (needed >> 3), _MAX_STRETCHED_MS)
                 self.interval_ms = max(needed, self.wanted_interval_ms)
+                if not self.wanted_interval_ms:  # another thread has stopped monitoring meanwhile
+                    self.interval_ms = 0
         self.spent_us = self.sample_us = self.host_spent_us = 0
         sample.interval_ms = self.interval_ms
         sample.wanted_interval_ms = self.wanted_interval_ms

@@ -21,15 +21,19 @@ def rise_of(points: "list[int] | list[float]", count: int) -> "int | float | Non
     if rise <= 0 or (points[0] - points[3]) * 6 < rise:
         return 0
     lost = 0  # two for a pair that falls, one for a pair that is equal
+    least = points[0]
     older = 1
     while older < count:
         value = points[older]
-        newer = 0
-        while newer < older:
-            if points[newer] <= value:
-                lost += 1 if points[newer] == value else 2
-            newer += 1
+        if value < least:  # as mostly where something rises: no pair with it is lost
+            least = value
+        else:
+            newer = 0
+            while newer < older:
+                if points[newer] <= value:
+                    lost += 1 if points[newer] == value else 2
+                newer += 1
+            if lost > 10:
+                return 0
         older += 1
-        if lost > 10:
-            return 0
     return rise

@@ -50,9 +50,9 @@ Operations.evaluate Operations._first_waiting
 """
 _FORECAST = """
 Forecast.memory Forecast.storage Forecast.seconds Forecast.renew Forecast.find_rise
-Forecast.read_points Forecast.read_point Forecast.read_slot Forecast.was_higher
+Forecast.turn_to Forecast.read_points Forecast.read_point Forecast.was_higher
 Forecast.reach Forecast.left_of
-Forecast.is_tooth Forecast.falls_again Forecast.find_falls Forecast.find_falls_of_means
+Forecast.is_tooth Forecast.find_falls Forecast.find_falls_of_means
 Forecast.note_fall
 """
 _HOSTS = """

@@ -15,6 +15,7 @@ _STORAGE_METRIC = const(3)
 # See `warden.history`.
 _TIER_SLOTS = const(60)  # of seconds, and of minutes behind them
 _METRICS = const(4)  # in a slot
+_TIER_VALUES = const(240)  # of a tier's slots
 _EXTREMES = const(96)
 _GREATEST = const(1)
 _MINUTES = const(1)  # a tier
@@ -44,7 +45,10 @@ class Forecast:
         self.rises = [None] * (_METRICS * _FORECAST_ROWS)
         # What is read at present: frames of more than eleven words would be taken from the heap.
         self.tier = self.metric = self.width = self.mean = self.falls = self.edge = self.limit = 0
-        self.has_extremes = False
+        self.top = self.older = 0  # of the slots before those that are looked through for falls
+        # In which minute the last hour has no fall by more than that, of which metric: mostly so.
+        self.calm_slot = self.calm_fall = 0
+        self.begin = self.oldest = 0  # in the ring: of the tier, and its oldest slot
 
     def memory(self, memory, usual):
         """Return when an allocation of the usual size (bytes) will fail.
@@ -119,10 +123,16 @@ class Forecast:
 
     def renew(self, row):
         """Find the rise of a row over STEPS points anew, as a point has closed."""
-        self.tier = row >> 1 & 1
+        self.turn_to(row >> 1 & 1)
         self.width = _SLOTS_A_POINT if row & 1 else 1
         self.numbers[row] = self.history.numbers[self.tier] + self.width
         self.rises[row] = self.find_rise()
+
+    def turn_to(self, tier):
+        """Read the slots of a tier from now on."""
+        self.tier = tier
+        self.begin = tier * _TIER_VALUES + self.metric
+        self.oldest = self.begin + self.history.numbers[tier] % _TIER_SLOTS * _METRICS
 
     def find_rise(self):
         """Return the rise of the points of `width` slots; mostly there is none, as two tell."""
@@ -156,36 +166,36 @@ class Forecast:
             if not place:
                 return self.mean
             place -= 1
+        ring = self.history.ring
+        begin = self.begin
         place = self.history.numbers[self.tier] - place * width
         total = count = 0
         while width:
             width -= 1
             place -= 1
-            value = self.read_slot(place)
+            value = ring[place % _TIER_SLOTS * _METRICS + begin]
             if value != _NO_VALUE:
                 total += value
                 count += 1
         return total // count if count else None
 
-    def read_slot(self, slot):
-        """Return a metric's value in a slot."""
-        slot = (self.tier * _TIER_SLOTS + slot % _TIER_SLOTS) * _METRICS
-        return self.history.ring[slot + self.metric]
-
-    # What reads all slots reads the ring itself: a call for each would take longer than the tick.
+    # What reads all slots calls nothing for each: that would take longer than the tick.
 
     def was_higher(self, rise):
         """Tell whether a slot from before the points was as high, and none was near the limit."""
         ring = self.history.ring
-        number = self.history.numbers[self.tier]
-        slot = number - _TIER_SLOTS
-        number -= POINTS * self.width
+        place = self.oldest
+        end = self.begin + _TIER_VALUES
+        slots = _TIER_SLOTS - POINTS * self.width
         edge = 0
-        while slot < number:
-            value = ring[(self.tier * _TIER_SLOTS + slot % _TIER_SLOTS) * _METRICS + self.metric]
-            if edge < value < _NO_VALUE:
+        while slots:
+            value = ring[place]
+            if value > edge and value != _NO_VALUE:
                 edge = value
-            slot += 1
+            place += _METRICS
+            if place == end:
+                place = self.begin
+            slots -= 1
         return edge >= self.points[0] and edge + (rise >> 2) < self.limit
 
     def is_tooth(self, rise):
@@ -196,50 +206,57 @@ class Forecast:
         """
         self.edge = 0
         rise -= rise >> 2
-        has_teeth = self.falls_again(rise)
-        if not self.tier:
-            self.tier = _MINUTES  # where a tooth may be longer than a minute
-            self.has_extremes = True
-            has_teeth = self.falls_again(rise) or has_teeth
-            self.has_extremes = False
+        self.falls = self.top = self.older = 0
+        self.find_falls_of_means(self.oldest, self.begin + _TIER_VALUES, rise)
+        self.find_falls_of_means(self.begin, self.oldest, rise)
+        has_teeth = self.falls >= _MANY_FALLS
+        if not self.tier:  # a tooth may be longer than a minute
+            self.turn_to(_MINUTES)
+            slot = self.history.numbers[_MINUTES] * _METRICS + self.metric
+            if slot != self.calm_slot or rise < self.calm_fall:
+                self.falls = self.top = 0
+                self.find_falls(self.oldest, self.begin + _TIER_VALUES, rise)
+                self.find_falls(self.begin, self.oldest, rise)
+                has_teeth = has_teeth or self.falls >= _MANY_FALLS
+                self.calm_slot = -1 if self.falls else slot
+                self.calm_fall = rise
         return has_teeth and self.points[0] < self.edge < self.limit
 
-    def falls_again(self, least):
-        """Tell whether it has often fallen by so much at least; note up to where teeth may be."""
-        self.falls = 0
-        slot = self.history.numbers[self.tier] - _TIER_SLOTS
-        if self.has_extremes:
-            self.find_falls(slot, least)
-        else:
-            self.find_falls_of_means(slot, least)
-        return self.falls >= _MANY_FALLS
+    def find_falls(self, place, end, least):
+        """Note each fall by more than `least`, from the greatest of a minute to the next's least.
 
-    def find_falls(self, slot, least):
-        """Note each fall from the greatest of a minute to the least of the next."""
+        In the ring's slots from a place to an end, which go on from those before.
+        """
         ring = self.history.ring
-        top = 0
-        while slot < self.history.numbers[_MINUTES]:
-            place = (_TIER_SLOTS + slot % _TIER_SLOTS) * _METRICS + self.metric
-            place = 2 * place + _EXTREMES
+        top = self.top
+        place = 2 * place + _EXTREMES
+        end = 2 * end + _EXTREMES
+        while place < end:
             if top - ring[place] > least:
-                self.note_fall(top, ring[place])
+                self.top = top
+                self.note_fall(ring[place])
             top = ring[place + _GREATEST]
-            slot += 1
+            place += 2 * _METRICS
+        self.top = top
 
-    def find_falls_of_means(self, slot, least):
-        """Note each fall from a slot to the next but one."""
+    def find_falls_of_means(self, place, end, least):
+        """Note each fall from a slot to the next but one, as find_falls()."""
         ring = self.history.ring
-        older = top = 0
-        while slot < self.history.numbers[self.tier]:
-            value = ring[(self.tier * _TIER_SLOTS + slot % _TIER_SLOTS) * _METRICS + self.metric]
-            if top - value > least:
-                self.note_fall(top, value)
+        older = self.older
+        top = self.top
+        while place < end:
+            if top - ring[place] > least:
+                self.top = top
+                self.note_fall(ring[place])
             top = older
-            older = value
-            slot += 1
+            older = ring[place]
+            place += _METRICS
+        self.older = older
+        self.top = top
 
-    def note_fall(self, top, value):
-        """Count a fall, unless nothing is known of where it is from."""
+    def note_fall(self, value):
+        """Count a fall from `top`, unless nothing is known of that."""
+        top = self.top
         if top != _NO_VALUE:
             self.falls += 1
             self.edge = max(self.edge, top + (top - value >> 2))

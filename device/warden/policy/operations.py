@@ -75,7 +75,7 @@ class Operation(Row):
     def progress(self, permille, text=""):
         """Report how far it is, in permille, with a short text."""
         self.text = cut(text, _MAX_NAME)
-        self.permille = min(1000, max(0, int(permille)))  # a float could not be sent
+        self.permille = int(min(1000, max(0, permille)))  # a float could not be sent
         if self.table.rows[self.row] is self:
             self.table.mark_dirty(self.row)
 
