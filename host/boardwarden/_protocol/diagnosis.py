@@ -99,7 +99,7 @@ def no_answer(
         )
     else:
         message = f"Nothing at {address} answered within {timeout:g} s; is the agent running there?"
-    return NoAgent(message, address)
+    return NoAgent(message, address, bool(malformed))
 
 
 def _is_text(line: str) -> bool:
