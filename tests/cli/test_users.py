@@ -77,6 +77,21 @@ async def test_ctrl_c_at_the_password_leaves_a_terminal_that_echoes(tmp_path):
             await terminal.close()
 
 
+async def test_ctrl_d_at_the_password_is_one_sentence(tmp_path):
+    file = str(tmp_path / "users.json")
+    terminal = CommandOnTerminal("users", "add", file, "ada", environment={})
+    try:
+        await terminal.until(b"password: ")
+        terminal.press(b"\x04")
+        assert await terminal.status() == 2
+        said = b"\r\nboardwarden: No password was typed; nothing was changed.\r\n"
+        assert terminal.seen.endswith(said)
+        assert terminal.modes_are_back()
+        assert not os.listdir(tmp_path)
+    finally:
+        await terminal.close()
+
+
 async def test_wrong_uses_get_a_sentence_and_lose_nothing(tmp_path):
     file = tmp_path / "users.json"
     users_file(file, ada="control")
