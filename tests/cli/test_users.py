@@ -148,11 +148,17 @@ def test_a_password_is_checked_against_its_hash():
 def test_the_most_that_a_file_may_ask_for_can_be_computed(tmp_path):
     file = tmp_path / "users.json"
     user = {"name": "a", "right": "observe", "salt": "00" * 16, "hash": "00" * 32}
-    file.write_text(
-        json.dumps({"format": 1, "users": [{**user, "n": 1 << 16, "p": campaign.of(16, 1)}]})
-    )
-    file.chmod(0o600)
+
+    def asks_for(n):
+        asked = {"n": n, "p": campaign.of(16, 1)}
+        file.write_text(json.dumps({"format": 1, "users": [{**user, **asked}]}))
+
+    file.touch(0o600)
+    asks_for(1 << 16)
     assert not users.is_password(users.load(file)["a"], "correct horse")
+    asks_for(1 << 17)  # scrypt itself would raise
+    with pytest.raises(users.UsersError, match="is no file of users"):
+        users.load(file)
 
 
 @pytest.mark.parametrize("length", [7, 1025])
