@@ -27,6 +27,7 @@ from typing import Any
 
 import board_table
 import mpy_file
+from boardwarden._program import checked_output
 from boardwarden.deploy.compiler import Compiler
 from boardwarden.deploy.parts import JoinError, Part, join, read_rooms
 from boardwarden.errors import DeployError
@@ -456,4 +457,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with checked_output():
+        sys.exit(main())

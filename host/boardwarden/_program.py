@@ -26,9 +26,9 @@ from .render.text import columns, harmless, printable
 
 FAILED = 2  # as for a usage error
 DENIED = 3  # the board is there and well, and says no for now
-_SIGNALLED = 128  # and a signal's number, as a shell reports it
-INTERRUPTED = _SIGNALLED + 2  # SIGINT
-PIPE_CLOSED = _SIGNALLED + 13  # SIGPIPE
+SIGNALLED = 128  # and a signal's number, as a shell reports it
+INTERRUPTED = SIGNALLED + 2  # SIGINT
+PIPE_CLOSED = SIGNALLED + 13  # SIGPIPE
 _ENDING = ("SIGTERM", "SIGHUP")
 T = TypeVar("T")
 
@@ -210,7 +210,7 @@ def reported() -> Iterator[None]:
         except BoardError as error:
             fail(str(error), DENIED if isinstance(error, Denied) else FAILED)
         except (KeyboardInterrupt, Interrupted):
-            sys.exit(_SIGNALLED + (ended_by[0] if ended_by else signal.SIGINT))
+            sys.exit(SIGNALLED + ended_by[0] if ended_by else INTERRUPTED)
         finally:
             if callable(before):
                 signal.signal(signal.SIGINT, before)

@@ -63,7 +63,14 @@ class SimulatorMissing(ConnectError):
 
 
 class NoAgent(ConnectError):
-    """No agent answered at the address."""
+    """No agent answered at the address.
+
+    malformed: frames came whole, and none makes sense to this host.
+    """
+
+    def __init__(self, message: str, address: str = "", malformed: bool = False) -> None:
+        super().__init__(message, address)
+        self.malformed = malformed
 
 
 class AtPrompt(ConnectError):

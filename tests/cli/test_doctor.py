@@ -74,7 +74,11 @@ async def test_doctor_shows_what_another_program_prints(says, words):
         await kill_started()
         terminal.close()
     assert (done.status, done.err) == (2, "")
-    assert words in " ".join(done.out.split())
+    told = " ".join(done.out.split())
+    assert words in told
+    is_agent = "an agent of this version" in words
+    advice = "puts this version's agent on the board" if is_agent else "--yes` asks the REPL"
+    assert advice in told.partition(" next ")[2]
 
 
 def test_a_port_without_permission_says_which_group_to_join(silent):

@@ -77,6 +77,21 @@ async def test_ctrl_c_at_the_password_leaves_a_terminal_that_echoes(tmp_path):
             await terminal.close()
 
 
+async def test_ctrl_d_at_the_password_is_one_sentence(tmp_path):
+    file = str(tmp_path / "users.json")
+    terminal = CommandOnTerminal("users", "add", file, "ada", environment={})
+    try:
+        await terminal.until(b"password: ")
+        terminal.press(b"\x04")
+        assert await terminal.status() == 2
+        said = b"\r\nboardwarden: No password was typed; nothing was changed.\r\n"
+        assert terminal.seen.endswith(said)
+        assert terminal.modes_are_back()
+        assert not os.listdir(tmp_path)
+    finally:
+        await terminal.close()
+
+
 async def test_wrong_uses_get_a_sentence_and_lose_nothing(tmp_path):
     file = tmp_path / "users.json"
     users_file(file, ada="control")
@@ -133,11 +148,17 @@ def test_a_password_is_checked_against_its_hash():
 def test_the_most_that_a_file_may_ask_for_can_be_computed(tmp_path):
     file = tmp_path / "users.json"
     user = {"name": "a", "right": "observe", "salt": "00" * 16, "hash": "00" * 32}
-    file.write_text(
-        json.dumps({"format": 1, "users": [{**user, "n": 1 << 16, "p": campaign.of(16, 1)}]})
-    )
-    file.chmod(0o600)
+
+    def asks_for(n):
+        asked = {"n": n, "p": campaign.of(16, 1)}
+        file.write_text(json.dumps({"format": 1, "users": [{**user, **asked}]}))
+
+    file.touch(0o600)
+    asks_for(1 << 16)
     assert not users.is_password(users.load(file)["a"], "correct horse")
+    asks_for(1 << 17)  # scrypt itself would raise
+    with pytest.raises(users.UsersError, match="is no file of users"):
+        users.load(file)
 
 
 @pytest.mark.parametrize("length", [7, 1025])

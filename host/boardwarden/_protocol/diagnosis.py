@@ -39,6 +39,7 @@ _SENTENCES = {
     ids.BAD_ARGUMENTS: "The board refuses these arguments; check their range in docs/wire.md.",
     ids.FAILED: "The board's agent failed with {value}; look at what the board prints.",
 }
+_MAY_HAVE = "if the request was to change something, it may have"
 _NOT_FOUND = "The board has no lease or operation of that id; it may have ended."
 _REASONS = {
     "memory": "not enough memory is free",
@@ -98,7 +99,7 @@ def no_answer(
         )
     else:
         message = f"Nothing at {address} answered within {timeout:g} s; is the agent running there?"
-    return NoAgent(message, address)
+    return NoAgent(message, address, bool(malformed))
 
 
 def _is_text(line: str) -> bool:
@@ -119,8 +120,8 @@ def silent(address: str, timeout: float) -> NoAgent:
 def not_heard(address: str, timeout: float) -> RequestTimeout:
     """Return the error if a board whose stream comes answers no SUBSCRIBE of this host."""
     return RequestTimeout(
-        f"{address} did not answer this host within {timeout:g} s, so whether it did the request "
-        "is unknown; the broker may not let this user write to it, or its application not read."
+        f"{address} did not answer this host within {timeout:g} s; the broker may not let this "
+        f"user write to it, or its application not read; {_MAY_HAVE}."
     )
 
 
@@ -204,24 +205,22 @@ def no_place(address: str, places: list[object]) -> NoPlace:
 def restarted() -> BoardRestarted:
     """Return the error if the board restarted after the request was sent."""
     return BoardRestarted(
-        "The board restarted before it replied, so whether it did the request is unknown; "
-        "look at its state, then try again."
+        f"The board restarted before it replied; {_MAY_HAVE}: look at its state, then try again."
     )
 
 
 def renewed() -> RequestTimeout:
     """Return the error if the board was silent for so long that a new session began."""
     return RequestTimeout(
-        "The board was silent for long, so whether it did the request is unknown; "
-        "look at its state, then try again."
+        f"The board was silent for long; {_MAY_HAVE}: look at its state, then try again."
     )
 
 
 def no_reply(timeout: float) -> RequestTimeout:
     """Return the error if no reply came in time."""
     return RequestTimeout(
-        f"The board did not reply within {timeout:g} s, so whether it did the request is unknown; "
-        "look at its state, then try again."
+        f"The board did not reply within {timeout:g} s; {_MAY_HAVE}: look at its state, then try "
+        "again."
     )
 
 

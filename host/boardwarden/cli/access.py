@@ -221,8 +221,12 @@ def _password() -> str:
     """Return the password that is typed twice, or the line that is piped in."""
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")
-    first = getpass.getpass("password: ")
-    if getpass.getpass("again: ") != first:
+    try:
+        first, again = getpass.getpass("password: "), getpass.getpass("again: ")
+    except EOFError:  # Ctrl-D, which leaves the terminal at the prompt
+        print(file=sys.stderr, flush=True)
+        fail("No password was typed; nothing was changed.")
+    if again != first:
         fail("The two passwords differ; nothing was changed.")
     return first
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -22,8 +22,6 @@ from boardwarden._program import (
 from boardwarden.deploy.footprint import Taken
 from boardwarden.doctor.boards import (
     QUIET,
-    BrokerBoard,
-    NetworkBoard,
     Port,
     broker_boards,
     examined,
@@ -45,6 +43,7 @@ _ASK = (
     "No agent answers. Ask the REPL? That stops the program that runs there, and starts it again "
     "by a soft reset."
 )
+T = TypeVar("T")
 
 
 def doctor(
@@ -122,7 +121,7 @@ def _doctor(address: str, seconds: float, yes: bool, as_json: bool) -> int:
 
         found = asyncio.run(_examine(address, seconds, progress))
         if is_serial(address) and _may_ask(found, yes, reporter):
-            found = asyncio.run(_ask_repl(found))
+            found = asyncio.run(_waited_for(f"asking the REPL at {address}", ask_repl, found))
     if as_json:
         print_json(found.to_dict())
     else:
@@ -140,9 +139,10 @@ async def _examine(address: str, seconds: float, progress: Callable[[float], Non
         return await examine(address, seconds, measuring)
 
 
-async def _ask_repl(found: Checkup) -> Checkup:
-    async with waiting(f"asking the REPL at {found.address}"):
-        return await ask_repl(found)
+async def _waited_for(what: str, work: Callable[..., Awaitable[T]], *given: Any) -> T:
+    """Return the result of work(*given); show meanwhile what is waited for."""
+    async with waiting(what):
+        return await work(*given)
 
 
 def _may_ask(found: Checkup, yes: bool, reporter: TerminalReporter) -> bool:
@@ -157,7 +157,8 @@ def _may_ask(found: Checkup, yes: bool, reporter: TerminalReporter) -> bool:
 def _boards(addresses: Sequence[str], as_json: bool) -> None:
     """Print what answers at the given serial ports, or at all."""
     given = [Port(address) for address in addresses]
-    ports = asyncio.run(_examined(given or serial_ports()))
+    what = "looking at the ports"
+    ports = asyncio.run(_waited_for(what, examined, given or serial_ports()))
     if as_json:
         for port in ports:
             print_json(port.to_dict())
@@ -174,7 +175,7 @@ def _boards(addresses: Sequence[str], as_json: bool) -> None:
 
 def _broker_boards(address: str, as_json: bool) -> None:
     """Print the boards that a broker knows."""
-    found = asyncio.run(_looked_up(address))
+    found = asyncio.run(_waited_for(f"asking {address}", broker_boards, address))
     if as_json:
         for board in found:
             print_json(board.to_dict())
@@ -190,7 +191,8 @@ def _broker_boards(address: str, as_json: bool) -> None:
 def _network_boards(as_json: bool) -> None:
     """Print the boards that announce themselves."""
     try:
-        found = asyncio.run(_announced())
+        what = "listening for boards on this network"
+        found = asyncio.run(_waited_for(what, network_boards))
     except OSError as error:
         fail(f"Cannot listen on this network: {error.strerror or error}.")
     if as_json:
@@ -199,21 +201,6 @@ def _network_boards(as_json: bool) -> None:
         return
     rows = [(each.board, each.address or NOTHING, each.host or NOTHING) for each in found]
     print_table(("board", "address", "host"), rows, "No board announces itself on this network.")
-
-
-async def _announced() -> list[NetworkBoard]:
-    async with waiting("listening for boards on this network"):
-        return await network_boards()
-
-
-async def _looked_up(address: str) -> list[BrokerBoard]:
-    async with waiting(f"asking {address}"):
-        return await broker_boards(address)
-
-
-async def _examined(ports: Sequence[Port]) -> list[Port]:
-    async with waiting("looking at the ports"):
-        return await examined(ports)
 
 
 def _what(port: Port) -> str:

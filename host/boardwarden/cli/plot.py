@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from boardwarden._program import Failure, fail, print_json, print_line, run
-from boardwarden.render.text import count, duration, size
+from boardwarden.render.text import count, duration, size, utc
 from boardwarden.transport.address import short_names
 
 from .options import (
@@ -139,8 +138,8 @@ def _sum_up(wanted: Wanted, drawn: Drawn, length: int, as_json: bool) -> None:
                 "picture": str(wanted.out),
                 "boards": drawn.boards,
                 "metrics": list(drawn.panels),
-                "since": _utc(begin),
-                "until": _utc(end),
+                "since": utc(begin),
+                "until": utc(end),
                 "samples": drawn.samples,
                 "events": len(drawn.events),
                 "lost_events": drawn.lost_events,
@@ -160,7 +159,3 @@ def _sum_up(wanted: Wanted, drawn: Drawn, length: int, as_json: bool) -> None:
         f"over {duration(end - begin)}",
     )
     print_line(f"{wanted.out} ({size(length)}): {', '.join(parts)}")
-
-
-def _utc(moment: float) -> str:
-    return datetime.fromtimestamp(moment, timezone.utc).isoformat()

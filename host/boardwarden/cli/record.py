@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -28,7 +28,7 @@ from boardwarden._program import (
 from boardwarden.board import Board, connect
 from boardwarden.errors import AddressError, BoardError, SimulatorMissing
 from boardwarden.render.status import News, link_state
-from boardwarden.render.text import count, duration, percent, printable, size
+from boardwarden.render.text import count, duration, percent, printable, size, utc
 
 from . import parse
 from .options import BoardsOption, FileArgument, JsonOption, all_given
@@ -398,7 +398,7 @@ async def _list(path: Path, addresses: list[str], as_json: bool) -> None:
         lost = {span.id: _count_lost(list(recording.links(span))) for span in spans}
     if as_json:
         for span in spans:
-            times = {"began": _utc(span.began), "ended": _utc(span.ended)}
+            times = {"began": utc(span.began), "ended": utc(span.ended)}
             print_json({**span.to_dict(), **times, "links_lost": lost[span.id]})
         return
     rows = [_row(span, lost[span.id]) for span in spans]
@@ -407,10 +407,6 @@ async def _list(path: Path, addresses: list[str], as_json: bool) -> None:
 
 def _count_lost(links: list[LinkChange]) -> int:
     return sum(link.state == "lost" for link in links)
-
-
-def _utc(moment: float) -> str:
-    return datetime.fromtimestamp(moment, timezone.utc).isoformat()
 
 
 def _row(span: Span, lost: int) -> tuple[str, ...]:

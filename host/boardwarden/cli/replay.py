@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -16,7 +16,7 @@ from boardwarden._program import print_json, print_line, print_table, run
 from boardwarden.grants import Event
 from boardwarden.policy.model import Policy
 from boardwarden.render.tables import event_text
-from boardwarden.render.text import count, duration
+from boardwarden.render.text import count, duration, utc
 
 from .options import (
     ChosenOption,
@@ -159,8 +159,7 @@ def _notes(policy: Policy) -> Iterator[str]:
 
 def _print_json(wanted: Wanted, policy: Policy, found: Replayed) -> None:
     for decision in found.decisions:
-        at = datetime.fromtimestamp(decision.at, timezone.utc).isoformat()
-        print_json({**decision.to_dict(), "at": at})
+        print_json({**decision.to_dict(), "at": utc(decision.at)})
     print_json(
         {
             "replayed": str(wanted.path),

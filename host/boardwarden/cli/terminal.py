@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _SHOW_AFTER_S = 1.0
-_YES = (b"y", b"yes")
+_YES = ("y", "yes")
 _SOON_S = 0.3  # what is over sooner shows no progress
 _LOGGER = logging.getLogger("boardwarden")
 T = TypeVar("T")
@@ -99,9 +99,7 @@ async def confirm(question: str) -> bool:
 
     The answer is read by a thread that Ctrl-C does not wait for: the board needs its keepalives.
     """
-    if not sys.stdin.isatty():
-        raise Failure(f"{question} There is no terminal to ask on: answer with --yes.")
-    print(f"{printable(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    _ask(question)
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[bytes] = loop.create_future()
 
@@ -117,10 +115,21 @@ async def confirm(question: str) -> bool:
 
     threading.Thread(target=read, daemon=True).start()
     try:
-        return (await answer).strip().lower() in _YES
+        return _is_yes((await answer).decode(errors="replace"))
     except asyncio.CancelledError:
         print(file=sys.stderr, flush=True)  # Ctrl-C leaves the terminal at the begin of a line
         raise
+
+
+def _ask(question: str) -> None:
+    """Print a question; raise Failure if there is no terminal."""
+    if not sys.stdin.isatty():
+        raise Failure(f"{question} There is no terminal to ask on: answer with --yes.")
+    print(f"{printable(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+
+
+def _is_yes(line: str) -> bool:
+    return line.strip().lower() in _YES
 
 
 class TerminalReporter:
@@ -171,11 +180,9 @@ class TerminalReporter:
         self._end_progress()
         if self._yes:
             return True
-        if not sys.stdin.isatty():
-            raise Failure(f"{question} There is no terminal to ask on: answer with --yes.")
         try:
-            print(f"{printable(question)} [y/N] ", end="", file=sys.stderr, flush=True)
-            return sys.stdin.readline().strip().lower() in ("y", "yes")
+            _ask(question)
+            return _is_yes(sys.stdin.readline())
         except KeyboardInterrupt:
             print(file=sys.stderr, flush=True)  # leaves the terminal at the begin of a line
             raise

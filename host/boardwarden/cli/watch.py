@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from boardwarden._program import Failure, Interrupted, print_json, print_line, run
+from boardwarden._program import Failure, print_json, print_line, run
 from boardwarden.board import Board, connect
 from boardwarden.errors import BoardError
 from boardwarden.render.status import News, sample_line
@@ -109,7 +109,7 @@ async def _print_objects(board: Board, name: str) -> None:
 async def _show(addresses: Sequence[Address]) -> None:
     """Show the live view until the user quits."""
     try:
-        from boardwarden.tui.app import INTERRUPTED, WatchApp
+        from boardwarden.tui.app import WatchApp
         from boardwarden.tui.ending import ends_in_time
         from boardwarden.tui.feed import Feed
     except ModuleNotFoundError as error:
@@ -128,8 +128,6 @@ async def _show(addresses: Sequence[Address]) -> None:
             result = await app.run_async()
         finally:
             await asyncio.gather(*(feed.close() for feed in feeds))
-    if result == INTERRUPTED:
-        raise Interrupted
     if result or app.return_code:
         sys.exit(result or app.return_code)
 

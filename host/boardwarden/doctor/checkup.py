@@ -43,7 +43,7 @@ class Checkup(Model):
     repl: Firmware | None = None
     problem: str | None = None
     lossy: bool = False  # the state did not arrive whole, and frames were lost or damaged
-    malformed: bool = False  # likewise, and some made no sense
+    malformed: bool = False  # likewise, or not at all, and some made no sense
 
     @property
     def well(self) -> bool:
@@ -55,10 +55,10 @@ class Checkup(Model):
         """What to do next, in sentences; commands stand between backquotes."""
         if self.answers == AGENT and self.link is not None:
             return _for_agent(self.address, self.board, self.link, self.capabilities)
-        if self.answers == AGENT:
-            return _for_poor_link(self.lossy, self.malformed)
-        if self.answers == OTHER_AGENT:
+        if self.answers == OTHER_AGENT or (self.malformed and not self.lossy):
             return _for_other_version(self.address)
+        if self.answers == AGENT:
+            return _for_poor_link(self.lossy)
         if self.repl is not None:
             return _for_repl(self.address, self.repl, at_prompt=self.answers == PROMPT)
         return _for_silence(self.address, self.problem)
@@ -98,7 +98,7 @@ async def examine(
     except AtPrompt as error:
         return Checkup(address, PROMPT, problem=str(error))
     except NoAgent as error:
-        return Checkup(address, SILENT, problem=str(error))
+        return Checkup(address, SILENT, problem=str(error), malformed=error.malformed)
 
 
 def _taken(board: Board) -> Taken | None:
@@ -159,10 +159,8 @@ def _update(address: str, board: Identity | None) -> list[str]:
     return ["the agent is older than this host: install this version's agent on the board"]
 
 
-def _for_poor_link(lossy: bool, malformed: bool) -> tuple[str, ...]:
+def _for_poor_link(lossy: bool) -> tuple[str, ...]:
     """Return advice where an agent answers, but its state does not arrive whole."""
-    if malformed and not lossy:
-        return ("Install boardwarden and the agent in the same version.",)
     if lossy:
         return ("Look at cable and connectors: frames get lost or damaged on the line.",)
     return (
@@ -172,7 +170,7 @@ def _for_poor_link(lossy: bool, malformed: bool) -> tuple[str, ...]:
 
 
 def _for_other_version(address: str) -> tuple[str, ...]:
-    """Return advice where the agent speaks another protocol."""
+    """Return advice where the agent speaks another protocol, or what makes no sense."""
     if is_serial(address):
         return (f"`boardwarden deploy {address}` puts this version's agent on the board.",)
     return ("Install boardwarden and the agent in the same version.",)

@@ -189,11 +189,11 @@ def meter_rows(meters: Sequence[Meter]) -> Cells:
         yield (
             percent(each.cpu),
             duration(each.worst_s),
-            NOTHING if each.steps is None else str(each.steps),
+            _count(each.steps),
             each.name,
             each.kind,
             enum_name(each.priority),
-            NOTHING if each.lease is None else str(each.lease),
+            _count(each.lease),
         )
 
 

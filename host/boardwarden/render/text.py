@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
 
 NOTHING = "\N{EN DASH}"
 _SIZE_UNITS = ("KB", "MB", "GB", "TB")
@@ -60,6 +61,11 @@ def duration(seconds: float | None) -> str:
         parts.append(f"{amount} {unit}" if amount else "")
     first = next(place for place, part in enumerate(parts) if part)
     return " ".join(filter(None, parts[first : first + 2]))
+
+
+def utc(moment: float) -> str:
+    """Write seconds since the epoch for programs: `2024-05-31T12:00:00+00:00`."""
+    return datetime.fromtimestamp(moment, timezone.utc).isoformat()
 
 
 def count(value: int | None, noun: str) -> str:

@@ -1,4 +1,7 @@
-"""`tcp://host:port`, and `tls://host:port` inside TLS: a board that listens on the network."""
+"""`tcp://host:port`, and `tls://host:port` inside TLS: a board that listens on the network.
+
+Whom TLS trusts is here, too, for brokers and webhooks as well.
+"""
 
 from __future__ import annotations
 

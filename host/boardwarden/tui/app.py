@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Footer, Static
 
+from boardwarden._program import INTERRUPTED
 from boardwarden.board import Board
 from boardwarden.errors import BoardError
 from boardwarden.render.text import columns, duration, harmless, size
@@ -53,7 +54,6 @@ _KEYS = (
     ("?", "show these keys"),
     ("q, Ctrl-C", "leave, with exit status 0 or 130"),
 )
-INTERRUPTED = 130
 T = TypeVar("T")
 
 

@@ -18,13 +18,14 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from boardwarden._program import SIGNALLED
+
 GRACE_S = 1.0  # from the request to end until the process is made to
 _STUCK_GRACE_S = 0.3  # where it cannot end by itself, as what it writes waits
 _LOOK_S = 0.1
 _STUCK_LOOKS = 12  # a terminal that takes nothing so many times in a row has stopped reading
 _PIECE = 256  # characters that are written at once, so that a slow terminal shows progress
 _STDIN, _STDOUT = 0, 1  # where it reads and draws
-_ENDED_BY = 128  # and the signal's number, as a shell has it
 _LEAVE = (
     b"\x1b[<u\x1b[?1000l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[?1049l\x1b[?25h\x1b[?7h"
 )
@@ -104,7 +105,7 @@ if sys.platform != "win32":
                     signal.signal(number, handler)
 
         def _on_signal(self, number: int, frame: FrameType | None) -> None:
-            self._request(_ENDED_BY + number)
+            self._request(SIGNALLED + number)
 
         def _request(self, status: int) -> None:
             self._status = self._status or status
@@ -127,7 +128,7 @@ if sys.platform != "win32":
                 progress = self._screen.pieces, _queued()
                 stuck = 0 if takes or progress != before else stuck + 1
                 if gone or stuck >= _STUCK_LOOKS:
-                    self._request(_ENDED_BY + signal.SIGHUP)
+                    self._request(SIGNALLED + signal.SIGHUP)
             if not self._over.wait(_STUCK_GRACE_S if stuck >= _STUCK_LOOKS else GRACE_S):
                 self._leave()
                 os._exit(self._status)
