@@ -26,7 +26,7 @@ from boardwarden.policy import file as policy_file
 from boardwarden.policy.model import Difference, SessionQuota
 
 from .status import Row
-from .text import NOTHING, duration, percent, printable, size
+from .text import NOTHING, duration, integer, percent, printable, size
 
 Cells = Iterator[tuple[str, ...]]
 
@@ -37,6 +37,7 @@ SESSIONS = ("id", "name", "memory", "storage", "operations", "left")
 METERS = ("cpu", "longest", "steps", "name", "kind", "priority", "lease")
 THRESHOLDS = ("metric", "level", "warn", "critical", "clear", "hold", "action", "figure then")
 _ARROW = "\N{RIGHTWARDS ARROW}"
+_BLOCKS_S = 0.02  # a step that is longer keeps the others waiting
 _SECONDS = ("interval", "limits.operation_timeout", "limits.overrun")
 _FRACTIONS = ("budget", "limits.memory_reserve")
 
@@ -189,12 +190,20 @@ def meter_rows(meters: Sequence[Meter]) -> Cells:
         yield (
             percent(each.cpu),
             duration(each.worst_s),
-            NOTHING if each.steps is None else str(each.steps),
+            integer(each.steps),
             each.name,
             each.kind,
             enum_name(each.priority),
-            NOTHING if each.lease is None else str(each.lease),
+            integer(each.lease),
         )
+
+
+def blocker(meters: Sequence[Meter]) -> str:
+    """Return which task blocks the loop longest; empty if none does for long."""
+    worst = max(meters, key=lambda each: each.worst_s or 0.0, default=None)
+    if worst is None or (worst.worst_s or 0.0) < _BLOCKS_S:
+        return ""
+    return f"{worst.name} blocks the loop for {duration(worst.worst_s)}"
 
 
 def busiest(meters: Sequence[Meter]) -> list[Meter]:

@@ -62,9 +62,14 @@ def duration(seconds: float | None) -> str:
     return " ".join(filter(None, parts[first : first + 2]))
 
 
+def integer(value: int | None) -> str:
+    """Write a whole number: `3`."""
+    return NOTHING if value is None else str(value)
+
+
 def count(value: int | None, noun: str) -> str:
     """Write a number with its noun: `1 task`, `3 tasks`."""
-    return f"{NOTHING if value is None else value} {noun if value == 1 else noun + 's'}"
+    return f"{integer(value)} {noun if value == 1 else noun + 's'}"
 
 
 def columns(
