@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from browser import Browser, need_chromium
+from certificates import certificate
 from free_ports import free_port
 from full_board import full_board
 from many_boards import StandIn
@@ -294,6 +295,27 @@ def test_a_wrong_password_is_said_and_signing_out_hides_the_boards(browser, page
     assert "fakeboard" not in browser.text()
     browser.driver.get(page.board_url("warned"))
     browser.one("heading", "Sign in")
+
+
+def test_inside_tls_people_sign_in_follow_a_board_and_ask_it(browser, tmp_path):
+    made = certificate(tmp_path)
+    users = UsersFile(users_file(tmp_path / "users.json", ada="control"))
+    trust = "Security.setIgnoreCertificateErrors"
+    with PageThread(Access(users, (made.file, made.key)), {"board": full_board()}) as page:
+        assert page.url.startswith("https://")
+        browser.driver.execute_cdp_cmd(trust, {"ignore": True})
+        try:
+            sign_in(browser, page, "ada", page.board_url("board"))
+            browser.sees("ada may control", "flash")
+            assert "It collected 9.8 KB" in asked(browser, "Collect garbage…", "Collect")
+            (cookie,) = browser.driver.get_cookies()
+            assert browser.problems() == []
+        finally:
+            browser.driver.get("about:blank")
+            browser.driver.execute_cdp_cmd(trust, {"ignore": False})
+    assert cookie["name"].startswith("__Host-")
+    assert cookie["secure"]
+    assert cookie["httpOnly"]
 
 
 @pytest.fixture

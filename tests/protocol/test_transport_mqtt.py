@@ -187,6 +187,34 @@ async def test_who_comes_while_the_last_one_leaves_has_the_connection() -> None:
         assert broker.is_lost
 
 
+@pytest.mark.parametrize(("before", "after"), [(20, 0), (20, 20)])
+async def test_who_comes_and_goes_while_another_leaves_costs_no_message(
+    before: int, after: int
+) -> None:
+    pytest.importorskip("paho.mqtt.client")
+    taken = bytearray()
+    sent = []
+    async with _slow_broker(taken) as place:
+        broker = mqtt_broker.shared(place)
+
+        def publish(numbers: range) -> None:
+            for number in numbers:
+                text = b"<%d>" % number
+                if broker.publish("a/b", text + bytes(3000)):
+                    sent.append(text)
+
+        await broker.enter()
+        publish(range(before))
+        leaving = asyncio.create_task(broker.leave())
+        await until(lambda: broker._pending and not broker._client.want_write())
+        await broker.enter()
+        publish(range(before, before + after))
+        await asyncio.gather(leaving, broker.leave())
+        assert broker.is_lost
+    assert len(sent) >= max(before, after)
+    assert [text for text in sent if text not in taken] == []
+
+
 async def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "paho.mqtt", None)
     with pytest.raises(ConnectError, match=r"pip install 'boardwarden\[mqtt\]'"):

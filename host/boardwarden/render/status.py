@@ -86,12 +86,12 @@ def sample_line(status: Status) -> str:
 def _memory_rows(status: Status, why: Reasons) -> Iterator[Row]:
     memory = status.memory
     used = f"{size(memory.used_bytes)} of {size(memory.total_bytes)} used ({percent(memory.usage)})"
-    live = f"{size(memory.live_bytes)} live" + _because(memory.live_bytes, "live_memory", why)
+    live = f"{size(memory.live_bytes)} live" + because(memory.live_bytes, "live_memory", why)
     yield "memory", f"{used}, {live}"
     largest = memory.largest_free_block_bytes
     block = f"largest free block {size(largest)}"
     if largest is None:
-        yield "", block + _because(largest, "largest_free_block", why)
+        yield "", block + because(largest, "largest_free_block", why)
     else:
         yield "", f"{block}, fragmentation {percent(memory.fragmentation)}"
     if memory.low_water_bytes is not None:
@@ -116,7 +116,7 @@ def _cpu(status: Status, why: Reasons) -> str:
     cpu = status.cpu
     return ", ".join(
         (
-            percent(cpu.usage) + _because(cpu.usage, "cpu", why),
+            percent(cpu.usage) + because(cpu.usage, "cpu", why),
             f"loop lag {duration(cpu.loop_lag_s)}",
             count(cpu.active_tasks, "task"),
             count(cpu.active_threads, "thread"),
@@ -126,7 +126,7 @@ def _cpu(status: Status, why: Reasons) -> str:
 
 def _storage_rows(storage: tuple[Storage, ...], why: Reasons) -> Iterator[Row]:
     if not storage:
-        yield "storage", NOTHING + _because(None, "storage", why)
+        yield "storage", NOTHING + because(None, "storage", why)
     label = "storage"
     for row in storage:
         used = f"{size(row.used_bytes)} of {size(row.total_bytes)} used"
@@ -139,7 +139,7 @@ def _storage_rows(storage: tuple[Storage, ...], why: Reasons) -> Iterator[Row]:
 
 def _network(network: Network, why: Reasons) -> str:
     if network.connected is None:
-        wlan = NOTHING + _because(None, "wlan", why)
+        wlan = NOTHING + because(None, "wlan", why)
     elif network.connected:
         rssi = network.rssi_dbm
         wlan = "connected" if rssi is None else f"connected, {rssi} dBm"
@@ -167,7 +167,7 @@ def _agent(status: Status) -> str:
     )
 
 
-def _because(value: object, capability: str, why: Reasons) -> str:
+def because(value: object, capability: str, why: Reasons) -> str:
     """Return the reason in brackets if there is no value and the board gave one; else ""."""
     known = why.get(capability)
     return f" ({known.reason})" if value is None and known and known.reason else ""

@@ -26,7 +26,7 @@ from boardwarden.policy import file as policy_file
 from boardwarden.policy.model import Difference, SessionQuota
 
 from .status import Row
-from .text import NOTHING, duration, percent, printable, size
+from .text import NOTHING, duration, integer, percent, printable, size
 
 Cells = Iterator[tuple[str, ...]]
 
@@ -37,6 +37,7 @@ SESSIONS = ("id", "name", "memory", "storage", "operations", "left")
 METERS = ("cpu", "longest", "steps", "name", "kind", "priority", "lease")
 THRESHOLDS = ("metric", "level", "warn", "critical", "clear", "hold", "action", "figure then")
 _ARROW = "\N{RIGHTWARDS ARROW}"
+_BLOCKS_S = 0.02  # a step that is longer keeps the others waiting
 _SECONDS = ("interval", "limits.operation_timeout", "limits.overrun")
 _FRACTIONS = ("budget", "limits.memory_reserve")
 
@@ -51,7 +52,7 @@ def lease_rows(leases: Sequence[Lease]) -> Cells:
             amount(lease.resource, lease.amount),
             lease.owner,
             enum_name(lease.priority),
-            _count(lease.session),
+            integer(lease.session),
             duration(lease.remaining_s),
         )
 
@@ -66,7 +67,7 @@ def operation_rows(operations: Sequence[Operation]) -> Cells:
             enum_name(each.priority),
             percent(each.progress),
             size(each.memory_bytes),
-            _count(each.session),
+            integer(each.session),
             duration(each.remaining_s),
             each.why or each.text,
         )
@@ -86,7 +87,7 @@ def session_rows(sessions: Sequence[BoardSession]) -> Cells:
             each.name,
             size(each.memory_bytes),
             size(each.storage_bytes),
-            _count(each.operations),
+            integer(each.operations),
             duration(each.remaining_s),
         )
 
@@ -108,7 +109,7 @@ def threshold_rows(thresholds: Sequence[Threshold]) -> Cells:
 
 def limit_rows(limits: Limits) -> Iterator[Row]:
     """Yield one row for each limit."""
-    yield "operations", f"at most {_count(limits.max_operations)} at once"
+    yield "operations", f"at most {integer(limits.max_operations)} at once"
     yield "operation timeout", duration(limits.operation_timeout_s)
     yield "memory reserve", percent(limits.memory_reserve)
     yield "overrun", duration(limits.overrun_s)
@@ -157,7 +158,7 @@ def figure(metric: str, value: float | None) -> str:
         return duration(value)
     if unit in ("bytes", "bytes_per_s"):
         return size(value) + ("/s" if unit == "bytes_per_s" and value is not None else "")
-    return _count(value)
+    return NOTHING if value is None else f"{value:.10g}"
 
 
 def _event_value(event: Event) -> str:
@@ -179,22 +180,26 @@ def _holder(number: int, lease: Lease | None) -> str:
     return f"lease {number}{owner} ({amount(lease.resource, lease.amount)})"
 
 
-def _count(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.10g}"
-
-
 def meter_rows(meters: Sequence[Meter]) -> Cells:
     """Yield the cells of each meter."""
     for each in meters:
         yield (
             percent(each.cpu),
             duration(each.worst_s),
-            _count(each.steps),
+            integer(each.steps),
             each.name,
             each.kind,
             enum_name(each.priority),
-            _count(each.lease),
+            integer(each.lease),
         )
+
+
+def blocker(meters: Sequence[Meter]) -> str:
+    """Return which task blocks the loop longest; empty if none does for long."""
+    worst = max(meters, key=lambda each: each.worst_s or 0.0, default=None)
+    if worst is None or (worst.worst_s or 0.0) < _BLOCKS_S:
+        return ""
+    return f"{worst.name} blocks the loop for {duration(worst.worst_s)}"
 
 
 def busiest(meters: Sequence[Meter]) -> list[Meter]:

@@ -68,9 +68,14 @@ def utc(moment: float) -> str:
     return datetime.fromtimestamp(moment, timezone.utc).isoformat()
 
 
+def integer(value: int | None) -> str:
+    """Write a whole number: `3`."""
+    return NOTHING if value is None else str(value)
+
+
 def count(value: int | None, noun: str) -> str:
     """Write a number with its noun: `1 task`, `3 tasks`."""
-    return f"{NOTHING if value is None else value} {noun if value == 1 else noun + 's'}"
+    return f"{integer(value)} {noun if value == 1 else noun + 's'}"
 
 
 def columns(

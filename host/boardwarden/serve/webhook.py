@@ -128,28 +128,18 @@ class _Http(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
     """Makes the connections of requests, with `limit` on each."""
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
-        super().__init__()
+        super().__init__(context=context)
         self.limit = _Limit(0)
-        self._trusted = context
 
-    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        """Send a request."""
-        return self.do_open(self._http, request)  # type: ignore[arg-type]
+    def do_open(self, http_class: Any, req: Any, **more: Any) -> http.client.HTTPResponse:
+        """Send a request, inside TLS or not."""
 
-    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        """Send a request inside TLS."""
-        return self.do_open(self._https, request)  # type: ignore[arg-type]
+        def made(host: str, **given: Any) -> Any:
+            connection = http_class(host, **given)
+            connection._create_connection = self._connected
+            return connection
 
-    def _http(self, host: str, timeout: float) -> http.client.HTTPConnection:
-        return self._limited(http.client.HTTPConnection(host, timeout=timeout))
-
-    def _https(self, host: str, timeout: float) -> http.client.HTTPConnection:
-        made = http.client.HTTPSConnection(host, timeout=timeout, context=self._trusted)
-        return self._limited(made)
-
-    def _limited(self, made: http.client.HTTPConnection) -> http.client.HTTPConnection:
-        made._create_connection = self._connected  # type: ignore[attr-defined]
-        return made
+        return super().do_open(made, req, **more)
 
     def _connected(self, *where: Any) -> socket.socket:
         connection = socket.create_connection(*where)

@@ -125,7 +125,7 @@ class Broker:
         self._accepted: asyncio.Future[Any] | None = None
         self._receivers: dict[str, list[Receiver]] = {}
         self._pending: dict[int, asyncio.Future[bool]] = {}  # what an answer is waited for
-        self._has_published = False  # since the broker has answered something
+        self._has_published = False
 
     # --- who uses it ----------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class Broker:
         try:
             await self._until_taken()
         finally:
-            if self._users <= 0:  # else somebody came meanwhile
+            if self._users <= 0 and not self._pending:  # else somebody came, or leaves, too
                 if self._client is not None and not self.is_lost:
                     self._client.disconnect()
                     self._write()
@@ -221,7 +221,6 @@ class Broker:
         """
         if self._client is None or self.is_lost or not self._has_published:
             return
-        self._has_published = False
         _, number = self._client.unsubscribe(_NOBODYS)
         if number is None:
             return

@@ -18,17 +18,18 @@ from boardwarden.render.status import aligned
 from boardwarden.render.tables import (
     LEASES,
     THRESHOLDS,
+    blocker,
     busiest,
     exception_lines,
     lease_rows,
     reset_lines,
     threshold_rows,
 )
-from boardwarden.render.text import NOTHING, count, duration, percent, printable, size
+from boardwarden.render.text import NOTHING, count, duration, integer, percent, printable, size
 
 from .feed import Feed, Tail
 from .figures import progress
-from .text import about, blocker, level_text
+from .text import about, level_text
 
 Cells = tuple[str, ...]
 _BAR = 10
@@ -176,9 +177,9 @@ class Tasks(TablePanel):
         for each in busiest(board.meters):
             yield (
                 *(str(each.id), each.name, each.kind, percent(each.cpu), duration(each.worst_s)),
-                NOTHING if each.steps is None else str(each.steps),
+                integer(each.steps),
                 enum_name(each.priority),
-                NOTHING if each.lease is None else str(each.lease),
+                integer(each.lease),
             )
 
     def title(self, feed: Feed, board: Board) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from boardwarden.board import Board
-from boardwarden.grants import Meter
 from boardwarden.models import Level, enum_name
 from boardwarden.render.status import Row, link_state, status_rows, trend_rows
 from boardwarden.render.tables import limit_rows, memory_profile_rows, session_rows
-from boardwarden.render.text import NOTHING, columns, count, duration, percent, size
+from boardwarden.render.text import NOTHING, columns, count, duration, integer, percent, size
 
 from .feed import Feed
 
@@ -17,7 +16,6 @@ _OVERVIEW = ("", "board", "link", "cpu", "used", "live", "lag max", "ops", "leve
 _TREND_S = 60.0
 _LATE = 3  # intervals without a sample, and
 _LATE_S = 2.0  # so much more, make figures old
-_BLOCKS_S = 0.02  # a step that is longer keeps the others waiting
 
 
 def head(feed: Feed) -> tuple[str, str]:
@@ -76,22 +74,13 @@ def because(board: Board, value: object, capability: str) -> str:
     return known.reason or "" if value is None and known is not None else ""
 
 
-def blocker(meters: Sequence[Meter]) -> str:
-    """Return which task blocks the loop longest; empty if none does for long."""
-    measured = [each for each in meters if each.worst_s is not None]
-    worst = max(measured, key=lambda each: each.worst_s or 0, default=None)
-    if worst is None or (worst.worst_s or 0) < _BLOCKS_S:
-        return ""
-    return f"{worst.name} blocks the loop for {duration(worst.worst_s)}"
-
-
 def link_text(feed: Feed) -> str:
     """Return the link's latency and losses, in a few words."""
     if feed.board is None:
         return NOTHING
     link = feed.board.link
     lost = link.bad_frames + link.gaps
-    parts = (duration(feed.latency_s), f"{lost} lost", f"{_known(link.dropped_frames)} dropped")
+    parts = (duration(feed.latency_s), f"{lost} lost", f"{integer(link.dropped_frames)} dropped")
     return ", ".join(parts)
 
 
@@ -111,7 +100,7 @@ def about(feed: Feed) -> Iterator[Row]:
     yield "version", f"agent {identity.agent or NOTHING}, protocol {identity.protocol or NOTHING}"
     yield from status_rows(board.status, board.capabilities)
     yield from _link_rows(feed, board)
-    yield "boot", f"{_known(identity.boot_id)}, reset: {identity.reset_cause or NOTHING}"
+    yield "boot", f"{integer(identity.boot_id)}, reset: {identity.reset_cause or NOTHING}"
     for label, text in trend_rows(board.trends(_TREND_S)):
         yield ("trends", text) if label == "period" else ("", f"{label}: {text}")
     if board.limits.max_operations is not None:
@@ -134,7 +123,7 @@ def _link_rows(feed: Feed, board: Board) -> Iterator[Row]:
     received = f"{count(link.frames, 'frame')} understood, {link.bad_frames} damaged"
     received += f", {link.malformed_frames} malformed" if link.malformed_frames else ""
     yield "", f"{received}, {link.skipped_frames} unknown; something was missed {link.gaps} times"
-    dropped = f"{_known(link.dropped_frames)} dropped by the board, because the link did not drain"
+    dropped = f"{integer(link.dropped_frames)} dropped by the board, because the link did not drain"
     yield "", f"{dropped}; opened again {link.reconnects} times"
 
 
@@ -167,7 +156,3 @@ def level_text(level: Level | int) -> str:
     """Return a threshold's level, in capitals unless it is clear."""
     text = enum_name(level)
     return text if level == Level.CLEAR else text.upper()
-
-
-def _known(value: int | None) -> str:
-    return NOTHING if value is None else str(value)

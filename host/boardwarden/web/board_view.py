@@ -15,12 +15,21 @@ from boardwarden.board import Board
 from boardwarden.errors import BoardError
 from boardwarden.grants import Meter, Threshold
 from boardwarden.history import History
-from boardwarden.models import Capability, OperationState, enum_name
+from boardwarden.models import OperationState, enum_name
 from boardwarden.render import tables
+from boardwarden.render.status import Reasons, because, status_rows, trend_rows
 from boardwarden.render.status import Row as TextRow
-from boardwarden.render.status import status_rows, trend_rows
 from boardwarden.render.tables import busiest, event_text, exception_lines, reset_lines
-from boardwarden.render.text import NOTHING, Printable, count, duration, percent, printable, size
+from boardwarden.render.text import (
+    NOTHING,
+    Printable,
+    count,
+    duration,
+    integer,
+    percent,
+    printable,
+    size,
+)
 
 from . import past
 from .fleet_view import FleetView, sse
@@ -30,7 +39,6 @@ from .row import uptime_zero
 
 _TREND_S = 60.0
 _MAX_EVENTS = 100
-_BLOCKS_S = 0.02  # a step that is longer keeps the others waiting
 Section = dict[str, Any]
 _TICK_S = 0.25
 _HEARTBEAT_S = 5.0
@@ -80,7 +88,7 @@ def sections(board: Board) -> Section:
             ["CPU", percent(cpu.usage) + _why(cpu.usage, "cpu", why)],
             ["Longest step", duration(cpu.loop_lag_worst_s)],
             ["Loop lag, mean", duration(cpu.loop_lag_s)],
-            ["Tasks and threads", f"{_number(cpu.active_tasks)} and {_number(cpu.active_threads)}"],
+            ["Tasks and threads", f"{integer(cpu.active_tasks)} and {integer(cpu.active_threads)}"],
         ],
         "storage": [
             {
@@ -98,8 +106,8 @@ def sections(board: Board) -> Section:
             ["Of the core", percent(status.overhead.cpu)],
             ["Budget", percent(status.overhead.budget)],
             ["Sends", f"{size(status.overhead.bytes_per_s)}/s"],
-            ["Frames dropped", _number(status.overhead.dropped_frames)],
-            ["Faults inside it", _number(status.overhead.faults)],
+            ["Frames dropped", integer(status.overhead.dropped_frames)],
+            ["Faults inside it", integer(status.overhead.faults)],
             ["Samples", _interval(status.interval_s, status.wanted_interval_s)],
         ],
         "interval": status.interval_s,
@@ -139,14 +147,8 @@ def _by_label(rows: Iterable[TextRow]) -> dict[str, list[str]]:
     return found
 
 
-def _why(value: object, capability: str, why: Any) -> str:
-    """Return the reason in brackets if there is no value and the board gave one."""
-    known: Capability | None = why.get(capability)
-    return f" ({printable(known.reason)})" if value is None and known and known.reason else ""
-
-
-def _number(value: int | None) -> str:
-    return NOTHING if value is None else str(value)
+def _why(value: object, capability: str, why: Reasons) -> str:
+    return printable(because(value, capability, why))
 
 
 def _interval(actual: float | None, wanted: float | None) -> str:
@@ -196,11 +198,7 @@ def _operations(board: Board) -> Section:
 
 def _tasks(meters: Sequence[Meter]) -> Section:
     rows = [[*map(printable, cells)] for cells in tables.meter_rows(meters)]
-    worst = max(meters, key=lambda each: each.worst_s or 0.0, default=None)
-    blocks = ""
-    if worst is not None and (worst.worst_s or 0.0) >= _BLOCKS_S:
-        blocks = f"{printable(worst.name)} blocks the loop for {duration(worst.worst_s)}"
-    return {"head": tables.METERS, "rows": rows, "blocks": blocks}
+    return {"head": tables.METERS, "rows": rows, "blocks": printable(tables.blocker(meters))}
 
 
 def _events(board: Board) -> list[list[Any]]:

@@ -38,8 +38,8 @@ class Listening(socket.socket):
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Return the next connection; one too many is closed, and raises ConnectionAbortedError."""
-        number, address = self._accept()  # type: ignore[attr-defined]
-        found = _Accepted(self.family, self.type, self.proto, number)
+        accepted, address = super().accept()
+        found = _Accepted(self.family, self.type, self.proto, accepted.detach())
         if len(self._open) >= MAX_CONNECTIONS:
             found.close()
             raise ConnectionAbortedError
