@@ -24,8 +24,8 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo "make demo   a leaking and a fragmenting application, each on boards with and without the agent"
 	@echo "make demo-web  three simulated boards, and their web page: http://127.0.0.1:8080/"
-	@echo "make check  lint, types, the tests that need no board: two minutes"
-	@echo "make test   lint, types, all tests, firmware tests (CI=true: nothing skipped): 12 minutes"
+	@echo "make check  lint, types, the tests that need no board: one minute"
+	@echo "make test   lint, types, all tests, firmware tests (CI=true: nothing skipped): nine minutes"
 	@echo "make soak   the same tests with their long campaigns: an hour, never in CI"
 	@echo "make coverage  what the host's tests run of the code"
 	@echo "make lint   ruff and mypy only"

@@ -357,7 +357,8 @@ def test_a_thread_that_begins_one_before_the_agent_had_a_turn_has_no_task_of_the
         _thread.start_new_thread(lambda: begun.append(warden.begin("slow", timeout_ms=20)), ())
         while not begun:
             time.sleep_ms(1)
-        await asyncio.sleep_ms(200)
+        while begun[0].why is None:
+            await asyncio.sleep_ms(10)
         assert begun[0].why == "timed out"
 
     try:

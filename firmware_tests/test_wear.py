@@ -5,10 +5,11 @@ import os
 
 import harness
 import warden
-from harness import Skip, raises
+from harness import Skip, no_heap, raises
 from rig import board, forget_writes
 from warden.crash_setup import make_crashes
 from warden.metered_file import MeteredFile
+from warden.running import running_agent
 from warden.sensors.threads import locks
 from warden.setup import make_sample
 from warden.wear import wear
@@ -184,6 +185,22 @@ def test_a_file_is_refused_what_its_budget_does_not_have():
         assert _write(lease, 100, 2) == 1
         warden.file_budget("log", None)
         assert _write(lease, 100, 2) == 0
+
+
+def test_a_write_is_counted_where_no_memory_is_left_to_show_it():
+    forget_writes()
+    warden.start(link=False)
+    try:
+        wear.join(running_agent().storage)
+        with no_heap():
+            assert wear.spend(_RESETS, 0)
+        assert wear.written[_RESETS] == 1
+        assert warden.status()["storage"][0]["agent_writes"] is None
+        wear.renew()
+        assert warden.status()["storage"][0]["agent_writes"]["resets"] == 1
+    finally:
+        warden.stop()
+        forget_writes()
 
 
 def test_a_budget_that_only_tells_refuses_nothing():

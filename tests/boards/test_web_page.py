@@ -253,12 +253,15 @@ def test_requests_are_asked_for_and_the_boards_answer_is_shown_and_logged(browse
 
 
 def test_a_policy_is_shown_with_its_difference_before_it_is_applied(browser, page):
+    browser.resize(360, 800)  # on a telephone
     sign_in(browser, page, "ada", page.board_url("well"))
     browser.sees("ada may control")
     browser.click("button", "Policy…")
     browser.type("Policy, as in warden.toml", "[limits]\nmax_operations = 3\n")
     browser.click("button", "Show what would change")
     browser.sees("limits.max_operations", "4 → 3")
+    place = browser.one("dialog").rect
+    assert 0 <= place["x"] <= place["x"] + place["width"] <= 360, place
     assert not [each for each in page.terminals["well"].board.done if each == (ids.SET_LIMITS, [3])]
     browser.click("button", "Apply")
     browser.sees("in force until the board restarts")
@@ -521,7 +524,9 @@ def test_an_audit_of_accessibility_finds_nothing(browser, page, dark):
         browser.resize(width)
         audit(f"board, {width}")
     browser.click("button", "Change… memory")
-    audit("dialog")
+    for width in SIZES:
+        browser.resize(width)
+        audit(f"dialog, {width}")
 
 
 def test_the_page_is_used_by_keyboard_alone(browser, page):

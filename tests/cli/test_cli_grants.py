@@ -21,10 +21,11 @@ from warden_schema import ids
 LIMIT_S = 10.0
 MEMORY = ResourceType.MEMORY
 LONG = "a name of twenty-four by"
-LEASE = [7, 0, 8192, LONG, 2, 1, 60, 5000, False, None]
+# Left is half a minute more than what is shown, as that runs.
+LEASE = [7, 0, 8192, LONG, 2, 1, 60, 7_230_000, False, None]
 STORAGE = [8, 1, 2048, "log", 1, None, 60, None, True, "/sd"]
 OPERATION = [5, LONG, 3, 2, 420, "half", 1, 60, 1500, 4096, "preempted"]
-SESSION = [1, "host 77", 65536, None, 2, 10_000]
+SESSION = [1, "host 77", 65536, None, 2, 3_630_000]
 METER = [1, LONG, 0, 3, 300, 25, 90, 7]
 
 
@@ -70,7 +71,7 @@ async def test_leases_lists_the_leases(link, capsys):
     assert head.split() == ["id", "resource", "amount", "owner", "priority", "session", "left"]
     assert first.split()[:4] == ["7", "memory", "8.0", "KB"]
     assert LONG in first
-    assert first.endswith("5 s")
+    assert first.endswith(" 2 h")
     assert "storage /sd" in second
     found = await json_of(capsys, grants._leases(link, True))
     assert [lease["id"] for lease in found["leases"]] == [7, 8]
@@ -90,7 +91,7 @@ async def test_ops_lists_operations_and_their_memory(link, capsys):
 
 async def test_sessions_lists_the_sessions(link, capsys):
     await grants._sessions(link, False)
-    assert lines(capsys)[1].split() == ["1", "host", "77", "64", "KB", "–", "2", "10", "s"]
+    assert lines(capsys)[1].split() == ["1", "host", "77", "64", "KB", "–", "2", "1", "h"]
     found = await json_of(capsys, grants._sessions(link, True))
     assert found["sessions"][0]["memory_bytes"] == 65536
 
