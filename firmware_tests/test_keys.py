@@ -327,7 +327,22 @@ def test_the_replies_to_four_are_remembered_though_each_comes_under_several_righ
             assert SYNCED in kinds(rig.join(right, _HOST + number))
             assert rig.tell(right, REQUEST, _HOST + number, 0, PING, [])[0][2:] == [0, 0, None]
         rig.line = None  # it stays
-    assert len(rig.agent.session.answered) == 4
+    assert len(rig.agent.requests.hosts) == 4
+
+
+def test_no_number_of_observers_has_a_controllers_repeat_done_twice():
+    rig = Rig(keyed())
+    assert SYNCED in kinds(rig.join(CONTROL, _HOST))
+    assert rig.ask(ALLOCATE, 0, 16, "ota") == [[0, 1]]
+    for number in range(1, 7):
+        rig.connect()  # which breaks the one before
+        assert SYNCED in kinds(rig.join(OBSERVE, _HOST + number))
+        sent = rig.tell(OBSERVE, REQUEST, _HOST + number, 0, ALLOCATE, [0, 16, "no"])
+        assert sent[0][4][0] == "needs_control"
+    rig.connect()
+    assert SYNCED in kinds(rig.join(CONTROL, _HOST))
+    assert rig.ask(ALLOCATE, 0, 16, "ota") == [[0, 1]]
+    assert rig.leases() == ["ota"]
 
 
 def test_who_took_the_id_of_one_that_proves_more_gives_way():

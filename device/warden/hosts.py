@@ -9,21 +9,16 @@ from micropython import const
 from warden.host_session import HostSession
 from warden.sample import FIELDS
 from warden.sensors.capabilities import update_reasons
-from warden.sensors.threads import import_lock
 from warden_schema.codec import Malformed, Reader, put
 from warden_schema.frame import Deframer, encode
 
 _REFUSED = const(2)
 _SYNCED = const(5)
 _ALIVE = const(6)
-_REPLY = const(7)
 _DELTA = const(16)
-_FAILED = const(3)
 _MAJOR = const(1)
 _MINOR = const(7)
 _MAX_HOSTS = const(3)
-_MAX_ANSWERED = const(4)  # hosts whose last replies are remembered
-_MAX_PENDING = const(4)
 _MAX_PAYLOAD = const(200)
 _MAX_REQUEST = const(128)
 _SLACK = const(48)  # behind it: a text is put with zeros behind it
@@ -111,6 +106,8 @@ class Host(HostSession):
     Each payload from it passes `_on_payload()`, each frame to it `transmit()`. What it may do is
     `link.right`.
     """
+
+    limit = 4
 
     def __init__(self, server, link):
         agent = server.agent
@@ -222,37 +219,12 @@ class Host(HostSession):
         self.hello_dirty = self.sample_dirty = self.synced_dirty = True
         self.clock.rows_dirty = self.clock.poll_now = True
 
-    def _on_request(self, reader):
-        request_id = reader.integer()
-        if not 0 <= request_id <= 0xFFFF:
-            raise Malformed  # no request has that id
-        self.renew()
-        try:
-            requests = self.find_requests()
-        except Exception:  # there is no memory for it, say: then that is the answer
-            uplink = self.uplink
-            uplink.begin(_REPLY, 3)
-            uplink.put(request_id)
-            uplink.put(_FAILED)
-            uplink.put(None)
-            uplink.send()
-            return
-        requests.process(request_id, reader)
-
-    def find_requests(self):
-        """Return what carries out requests, with the replies to this host, and what it may do."""
-        server = self.server
-        if server.requests is None:
-            with import_lock:
-                from warden.requests import Requests
-            server.requests = Requests(self.agent, 0)
-        requests = server.requests
-        if self.replies is None:
-            self.replies = server.replies_to(self.host_id, self.link.right)
-        requests.replies = self.replies
-        requests.host_id = self.host_id
-        requests.link = self.link
-        return requests
+    def free(self, row):
+        """Tell whether another host may have a row of `Requests`: its own is not connected."""
+        for host in self.server.hosts:
+            if host.host_id == row[0] and host.link.right == row[1]:
+                return False
+        return True
 
     # --- to the host ----------------------------------------------------------------------------
 
@@ -343,8 +315,7 @@ class Host(HostSession):
         if self.can_take and self.hello_dirty:
             self._send_hello()
         if self.can_take and self.replies is not None:
-            self.server.requests.replies = self.replies
-            self.server.requests.send_replies(self.uplink)
+            self.agent.requests.send_replies(self.uplink, self.replies)
         if (
             self.next != _NONE_OWED
             or self.sample_dirty
@@ -458,8 +429,6 @@ class Hosts:
         self.uplink = Message(self.hosts)
         self.tables = [agent.storage]
         self.events = None  # of these each host has a place of its own
-        self.requests = None  # loaded at the first one
-        self.answered = None  # [host_id, its last replies, right], who asked last at the end
         self.sample = agent.sample
         self.is_sample_new = False
         self.is_busy = False  # there is more to send than what goes first
@@ -500,31 +469,6 @@ class Hosts:
                 other.link.drop()
                 return True
         return False
-
-    def replies_to(self, host_id, right):
-        """Return the last replies to a host: it may have been here before, by another connection.
-
-        Under another right it is another host. Four are remembered, those that listen among them.
-        """
-        if self.answered is None:
-            self.answered = []
-        answered = self.answered
-        for place in range(len(answered)):
-            if answered[place][0] == host_id and answered[place][2] == right:
-                answered.append(answered.pop(place))
-                for reply in answered[-1][1]:
-                    if reply is not None:
-                        reply.pending = False
-                return answered[-1][1]
-        replies = [None] * _MAX_PENDING
-        if len(answered) >= _MAX_ANSWERED:
-            here = [(host.host_id, host.link.right) for host in self.hosts]
-            for place in range(len(answered)):
-                if (answered[place][0], answered[place][2]) not in here:
-                    answered.pop(place)
-                    break
-        answered.append([host_id, replies, right])
-        return replies
 
     # --- from the hosts -------------------------------------------------------------------------
 
