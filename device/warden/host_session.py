@@ -111,7 +111,7 @@ class HostSession:
             self.events_from = reader.integer() if items > 4 else None
             self.subscribe(host_id)
         elif not _KEEPALIVE >= kind >= _UNSUBSCRIBE and kind != _REQUEST:
-            self.sample.skipped_frames += 1
+            self.agent.sample.skipped_frames += 1
         elif reader.integer() != self.host_id or not self.host_id:
             pass  # of another host
         elif kind == _UNSUBSCRIBE:

@@ -108,19 +108,18 @@ class Host(HostSession):
     """
 
     limit = 4
+    is_full = False  # it has asked for a place, and there was none
+    rest = None  # of a frame that was taken in part: there is one where a host is slow
 
     def __init__(self, server, link):
         agent = server.agent
         self.server = server
         self.agent = agent
         self.clock = agent.clock
-        self.sample = agent.sample
         self.uplink = server.uplink
-        self.reader = server.reader
         self.link = link
-        self.deframer = Deframer(_MAX_REQUEST)
-        self.rest = None  # of a frame that was taken in part: there is one where a host is slow,
-        self.rest_at = _MAX_REST  # from here on
+        self.deframer = None  # its own, while a frame has come in part
+        self.rest_at = _MAX_REST  # from here on there is something in `rest`
         self.owed = bytearray(0)  # a flag for each row of each table, one table after the other
         self.next = _NONE_OWED  # the place after the row that was sent last
         self.next_event = 0
@@ -131,36 +130,52 @@ class Host(HostSession):
         self.events_from = self.replies = self.last_seq = None
         self.deadline_s = self.deadline_ms = self.refused_id = 0
         self.can_take = False  # its connection takes frames, as far as is known
-        self.is_full = False  # it has asked for a place, and there was none
         self.hello_dirty = self.sample_dirty = self.synced_dirty = self.alive_dirty = False
 
     # --- from the host --------------------------------------------------------------------------
 
     def listen(self):
         """Read what has arrived, up to 64 bytes, and act on each message; return the count."""
-        deframer = self.deframer
-        bad = deframer.bad
+        deframer = self.deframer or self.server.deframer
+        deframer.bad = 0
         host_id = self.host_id
         end = self.link.read(self.server.buf)
         at = 0
         while at < end:
             at = deframer.feed(self.server.buf, at, end)
             if deframer.length:
+                self.server.reader.buf = deframer.payload
+                self.server.reader.begin(0, deframer.length)
                 self._on_payload()
-        self.sample.bad_frames += deframer.bad - bad
+        self.store_part(deframer)
+        self.agent.sample.bad_frames += deframer.bad
         if host_id and not self.host_id:
             self.link.drop()  # it has unsubscribed: until its end is read, it would be in the way
         return end
 
     def _on_payload(self):
-        self.reader.buf = self.deframer.payload
         self.uplink.host = self  # answers are for it
         try:
-            self.reader.begin(0, self.deframer.length)
-            self.process(self.reader)
+            self.process(self.server.reader)
         except (Malformed, TypeError):  # as in a `HostSession`
-            self.deframer.bad += 1
+            self.agent.sample.bad_frames += 1
         self.uplink.host = None
+
+    def store_part(self, deframer):
+        """Keep the deframer while a frame has come in part: the others get another one.
+
+        What finds no memory for that is lost.
+        """
+        if not deframer.opened and not deframer.in_frame:
+            self.server.deframer = deframer
+            self.deframer = None
+        elif self.deframer is None:
+            try:
+                self.server.deframer = Deframer(_MAX_REQUEST)
+                self.deframer = deframer
+            except MemoryError:
+                deframer.bad += deframer.in_frame
+                deframer.opened = deframer.in_frame = False
 
     def keep_place(self):
         """Note that a frame of a host came over the connection."""
@@ -182,7 +197,8 @@ class Host(HostSession):
                 self.deadline_s = self.clock.s + _SILENCE_MS // 1000
                 return
             self.host_id = host_id
-            self.is_full = False
+            if self.is_full:
+                self.is_full = False
             self.replies = None
             self.agent.governor.allow_snapshot(self.clock.s)
             if not was_here:
@@ -436,7 +452,7 @@ class Hosts:
         self.row = 0  # in its table, see find_table
         self.has_event = False
         self.turn = 0  # who was sent a row last
-        self.buf = self.reader = None  # while there is a connection
+        self.buf = self.reader = self.deframer = None  # while there is a connection
 
     def subscribed(self):
         """Return the hosts that listen."""
@@ -509,6 +525,7 @@ class Hosts:
                 self.uplink.take_room()
                 self.buf = bytearray(_MAX_INPUT)
                 self.reader = Reader(self.buf)
+                self.deframer = Deframer(_MAX_REQUEST)
                 self.sample.last = [None] * len(FIELDS)
                 self.sample.deltas_left = 0
             self.hosts.append(kind(self, link))
@@ -521,7 +538,7 @@ class Hosts:
         """Give back the memory that only connections need."""
         message = self.uplink
         message.payload = message.views = message.buf = None
-        self.buf = self.reader = self.sample.last = None
+        self.buf = self.reader = self.deframer = self.sample.last = None
         self.is_sample_new = False
         self.host_id = 0  # before the next pump(): `warden.sleeping()` sends where one listens
 
