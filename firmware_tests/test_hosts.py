@@ -275,7 +275,7 @@ def test_a_host_that_comes_back_by_another_connection_gets_its_first_replies():
     owners = [lease.owner for lease in rig.policy.leases.all()]
     assert sorted(owners) == ["lost", "other", "other"], owners
     assert len(rig.agent.session.hosts) == 2
-    assert len(rig.agent.session.answered) == 4
+    assert len(rig.agent.requests.hosts) == 4
 
 
 def test_sessions_are_each_hosts_own():
@@ -379,8 +379,8 @@ def test_messages_have_memory_while_somebody_is_connected():
     session = rig.agent.session
     for _ in range(2):
         message = session.uplink
-        rooms = (message.payload, message.buf, session.buf, session.reader, rig.agent.sample.last)
-        assert rooms == (None,) * 5
+        rooms = (message.payload, message.buf, session.buf, session.reader, session.deframer)
+        assert rooms == (None,) * 5 and rig.agent.sample.last is None
         mirror = rig.host(100)
         rig.second(mirror)
         assert mirror.values == rig.values()
@@ -605,6 +605,52 @@ def test_garbage_of_one_is_counted_and_disturbs_no_other():
     rig.poll()
     well.read()
     assert well.replies == {0: [0, None]}
+
+
+def test_frames_that_come_in_part_are_each_hosts_own():
+    rig = Rig()
+    hosts = [rig.host(100 + number) for number in range(3)]
+    frames = [framed([67, 100 + number, 0, 4, [0, 32, "x" * 60]]) for number in range(3)]
+    for at in range(0, len(frames[0]), 7):
+        for number in range(3):
+            hosts[number].line.inbox.extend(frames[number][at : at + 7])
+            rig.poll()
+    for mirror in hosts:
+        mirror.read()
+        assert mirror.replies[0][0] == 0, mirror.replies
+    server = rig.agent.session
+    assert server.deframer and not any([host.deframer for host in server.hosts])
+    assert rig.agent.sample.bad_frames == rig.agent.faults == 0
+
+
+def test_a_frame_for_whose_part_there_is_no_memory_is_lost_and_no_others():
+    rig = Rig()
+    first, second = rig.host(100), rig.host(101)
+    ping = framed([67, 100, 0, 0, []])
+
+    def failing(_):
+        raise MemoryError
+
+    module = sys.modules["warden.hosts"]
+    made, module.Deframer = module.Deframer, failing
+    try:
+        first.line.inbox.extend(ping[:-3])
+        rig.poll()
+        second.request(0)
+        rig.poll()
+        first.line.inbox.extend(ping[-3:])
+        rig.poll()
+    finally:
+        module.Deframer = made
+    second.read()
+    assert second.replies == {0: [0, None]}
+    first.read()
+    assert not first.replies and rig.agent.sample.bad_frames == 1
+    first.line.inbox.extend(ping)
+    rig.poll()
+    first.read()
+    assert first.replies == {0: [0, None]}
+    assert rig.agent.faults == 0
 
 
 def test_a_tick_with_three_hosts_allocates_nothing():

@@ -281,6 +281,22 @@ def test_what_is_refused_takes_no_place_of_the_replies_that_repeats_ask_for():
     assert acts.ask(ALLOCATE, 0, 16, "ota") == [[0, 1]]
 
 
+def test_no_number_of_observers_has_a_controllers_repeat_done_twice_or_refused():
+    for pause_s in (0, 8):  # of its messages: somebody keeps them for so long
+        rig = make_board()
+        acts = Host(rig, 101).join()
+        assert acts.ask(ALLOCATE, 0, 16, "ota") == [[0, 1]]
+        for number in range(9):
+            looks = Host(rig, 102 + 2 * number).join()
+            assert looks.ask(ALLOCATE, 0, 16, "no")[0][1][0] == "needs_control"
+        rig.seconds(pause_s)
+        for number in range(9):
+            assert Host(rig, 202 + 2 * number).join().ask(PING) == [[0, None]]
+        acts.next = 0
+        assert acts.ask(ALLOCATE, 0, 16, "ota") == [[0, 1]]
+        assert owners(rig) == ["ota"]
+
+
 def test_who_proved_a_key_waits_for_a_whole_before_a_flood_of_strangers():
     rig = make_board()
     host = Host(rig, 101)

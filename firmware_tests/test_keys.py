@@ -327,7 +327,22 @@ def test_the_replies_to_four_are_remembered_though_each_comes_under_several_righ
             assert SYNCED in kinds(rig.join(right, _HOST + number))
             assert rig.tell(right, REQUEST, _HOST + number, 0, PING, [])[0][2:] == [0, 0, None]
         rig.line = None  # it stays
-    assert len(rig.agent.session.answered) == 4
+    assert len(rig.agent.requests.hosts) == 4
+
+
+def test_no_number_of_observers_has_a_controllers_repeat_done_twice():
+    rig = Rig(keyed())
+    assert SYNCED in kinds(rig.join(CONTROL, _HOST))
+    assert rig.ask(ALLOCATE, 0, 16, "ota") == [[0, 1]]
+    for number in range(1, 7):
+        rig.connect()  # which breaks the one before
+        assert SYNCED in kinds(rig.join(OBSERVE, _HOST + number))
+        sent = rig.tell(OBSERVE, REQUEST, _HOST + number, 0, ALLOCATE, [0, 16, "no"])
+        assert sent[0][4][0] == "needs_control"
+    rig.connect()
+    assert SYNCED in kinds(rig.join(CONTROL, _HOST))
+    assert rig.ask(ALLOCATE, 0, 16, "ota") == [[0, 1]]
+    assert rig.leases() == ["ota"]
 
 
 def test_who_took_the_id_of_one_that_proves_more_gives_way():
@@ -573,10 +588,10 @@ def test_a_board_that_can_make_no_nonce_says_so():
 def test_who_proves_nothing_in_three_seconds_is_closed_and_its_address_waits():
     rig = Rig()
     rig.greet()
-    rig.host.began_ms -= 2500
+    rig.host.peer.began_ms -= 2500
     rig.poll()
     assert rig.line.connection
-    rig.host.began_ms -= 600
+    rig.host.peer.began_ms -= 600
     rig.poll()
     assert rig.line.connection is None
     again = rig.server.dial(address="10.0.0.1")
@@ -595,7 +610,7 @@ def test_who_proves_nothing_in_three_seconds_is_closed_and_its_address_waits():
 def test_one_that_waits_to_subscribe_gives_way_to_another_address():
     rig = Rig()
     first = rig.line
-    rig.host.began_ms -= 400
+    rig.host.peer.began_ms -= 400
     second = rig.server.dial(address="10.0.0.2")
     rig.poll()
     assert first.connection is None and second.connection
@@ -606,7 +621,7 @@ def test_an_address_that_has_to_wait_ends_no_slow_handshake():
     rig.agent.session.brakes.fail("10.0.0.9")
     rig.greet()
     for _ in range(3):
-        rig.host.began_ms -= 400
+        rig.host.peer.began_ms -= 400
         stranger = rig.server.dial(address="10.0.0.9")
         rig.poll()
         assert rig.line.connection and stranger.connection is None
@@ -624,7 +639,7 @@ def test_an_address_that_proved_a_key_goes_before_strangers_at_any_number_of_oth
     rig.connect(known)
     rig.greet()
     for number in range(9):
-        rig.host.began_ms -= 300
+        rig.host.peer.began_ms -= 300
         rig.server.dial(address="10.0.2." + str(number))
         rig.poll()
     assert stranger.connection is None

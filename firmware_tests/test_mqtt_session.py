@@ -158,7 +158,7 @@ def test_each_of_four_hosts_has_its_requests_done_once_and_its_own_replies():
         rig.request(108, 7, 4, 0, 32, "of 108")
         rig.poll()
     assert len(rig.policy.leases.all()) == 5
-    assert len(rig.agent.session.replies) == 8
+    assert len(rig.agent.requests.hosts) == 8
 
 
 def test_a_request_whose_code_finds_no_memory_is_answered_to_its_host():
@@ -266,9 +266,9 @@ def test_frames_of_one_message_are_read_and_what_is_no_frame_is_counted():
     for message in ([67, 0, 1, 0, []], [67, None, 1, 0, []], [67, -1, 2, 4, [0, 9]], [64, 1, 7, 0]):
         rig.link.receive(*message)
     assert REPLY not in _kinds(rig.poll())
-    for place in range(2):
-        rig.link.receive(67, 100, 2 + place, (1 << 40, -1)[place], [])
-    assert [message[3] for message in rig.poll() if message[0] == REPLY] == [1, 1]
+    for place in range(3):
+        rig.link.receive(67, 100, 2 + place, (1 << 40, -1, None)[place], [])
+    assert [message[3] for message in rig.poll() if message[0] == REPLY] == [1, 1, 1]
     rig.link.receive(64, 2, 0, 100)
     assert [message[2:] for message in rig.poll() if message[0] == REFUSED] == [[1, 7, 100]]
     rig.link.receive(99, 1)

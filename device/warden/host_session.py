@@ -58,7 +58,7 @@ class HostSession:
         self.uplink = Uplink(agent.link)
         self.host_id = 0  # 0: nobody listens
         self.events_from = None  # the number of the first event that the host wants
-        self.requests = None  # loaded at the first one
+        self.replies = None  # to this host, see `Requests`
         self.sample = agent.sample
         self.sample.last = [None] * len(FIELDS)
         self.tables = [agent.storage]
@@ -111,7 +111,7 @@ class HostSession:
             self.events_from = reader.integer() if items > 4 else None
             self.subscribe(host_id)
         elif not _KEEPALIVE >= kind >= _UNSUBSCRIBE and kind != _REQUEST:
-            self.sample.skipped_frames += 1
+            self.agent.sample.skipped_frames += 1
         elif reader.integer() != self.host_id or not self.host_id:
             pass  # of another host
         elif kind == _UNSUBSCRIBE:
@@ -132,13 +132,12 @@ class HostSession:
         """Make it the host that listens, and mark everything for sending to it."""
         if host_id != self.host_id:  # another, or the same after a silence
             self.host_id = host_id
+            self.replies = None
             self.uplink.unacked = 0  # nothing is under way to it
             self.agent.governor.allow_snapshot(self.clock.s)
             self.on_host("found")
         elif self.hello_dirty:
             self.alive_dirty = True  # the last answer waits: what is under way may be lost
-        if self.requests is not None:
-            self.requests.change_host(host_id)
         self.renew()
         for table in self.tables:
             table.subscribe()
@@ -163,11 +162,12 @@ class HostSession:
         if not 0 <= request_id <= 0xFFFF:
             raise Malformed  # no request has that id
         self.renew()
-        if self.requests is None:
+        agent = self.agent
+        if agent.requests is None:
             try:
                 with import_lock:
                     from warden.requests import Requests
-                self.requests = Requests(self.agent, self.host_id)
+                agent.requests = Requests(agent)
             except Exception:  # there is no memory for it, say: then that is the answer
                 uplink = self.uplink
                 uplink.begin(_REPLY, 4)
@@ -177,7 +177,7 @@ class HostSession:
                 uplink.put(self.host_id)  # without it no host of a shared stream takes it
                 uplink.send()
                 return
-        self.requests.process(request_id, reader)
+        agent.requests.process(self, request_id, reader)
 
     # --- to the host ----------------------------------------------------------------------------
 
@@ -233,7 +233,7 @@ class HostSession:
         """Send what is due in its order; return False where the link did not take all of it."""
         if (
             (self.hello_dirty and not self._send_hello())
-            or (self.requests is not None and not self.requests.send_replies(self.uplink))
+            or (self.replies and not self.agent.requests.send_replies(self.uplink, self.replies))
             or not self._send_row(self.sample, 0)
         ):
             return False

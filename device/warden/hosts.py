@@ -9,21 +9,16 @@ from micropython import const
 from warden.host_session import HostSession
 from warden.sample import FIELDS
 from warden.sensors.capabilities import update_reasons
-from warden.sensors.threads import import_lock
 from warden_schema.codec import Malformed, Reader, put
 from warden_schema.frame import Deframer, encode
 
 _REFUSED = const(2)
 _SYNCED = const(5)
 _ALIVE = const(6)
-_REPLY = const(7)
 _DELTA = const(16)
-_FAILED = const(3)
 _MAJOR = const(1)
 _MINOR = const(7)
 _MAX_HOSTS = const(3)
-_MAX_ANSWERED = const(4)  # hosts whose last replies are remembered
-_MAX_PENDING = const(4)
 _MAX_PAYLOAD = const(200)
 _MAX_REQUEST = const(128)
 _SLACK = const(48)  # behind it: a text is put with zeros behind it
@@ -112,18 +107,19 @@ class Host(HostSession):
     `link.right`.
     """
 
+    limit = 4
+    is_full = False  # it has asked for a place, and there was none
+    rest = None  # of a frame that was taken in part: there is one where a host is slow
+
     def __init__(self, server, link):
         agent = server.agent
         self.server = server
         self.agent = agent
         self.clock = agent.clock
-        self.sample = agent.sample
         self.uplink = server.uplink
-        self.reader = server.reader
         self.link = link
-        self.deframer = Deframer(_MAX_REQUEST)
-        self.rest = None  # of a frame that was taken in part: there is one where a host is slow,
-        self.rest_at = _MAX_REST  # from here on
+        self.deframer = None  # its own, while a frame has come in part
+        self.rest_at = _MAX_REST  # from here on there is something in `rest`
         self.owed = bytearray(0)  # a flag for each row of each table, one table after the other
         self.next = _NONE_OWED  # the place after the row that was sent last
         self.next_event = 0
@@ -134,36 +130,52 @@ class Host(HostSession):
         self.events_from = self.replies = self.last_seq = None
         self.deadline_s = self.deadline_ms = self.refused_id = 0
         self.can_take = False  # its connection takes frames, as far as is known
-        self.is_full = False  # it has asked for a place, and there was none
         self.hello_dirty = self.sample_dirty = self.synced_dirty = self.alive_dirty = False
 
     # --- from the host --------------------------------------------------------------------------
 
     def listen(self):
         """Read what has arrived, up to 64 bytes, and act on each message; return the count."""
-        deframer = self.deframer
-        bad = deframer.bad
+        deframer = self.deframer or self.server.deframer
+        deframer.bad = 0
         host_id = self.host_id
         end = self.link.read(self.server.buf)
         at = 0
         while at < end:
             at = deframer.feed(self.server.buf, at, end)
             if deframer.length:
+                self.server.reader.buf = deframer.payload
+                self.server.reader.begin(0, deframer.length)
                 self._on_payload()
-        self.sample.bad_frames += deframer.bad - bad
+        self.store_part(deframer)
+        self.agent.sample.bad_frames += deframer.bad
         if host_id and not self.host_id:
             self.link.drop()  # it has unsubscribed: until its end is read, it would be in the way
         return end
 
     def _on_payload(self):
-        self.reader.buf = self.deframer.payload
         self.uplink.host = self  # answers are for it
         try:
-            self.reader.begin(0, self.deframer.length)
-            self.process(self.reader)
+            self.process(self.server.reader)
         except (Malformed, TypeError):  # as in a `HostSession`
-            self.deframer.bad += 1
+            self.agent.sample.bad_frames += 1
         self.uplink.host = None
+
+    def store_part(self, deframer):
+        """Keep the deframer while a frame has come in part: the others get another one.
+
+        What finds no memory for that is lost.
+        """
+        if not deframer.opened and not deframer.in_frame:
+            self.server.deframer = deframer
+            self.deframer = None
+        elif self.deframer is None:
+            try:
+                self.server.deframer = Deframer(_MAX_REQUEST)
+                self.deframer = deframer
+            except MemoryError:
+                deframer.bad += deframer.in_frame
+                deframer.opened = deframer.in_frame = False
 
     def keep_place(self):
         """Note that a frame of a host came over the connection."""
@@ -185,7 +197,8 @@ class Host(HostSession):
                 self.deadline_s = self.clock.s + _SILENCE_MS // 1000
                 return
             self.host_id = host_id
-            self.is_full = False
+            if self.is_full:
+                self.is_full = False
             self.replies = None
             self.agent.governor.allow_snapshot(self.clock.s)
             if not was_here:
@@ -222,37 +235,12 @@ class Host(HostSession):
         self.hello_dirty = self.sample_dirty = self.synced_dirty = True
         self.clock.rows_dirty = self.clock.poll_now = True
 
-    def _on_request(self, reader):
-        request_id = reader.integer()
-        if not 0 <= request_id <= 0xFFFF:
-            raise Malformed  # no request has that id
-        self.renew()
-        try:
-            requests = self.find_requests()
-        except Exception:  # there is no memory for it, say: then that is the answer
-            uplink = self.uplink
-            uplink.begin(_REPLY, 3)
-            uplink.put(request_id)
-            uplink.put(_FAILED)
-            uplink.put(None)
-            uplink.send()
-            return
-        requests.process(request_id, reader)
-
-    def find_requests(self):
-        """Return what carries out requests, with the replies to this host, and what it may do."""
-        server = self.server
-        if server.requests is None:
-            with import_lock:
-                from warden.requests import Requests
-            server.requests = Requests(self.agent, 0)
-        requests = server.requests
-        if self.replies is None:
-            self.replies = server.replies_to(self.host_id, self.link.right)
-        requests.replies = self.replies
-        requests.host_id = self.host_id
-        requests.link = self.link
-        return requests
+    def free(self, row):
+        """Tell whether another host may have a row of `Requests`: its own is not connected."""
+        for host in self.server.hosts:
+            if host.host_id == row[0] and host.link.right == row[1]:
+                return False
+        return True
 
     # --- to the host ----------------------------------------------------------------------------
 
@@ -343,8 +331,7 @@ class Host(HostSession):
         if self.can_take and self.hello_dirty:
             self._send_hello()
         if self.can_take and self.replies is not None:
-            self.server.requests.replies = self.replies
-            self.server.requests.send_replies(self.uplink)
+            self.agent.requests.send_replies(self.uplink, self.replies)
         if (
             self.next != _NONE_OWED
             or self.sample_dirty
@@ -458,8 +445,6 @@ class Hosts:
         self.uplink = Message(self.hosts)
         self.tables = [agent.storage]
         self.events = None  # of these each host has a place of its own
-        self.requests = None  # loaded at the first one
-        self.answered = None  # [host_id, its last replies, right], who asked last at the end
         self.sample = agent.sample
         self.is_sample_new = False
         self.is_busy = False  # there is more to send than what goes first
@@ -467,7 +452,7 @@ class Hosts:
         self.row = 0  # in its table, see find_table
         self.has_event = False
         self.turn = 0  # who was sent a row last
-        self.buf = self.reader = None  # while there is a connection
+        self.buf = self.reader = self.deframer = None  # while there is a connection
 
     def subscribed(self):
         """Return the hosts that listen."""
@@ -500,31 +485,6 @@ class Hosts:
                 other.link.drop()
                 return True
         return False
-
-    def replies_to(self, host_id, right):
-        """Return the last replies to a host: it may have been here before, by another connection.
-
-        Under another right it is another host. Four are remembered, those that listen among them.
-        """
-        if self.answered is None:
-            self.answered = []
-        answered = self.answered
-        for place in range(len(answered)):
-            if answered[place][0] == host_id and answered[place][2] == right:
-                answered.append(answered.pop(place))
-                for reply in answered[-1][1]:
-                    if reply is not None:
-                        reply.pending = False
-                return answered[-1][1]
-        replies = [None] * _MAX_PENDING
-        if len(answered) >= _MAX_ANSWERED:
-            here = [(host.host_id, host.link.right) for host in self.hosts]
-            for place in range(len(answered)):
-                if (answered[place][0], answered[place][2]) not in here:
-                    answered.pop(place)
-                    break
-        answered.append([host_id, replies, right])
-        return replies
 
     # --- from the hosts -------------------------------------------------------------------------
 
@@ -565,6 +525,7 @@ class Hosts:
                 self.uplink.take_room()
                 self.buf = bytearray(_MAX_INPUT)
                 self.reader = Reader(self.buf)
+                self.deframer = Deframer(_MAX_REQUEST)
                 self.sample.last = [None] * len(FIELDS)
                 self.sample.deltas_left = 0
             self.hosts.append(kind(self, link))
@@ -577,7 +538,7 @@ class Hosts:
         """Give back the memory that only connections need."""
         message = self.uplink
         message.payload = message.views = message.buf = None
-        self.buf = self.reader = self.sample.last = None
+        self.buf = self.reader = self.deframer = self.sample.last = None
         self.is_sample_new = False
         self.host_id = 0  # before the next pump(): `warden.sleeping()` sends where one listens
 

@@ -21,12 +21,16 @@ _CONTROL = const(2)
 class KeyedHost(Host):
     """A connection over which nothing counts before a key was proved."""
 
+    pass_on = Host.process  # what the peer may send
+
     def __init__(self, server, link):
         super().__init__(server, link)
-        self.peer = peer = Peer(server.keys, self.uplink, super().process)
-        peer.host = self
-        self.process = peer.process  # which passes on what is the session's
-        self.began_ms = self.agent.ticks_ms()
+        self.peer = Peer(self, server.keys, self.uplink)
+        self.peer.began_ms = self.agent.ticks_ms()
+
+    def process(self, reader):
+        """Act on a payload of the handshake, or one that the peer may send."""
+        self.peer.process(reader)
 
     def subscribe(self, host_id):
         """Begin the subscription; a host without a key gives its place to one with a key."""
@@ -70,7 +74,7 @@ class KeyedHost(Host):
     def is_older(self, limit_ms):
         """Tell whether it was made, or failed, longer ago than that."""
         agent = self.agent
-        return not 0 <= agent.ticks_diff(agent.ticks_ms(), self.began_ms) <= limit_ms
+        return not 0 <= agent.ticks_diff(agent.ticks_ms(), self.peer.began_ms) <= limit_ms
 
     def is_late(self):
         """Tell whether it has not proved a key, and subscribed, in time."""
@@ -95,7 +99,7 @@ class KeyedHosts(Hosts):
 
     def on_wrong(self, peer):
         """Note a wrong key; the connection is closed when it has read why."""
-        peer.host.began_ms = self.agent.ticks_ms()
+        peer.began_ms = self.agent.ticks_ms()
         self.keys.tell_wrong(peer.host.link.address)
 
     def let_in(self):

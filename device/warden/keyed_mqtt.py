@@ -38,7 +38,7 @@ class StreamPeer(Peer):
     """A host among those that read the stream; what it is answered has its host_id at the end."""
 
     def __init__(self, session, host_id):
-        super().__init__(session.keys, self, session.pass_on)
+        super().__init__(session, session.keys, self)
         self.host_id = host_id
         self.stream = session.uplink
         self.put = self.stream.put

@@ -9,15 +9,9 @@ from micropython import const
 from warden.host_session import HostSession
 from warden.link.mqtt import online
 
-_REPLY = const(7)
 _SUBSCRIBE = const(64)
 _UNSUBSCRIBE = const(65)
 _MAX_WAITING = const(4)  # hosts
-_MAX_REMEMBERED = const(8)  # hosts whose last replies are remembered, as many as have sessions
-_MAX_PENDING = const(4)
-_REPEATS_S = const(6)  # for so long a request may come again
-_LOOKING = const(0x11109)  # a bit for each of `requests` that only looks: it may be done again
-_CONTROL = const(2)  # a right: all that others request may be done again
 _ALL = const(-1)  # stands for the id of a host: whoever reads
 _WHOLE_S = const(30)
 _ALIVE_S = const(10)
@@ -26,6 +20,8 @@ _NOTHING_MS = const(60_000)
 
 class MqttSession(HostSession):
     """One stream for all hosts; host_id: 0 while the link is down."""
+
+    limit = 8  # hosts whose last replies are remembered, as many as have sessions
 
     def __init__(self, agent):
         HostSession.__init__(self, agent)
@@ -41,8 +37,7 @@ class MqttSession(HostSession):
         self.whole_s = self.alive_s = 0  # the uptime at which the next whole, or ALIVE, is due
         self.began_s = 0
         self.sent = 0  # of the uplink, at the last pump()
-        # [host_id, the last ones to it, until when they stay], who asked last at the end.
-        self.replies = []
+        self.replies = ()  # of no one host: send() sends all of them
 
     # --- from the hosts -------------------------------------------------------------------------
 
@@ -86,36 +81,9 @@ class MqttSession(HostSession):
             self.waiting.append(host_id)
             self.whole_s = self.began_s + 1
 
-    def _on_request(self, reader):
-        host_id = self.host_id
-        replies = self.replies
-        s = self.clock.s
-        at = reader.at
-        reader.integer()
-        only_looks = self.link.right < _CONTROL or _LOOKING >> (reader.integer() & 31) & 1
-        reader.at = at
-        for entry in replies:
-            if entry[0] == host_id:
-                replies.remove(entry)
-                break
-        else:
-            if len(replies) == _MAX_REMEMBERED:
-                for entry in replies:
-                    if s >= entry[2]:
-                        replies.remove(entry)
-                        break
-                else:
-                    return  # a repeat of another host's would be done again; this one comes again
-            entry = [host_id, [None] * _MAX_PENDING, 0]
-        replies.append(entry)
-        if not only_looks:
-            entry[2] = s + _REPEATS_S
-        if self.requests is not None:
-            self.requests.host_id = host_id
-            self.requests.replies = entry[1]
-        HostSession._on_request(self, reader)
-        if self.requests is not None:  # now it is loaded
-            entry[1] = self.requests.replies
+    def free(self, row):
+        """Tell whether another host may have a row of `Requests`: no request of it comes again."""
+        return self.clock.s >= row[2]
 
     # --- to the hosts ---------------------------------------------------------------------------
 
@@ -163,31 +131,13 @@ class MqttSession(HostSession):
 
     def send(self, rows):
         """Send what is due in its order; return False where the client did not take all of it."""
+        requests = self.agent.requests
+        place = 0
+        while requests is not None and place < len(requests.hosts):
+            if not requests.send_replies(self.uplink, requests.hosts[place], True):
+                return False
+            place += 1
         self.host_id = self.answered_id  # HELLO and SYNCED have it
-        rows = (
-            (not self.hello_dirty or self._send_hello())
-            and self.send_replies()
-            and HostSession.send(self, rows)
-        )
+        rows = HostSession.send(self, rows)
         self.host_id = _ALL
         return rows
-
-    def send_replies(self):
-        """Send the replies that are due, each with its host; return False where one did not go."""
-        uplink = self.uplink
-        place = 0
-        while place < len(self.replies) * _MAX_PENDING:
-            entry = self.replies[place // _MAX_PENDING]
-            reply = entry[1][place % _MAX_PENDING]
-            if reply is not None and reply.pending:
-                reply.pending = False  # first: one that cannot be encoded is not in the way
-                uplink.begin(_REPLY, 4)
-                uplink.put(reply.request_id)
-                uplink.put(reply.code)
-                uplink.put(reply.value)
-                uplink.put(entry[0])
-                if not uplink.send():
-                    reply.pending = True
-                    return False
-            place += 1
-        return True

@@ -15,6 +15,13 @@ from warden_schema.values import read_value
 _REPLY = const(7)
 _MAX_PENDING = const(4)  # requests at once; a power of two
 _MAX_BLOCKERS = const(12)
+# A row of `Requests.hosts`: host_id, right, until when the request may come again, the replies.
+_ROW_ID = const(0)
+_ROW_RIGHT = const(1)
+_ROW_UNTIL = const(2)
+_ROW_REPLIES = const(3)
+_MAX_REMEMBERED = const(2)  # whose replies are remembered, where a session does not say
+_REPEATS_S = const(6)  # for so long a request may come again
 _DEFAULT_TTL_MS = const(60_000)
 _NORMAL = const(1)  # a priority
 _HOST_SESSION_MS = const(10_000)  # a host's session ends so long after its last sign of life
@@ -86,16 +93,15 @@ class Reply:
 class Requests:
     """Carries out requests, and remembers the replies for repeats.
 
-    The functions raise Denied, KeyError for an unknown id, TypeError and ValueError.
+    hosts: a row for each host, see `_ROW_ID`: under another right it is another host. The functions
+    raise Denied, KeyError for an unknown id, TypeError and ValueError.
     """
 
-    def __init__(self, agent, host_id):
+    def __init__(self, agent):
         self.agent = agent
-        self.link = agent.link  # whose right counts
-        self.replies = [None] * _MAX_PENDING
-        self.host_id = host_id  # whose they are: they outlast a silence, for its repeats
-        self.former_replies = [None] * _MAX_PENDING  # those to the host before: it may come back
-        self.former_host = 0
+        self.hosts = []
+        self.session = None  # of the host that requests something, and
+        self.row = None  # its row
         self.functions = (
             self._ping,
             agent.start_monitoring,
@@ -118,34 +124,60 @@ class Requests:
             self._safe_mode,
         )
 
-    def change_host(self, host_id):
-        """Switch to the replies of another host: those it had, if it was here before."""
-        if host_id == self.host_id:
-            return
-        self.replies, self.former_replies = self.former_replies, self.replies
-        for place in range(_MAX_PENDING):
-            reply = self.replies[place]
-            if host_id != self.former_host:
-                self.replies[place] = None
-            elif reply is not None:
-                reply.pending = False
-        self.former_host = self.host_id
-        self.host_id = host_id
+    def find_row(self, session):
+        """Return the row of a session's host; None where there is no place for a new one.
 
-    def process(self, request_id, reader):
+        One is forgotten that the session may do without: first who only looked, for what he
+        requested may be done again, then who has changed nothing for longest.
+        """
+        hosts = self.hosts
+        host_id = session.host_id
+        link = getattr(session, "link", self.agent.link)
+        right = getattr(link, "right", _CONTROL)
+        for row in hosts:
+            if row[_ROW_ID] == host_id and row[_ROW_RIGHT] == right:
+                hosts.remove(row)
+                break
+        else:
+            row = [host_id, right, 0] + [None] * _MAX_PENDING
+            if len(hosts) >= getattr(session, "limit", _MAX_REMEMBERED):
+                free = getattr(session, "free", bool)  # of one at a time any other may go
+                former = None
+                for other in hosts:
+                    if free(other) and (former is None or other[_ROW_UNTIL] < former[_ROW_UNTIL]):
+                        former = other
+                if former is None:
+                    return None
+                hosts.remove(former)
+        hosts.append(row)
+        if session.replies is None:  # it has subscribed: what it has not requested is not sent
+            session.replies = row
+            for reply in row[_ROW_REPLIES:]:
+                if reply is not None:
+                    reply.pending = False
+        return row
+
+    def process(self, session, request_id, reader):
         """Carry out a request, unless it is a repeat, and mark its reply for sending.
 
         An exception becomes the reply's code; MemoryError for the reply itself is raised.
         """
+        row = session.replies or self.find_row(session)
+        if row is None:
+            return  # it comes again
+        self.session = session
+        self.row = row
         # A place holds every fourth id; with four under way at most, an older one is a late repeat.
-        place = request_id & _MAX_PENDING - 1
-        reply = self.replies[place]
+        place = _ROW_REPLIES + (request_id & _MAX_PENDING - 1)
+        reply = row[place]
         if reply is None or 0 < (request_id - reply.request_id & 0xFFFF) < 0x8000:
             # First of all it is in its place: what it does must not be done again.
-            self.replies[place] = reply = Reply(request_id)
+            row[place] = reply = Reply(request_id)
             self._carry_out(reply, reader)
         elif request_id == reply.request_id:
             reply.pending = True
+            if row[_ROW_UNTIL]:
+                row[_ROW_UNTIL] = self.agent.clock.s + _REPEATS_S
 
     def _carry_out(self, reply, reader):
         """Call the function of a request; put its result or its error into the reply."""
@@ -160,9 +192,11 @@ class Requests:
             if function is None:
                 reply.code = _UNKNOWN_REQUEST
             else:
-                missing = missing_right(getattr(self.link, "right", _CONTROL), number, args)
+                missing = missing_right(self.row[_ROW_RIGHT], number, args)
                 if missing:
                     raise deny(missing)
+                if not only_looks(number, args):
+                    self.row[_ROW_UNTIL] = self.agent.clock.s + _REPEATS_S
                 for value in args:
                     if isinstance(value, str):
                         check_text(value)
@@ -183,19 +217,23 @@ class Requests:
         except Exception as error:  # whatever it is, the host gets its name and the board goes on
             reply.value = cut(type(error).__name__, 32)
 
-    def send_replies(self, uplink):
-        """Send the replies that are due; return False where the link did not take one."""
-        place = 0
-        while place < _MAX_PENDING:
-            reply = self.replies[place]
+    def send_replies(self, uplink, row, is_shared=False):
+        """Send the replies of a row that are due; return False where the link did not take one.
+
+        is_shared: all hosts read the stream: each reply says whom it answers.
+        """
+        place = _ROW_REPLIES
+        while place < _ROW_REPLIES + _MAX_PENDING:
+            reply = row[place]
             place += 1
             if reply is not None and reply.pending:
                 reply.pending = False  # first: one that cannot be encoded must not be in the way
-                at = uplink.begin(_REPLY, 3)
-                payload = uplink.payload
-                at = put(payload, at, reply.request_id)
-                at = put(payload, at, reply.code)
-                uplink.at = put(payload, at, reply.value)
+                at = uplink.begin(_REPLY, 4 if is_shared else 3)
+                at = put(uplink.payload, at, reply.request_id)
+                at = put(uplink.payload, at, reply.code)
+                uplink.at = put(uplink.payload, at, reply.value)
+                if is_shared:
+                    uplink.put(row[_ROW_ID])
                 if not uplink.send():
                     reply.pending = True
                     return False
@@ -240,7 +278,7 @@ class Requests:
         """Return the session of the host; it is opened when the host first has something."""
         sessions = self._policy.sessions
         hosts = sessions.hosts
-        host_id = self.host_id
+        host_id = self.session.host_id
         session = hosts.get(host_id)
         if session is None or not session.is_open():
             session = sessions.open("host " + str(host_id), ttl_ms=_HOST_SESSION_MS)

@@ -11,7 +11,7 @@ from places import REPO
 
 # Bytes: of a session where nobody is connected, beside the port and its keys; of each host.
 _NOBODY = 700
-_EACH = {"control=True": 1024, "control_key=KEY": 1400}
+_EACH = {"control=True": 700, "control_key=KEY": 1024}
 _LEFT = 100  # that stay when all have left: who was here last, say
 
 

@@ -74,7 +74,6 @@ _MQTT = """
 UmqttLink.is_down UmqttLink.readable UmqttLink.write UmqttLink.write_held
 UmqttLink.write_packet
 MqttSession.listen MqttSession.process MqttSession.begin MqttSession.pump MqttSession.send
-MqttSession.send_replies
 """
 _KEYED_HOSTS = """
 KeyedHost.transmit KeyedHost.is_older KeyedHost.is_late KeyedHosts.pump
@@ -129,6 +128,7 @@ def frames(
         ("warden/hosts.py", _HOSTS.split()),
         ("warden/tcp.py", _TCP.split()),
         ("warden/mqtt.py", _MQTT.split()),
+        ("warden/requests.py", ["Requests.send_replies"]),
         ("warden/hang_stopper.py", ["HangStopper.preempt", "HangStopper.release"]),
         ("warden/keys.py", ["Peer.may_have"]),
         ("warden/keyed_hosts.py", _KEYED_HOSTS.split()),

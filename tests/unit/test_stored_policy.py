@@ -50,7 +50,7 @@ def new_agent(monkeypatch, tmp_path):
 
 def ask(agent, operation, *arguments):
     requests = importlib.import_module("warden.requests")
-    return requests.Requests(agent, 1).functions[operation](*arguments)
+    return requests.Requests(agent).functions[operation](*arguments)
 
 
 def policy_of(agent):

@@ -115,7 +115,7 @@ BOARD = (
            "stock.keys_handshake_peak_bytes"),
     Target("heap that it allocates in all, garbage included", "bytes", 2_048,
            "stock.keys_handshake_heap_bytes",
-           limited_by="each HMAC-SHA256 takes two hashes and their digests, and there are four"
+           limited_by="each HMAC-SHA256 takes two hashes and their digests, and there are three"
            " beside that of the nonce, where the port has no random numbers, as this one"),
     Target("a request with keys, more", "", 60_000, _more_with_keys,
            limited_by="two HMACs, of the request and its reply, take 24 000 each: MicroPython"

@@ -72,9 +72,13 @@ class Hmac:
     def __init__(self, key):
         self.inner = bytearray(b"\x36" * _BLOCK_BYTES)
         self.outer = bytearray(b"\x5c" * _BLOCK_BYTES)
+        self.set_key(key)
+
+    def set_key(self, key):
+        """Use another key from now on."""
         for at in range(_KEY_BYTES):
-            self.inner[at] ^= key[at]
-            self.outer[at] ^= key[at]
+            self.inner[at] = key[at] ^ 0x36
+            self.outer[at] = key[at] ^ 0x5C
 
     def digest(self, label, text):
         """Return the 32 bytes for label and text, one after the other."""
@@ -93,6 +97,14 @@ def differ(a, at, b, count):
         count -= 1
         bits |= a[at + count] ^ b[count]
     return bits
+
+
+def find_bytes(reader, count):
+    """Return where the next item begins, bytes of that length; Malformed for anything else."""
+    at = reader.skip(2 + count)
+    if reader.buf[at] != 0xC4 or reader.buf[at + 1] != count:
+        raise Malformed
+    return at + 2
 
 
 def next_boot_number(path):
@@ -124,18 +136,18 @@ def read_number(path, empty=""):
 class Peer:
     """One connection, and what was proved over it: `process()` stands before that of its session.
 
-    uplink: takes answers, as an `Uplink` does; pass_on: the session's process().
+    host: its pass_on() takes what the peer may send; uplink: takes answers, as an `Uplink` does.
     """
 
-    def __init__(self, keys, uplink, pass_on):
+    def __init__(self, host, keys, uplink):
+        self.host = host
         self.keys = keys
         self.uplink = uplink
-        self.pass_on = pass_on
         self.right = _NOBODY
         self.has_failed = False
         self.transcript = None  # of a handshake that has begun
         self.proof = None  # the board's, for a PROOF that comes again before anything signed does
-        self.mac = None  # with the session's key, once it was proved: direction, text -> 32 bytes
+        self.mac = None  # `Hmac.digest` with the session's key, once it was proved
         self.received = 0  # the highest counter that came
         self.sent = 0  # the last one that went
 
@@ -186,7 +198,7 @@ class Peer:
         elif kind == _PROOF:
             self.on_proof(reader)
             return
-        self.pass_on(reader)  # which skips what it does not know
+        self.host.pass_on(reader)  # which skips what it does not know
 
     def check_trailer(self, reader):
         """Check counter and MAC at the end, and take them off; Malformed if they are not right."""
@@ -226,7 +238,8 @@ class Peer:
         if version != _KEYS_VERSION:
             self.refuse(_OTHER_VERSION)
             return
-        nonce = self.read_bytes(reader, _NONCE_BYTES)
+        at = find_bytes(reader, _NONCE_BYTES)
+        nonce = reader.buf[at : at + _NONCE_BYTES]
         if (right != _OBSERVE and right != _CONTROL) or not self.keys.generations[right]:
             self.refuse(_NO_RIGHT)
             return
@@ -255,23 +268,24 @@ class Peer:
                 return
             offered = reader.array() - 1
             reader.integer()
-            proofs = []
+            places = []
             for _ in range(min(offered, 2)):
-                proofs.append(self.read_bytes(reader, _KEY_BYTES))
+                places.append(find_bytes(reader, _KEY_BYTES))
             right = self.transcript[1]
             found = None
             for key in self.keys.generations[right]:
-                hmac = Hmac(key)
-                expected = hmac.digest(b"host", self.transcript)
-                for proof in proofs:
-                    if not differ(proof, 0, expected, _KEY_BYTES):
-                        found = hmac
+                mac = Hmac(key)
+                expected = mac.digest(b"host", self.transcript)
+                for at in places:
+                    if not differ(reader.buf, at, expected, _KEY_BYTES):
+                        found = mac
             if found is None:
                 self.refuse(_WRONG)
                 self.keys.server.on_wrong(self)
                 return
             self.proof = found.digest(b"board", self.transcript)
-            self.mac = Hmac(found.digest(b"session", self.transcript)).digest
+            found.set_key(found.digest(b"session", self.transcript))
+            self.mac = found.digest
             self.right = right
             self.transcript = None
             self.keys.server.on_proved(self)
@@ -280,13 +294,6 @@ class Peer:
             uplink.begin(_PROVED, 1)
             uplink.put(self.proof)
             uplink.send()
-
-    def read_bytes(self, reader, count):
-        """Return the next item, bytes of that length; Malformed for anything else."""
-        at = reader.skip(2 + count)
-        if reader.buf[at] != 0xC4 or reader.buf[at + 1] != count:
-            raise Malformed
-        return bytes(reader.buf[at + 2 : reader.at])
 
 
 class Keys:
