@@ -14,7 +14,8 @@ from virtual_time import until
 from boardwarden import AddressError, ConnectError, connect
 from boardwarden.transport import mqtt_broker, transport_for
 from boardwarden.transport.mqtt import BoardState, decode_state
-from boardwarden.transport.mqtt_broker import Broker, Place, parse
+from boardwarden.transport.mqtt_address import Place, parse
+from boardwarden.transport.mqtt_broker import Broker
 
 
 @pytest.mark.parametrize(

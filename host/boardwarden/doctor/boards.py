@@ -174,7 +174,7 @@ async def broker_boards(address: str) -> list[BrokerBoard]:
     address: as a board's, without its name.
     """
     from boardwarden.transport.mqtt import BoardState, retained_states
-    from boardwarden.transport.mqtt_broker import parse
+    from boardwarden.transport.mqtt_address import parse
 
     place, rest = parse(address)
     if rest:

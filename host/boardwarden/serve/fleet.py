@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from boardwarden.errors import AddressError, ConnectError, LinkLost, PermissionDenied
 from boardwarden.transport.mqtt import ALL_STATES, board_of, decode_state
-from boardwarden.transport.mqtt_broker import parse, shared
+from boardwarden.transport.mqtt_address import parse
+from boardwarden.transport.mqtt_broker import shared
 
 from .watched import Follower, Watched
 

@@ -14,7 +14,8 @@ from boardwarden import Board
 from boardwarden.errors import AddressError, ConnectError, LinkLost
 from boardwarden.render.tables import event_text
 from boardwarden.render.text import printable
-from boardwarden.transport.mqtt_broker import Broker, Place, parse, shared
+from boardwarden.transport.mqtt_address import Place, parse
+from boardwarden.transport.mqtt_broker import Broker, shared
 
 from .home_assistant_messages import (
     BIRTH,
