@@ -57,6 +57,14 @@ def parse(address: str) -> tuple[Place, str]:
     return place, parts.path.removeprefix("/")
 
 
+def parse_broker(address: str) -> Place:
+    """Return the broker that an address names; raise AddressError for a board's address."""
+    place, board = parse(address)
+    if board:
+        raise AddressError(f"{address!r} names a board; its broker is {place}.", address)
+    return place
+
+
 def _fits(text: str) -> bool:
     """Return whether MQTT can carry a name or password: UTF-8, of up to 65 535 bytes."""
     try:
