@@ -33,7 +33,7 @@ from boardwarden.serve.home_assistant import HomeAssistant
 from boardwarden.serve.home_assistant_messages import object_id, topics
 from boardwarden.serve.watched import Watched
 from boardwarden.testing import FakeBoard, FakeStreamBoard
-from boardwarden.transport import mqtt_broker
+from boardwarden.transport import mqtt_address
 from warden_schema import ids
 
 _CPU = THRESHOLD_METRICS.index("cpu")
@@ -215,10 +215,10 @@ async def test_the_documented_rights_are_enough(tmp_path, monkeypatch) -> None:
     fake = FakeStreamBoard()
     fake.interval_s = 0.1
     with Mosquitto(tmp_path, more) as broker, HomeAssistantLike(broker.port, "ha") as reader:
-        monkeypatch.setenv(mqtt_broker.PASSWORD, "green-1")
+        monkeypatch.setenv(mqtt_address.PASSWORD, "green-1")
         own = broker.address.replace("mqtt://", "mqtt://green-1@")
         async with MqttBoards(own, {"green-1": fake}):
-            monkeypatch.setenv(mqtt_broker.PASSWORD, "wall")
+            monkeypatch.setenv(mqtt_address.PASSWORD, "wall")
             await until(lambda: fake._whole_at > 0)
             fake._whole_at -= 28.0  # an observer has what the board sends by itself, in 2 s
             address = broker.address.replace("mqtt://", "mqtt://wall@")

@@ -21,7 +21,7 @@ from boardwarden.cli.app import app
 from boardwarden.doctor.boards import broker_boards
 from boardwarden.serve.fleet import Fleet, Shard, parse_shard
 from boardwarden.testing import FakeStreamBoard
-from boardwarden.transport import mqtt, mqtt_broker, tcp
+from boardwarden.transport import mqtt, mqtt_address, tcp
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ async def test_the_printed_rules_hold_at_a_real_broker_with_passwords_and_tls(
 ) -> None:
     def at(user: str, board: str = "") -> str:
         """Return an address, with the user's password where the next connection looks for it."""
-        monkeypatch.setenv(mqtt_broker.PASSWORD, user)
+        monkeypatch.setenv(mqtt_address.PASSWORD, user)
         return f"{guarded.address.format(user=user)}/{board}"
 
     fakes = boards("green-1")
@@ -219,11 +219,11 @@ async def test_the_printed_rules_hold_at_a_real_broker_with_passwords_and_tls(
         with pytest.raises(BoardOffline):
             async with connect(at("ann", "green-1")):
                 pass
-    monkeypatch.setenv(mqtt_broker.PASSWORD, "wrong")
+    monkeypatch.setenv(mqtt_address.PASSWORD, "wrong")
     with pytest.raises(PermissionDenied, match="does not let user 'ann' in"):
         async with connect(guarded.address.format(user="ann") + "/green-1"):
             pass
-    monkeypatch.setenv(mqtt_broker.PASSWORD_FILE, str(tmp_path / "password"))
+    monkeypatch.setenv(mqtt_address.PASSWORD_FILE, str(tmp_path / "password"))
     (tmp_path / "password").write_text("ann\n")
     (tmp_path / "password").chmod(0o644)
     with pytest.raises(ConnectError, match="Others may read"):

@@ -31,7 +31,7 @@ from boardwarden.rollout.one_board import Before, Health
 from boardwarden.rollout.rollout import Progress, Rollout, Wanted, group_sizes, undo
 from boardwarden.rollout.undo_file import UndoFile
 from boardwarden.testing import FakeStreamBoard
-from boardwarden.transport import mqtt_broker
+from boardwarden.transport import mqtt_address, mqtt_broker
 from warden_schema import ids
 
 FILE = """\
@@ -111,7 +111,7 @@ class Connected(Seen):
     def __init__(self, address: str) -> None:
         super().__init__()
         self.most = 0
-        self._place = mqtt_broker.parse(address)[0]
+        self._place = mqtt_address.parse(address)[0]
 
     def on_result(self, result: BoardResult) -> None:
         super().on_result(result)

@@ -184,6 +184,24 @@ async def test_watch_on_a_dumb_terminal_prints_lines(fake, terminal):
     assert b"\x1b" not in command.seen
 
 
+async def test_watch_on_a_terminal_without_utf_8_prints_lines_and_says_why(fake, terminal):
+    command = await terminal(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    await command.until(b"up 10 s        cpu 12 %")
+    command.interrupt()
+    assert await command.status() == 130
+    assert b"encoding" in command.seen
+    assert b"LC_ALL=C.UTF-8" in command.seen
+    assert b"\x1b" not in command.seen
+    assert b"\\u" not in command.seen
+
+
+async def test_watch_in_the_c_locale_draws_as_python_takes_that_for_utf_8(fake, terminal):
+    command = await terminal(LC_ALL="C")
+    await command.until("╭".encode())
+    command.press(b"q")
+    assert await command.status() == 0
+
+
 async def test_watch_without_textual_names_the_extra_to_install(fake, terminal, tmp_path):
     (tmp_path / "textual.py").write_text("raise ModuleNotFoundError('no', name='textual')")
     command = await terminal(PYTHONPATH=str(tmp_path))

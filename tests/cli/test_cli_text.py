@@ -1,5 +1,6 @@
 """What people read: figures, aligned rows, the status and the trends."""
 
+import itertools
 import re
 from dataclasses import replace
 from typing import get_args, get_type_hints
@@ -209,3 +210,27 @@ def test_help_fits_80_columns_and_explains_everything(name):
     assert "bool" not in done.stdout.lower()  # a flag takes no value
     for parameter in get_command(app).commands[name].params:
         assert parameter.name == "help" or getattr(parameter, "help", None), parameter.name
+
+
+@pytest.mark.parametrize("name", [*MODULES])
+def test_help_breaks_a_line_only_where_the_terminal_ends(name):
+    done = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "80"})
+    lines = [line.strip() for line in done.stdout.partition("╭")[0].splitlines()]
+    for line, following in itertools.pairwise(lines):
+        if line and following:
+            assert len(line) + 1 + len(following.split()[0]) > 78, line
+
+
+def test_a_key_file_is_given_to_the_commands_that_connect_and_to_no_others():
+    without = [
+        name
+        for name, command in get_command(app).commands.items()
+        if not any("--key-file" in each.opts for each in command.params)
+    ]
+    serial = ["boards", "deploy", "key"]
+    assert sorted(without) == sorted([*serial, "broker-rules", "plot", "replay", "users"])
+
+
+def test_the_help_of_all_gives_the_options_no_long_lists_of_values():
+    done = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"})
+    assert "--install-completion          SHELL " in done.stdout

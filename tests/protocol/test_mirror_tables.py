@@ -21,7 +21,7 @@ from boardwarden import Board, Event, connect
 from boardwarden._mirror.mirror import Mirror
 from boardwarden._mirror.readers import EventLog
 from boardwarden._protocol import messages
-from boardwarden._protocol.snapshot import EventOrder
+from boardwarden._protocol.order import EventOrder
 from boardwarden._protocol.subscription import SILENCE_S, SUBSCRIBE_S, Subscription
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids

@@ -14,7 +14,8 @@ from virtual_time import until
 from boardwarden import AddressError, ConnectError, connect
 from boardwarden.transport import mqtt_broker, transport_for
 from boardwarden.transport.mqtt import BoardState, decode_state
-from boardwarden.transport.mqtt_broker import Broker, Place, parse
+from boardwarden.transport.mqtt_address import Place, parse, parse_broker
+from boardwarden.transport.mqtt_broker import Broker
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,12 @@ def test_a_wrong_address_is_refused_with_the_forms_that_there_are(address: str) 
     with pytest.raises(AddressError, match="mqtt://broker/name") as caught:
         transport_for(address)
     assert caught.value.address == address
+
+
+def test_where_a_broker_belongs_a_boards_address_is_refused_and_its_broker_named() -> None:
+    assert parse_broker("mqtts://ann@broker/") == Place("mqtts", "ann", "broker", 8883)
+    with pytest.raises(AddressError, match=r"names a board; its broker is mqtt://ann@broker:9\.$"):
+        parse_broker("mqtt://ann@broker:9/green-1")
 
 
 @pytest.mark.parametrize("scheme", ["mqtt://", "mqtts:", "mqtt:/"])

@@ -16,7 +16,8 @@ import time
 import msgpack
 
 from boardwarden.testing import FakeStreamBoard
-from boardwarden.transport.mqtt_broker import Broker, parse
+from boardwarden.transport.mqtt_address import parse
+from boardwarden.transport.mqtt_broker import Broker
 
 _STEP_S = 0.1
 _LAG = 6  # of ids.THRESHOLD_METRICS

@@ -20,7 +20,7 @@ BOARD = REPO / "device" / "warden"
 HOST_LAYERS = [
     ["errors", "_paths"],
     ["transport"],
-    ["_protocol.framing", "_protocol.messages", "_protocol.snapshot", "_protocol.waiting"],
+    ["_protocol.framing", "_protocol.messages", "_protocol.order", "_protocol.waiting"],
     ["_protocol.keys"],
     ["_protocol.diagnosis", "_protocol.link"],
     ["_protocol.subscription", "_protocol.requests"],

@@ -15,7 +15,8 @@ from . import messages
 from .keys import TRAILER_BYTES, Keys, Secret
 from .keys import Listener as KeysListener
 from .messages import Message
-from .subscription import Listener, Order, StateListener, Subscription, new_host_id
+from .order import Order
+from .subscription import Listener, StateListener, Subscription, new_host_id
 
 SILENCE_S = 25.0  # without a frame, the board counts as gone: it sends ALIVE every 10 s
 WHOLE_S = 30.0  # at most between two whole states that the board sends by itself

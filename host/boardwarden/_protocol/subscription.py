@@ -6,14 +6,13 @@ Rules: docs/wire.md, "A session". Times are seconds of any one clock that never 
 from __future__ import annotations
 
 import random
-from enum import Enum
 from typing import Any, Protocol
 
 from warden_schema import ids
 
 from . import messages
 from .messages import Deltas, Message
-from .snapshot import EventOrder, Snapshot
+from .order import EventOrder, Order, Sequence, Snapshot
 
 SUBSCRIBE_S = 0.5  # at least, between two SUBSCRIBEs
 KEEPALIVE_S = ids.KEEPALIVE_MS / 1000
@@ -82,44 +81,6 @@ class Listener(Protocol):
     def on_echo(self) -> None:
         """What came back is what a host sent."""
         ...
-
-
-class Order(Enum):
-    """How a frame's sequence number relates to the one before."""
-
-    NEXT = 1  # follows the last one
-    GAP = 2  # new, but something before it was missed
-    STALE = 3  # a repeat, or one that came late
-
-
-class Sequence:
-    """Follows the numbers that the board gives its frames, modulo 65 536."""
-
-    def __init__(self) -> None:
-        self.last: int | None = None
-        self._is_left = False
-
-    def restart(self, seq: int) -> None:
-        """Make a HELLO's number the newest, whatever was before."""
-        self.last = seq
-        self._is_left = False
-
-    def leave(self) -> None:
-        """Take the next frame as the one that follows: those until then are passed over."""
-        self._is_left = True
-
-    def evaluate(self, seq: int) -> Order:
-        """Return the order of the next frame, and remember its number if it is new."""
-        if self.last is None:
-            return Order.STALE  # nothing counts before a HELLO
-        if self._is_left:
-            self.restart(seq)
-            return Order.NEXT
-        ahead = (seq - self.last) & 0xFFFF
-        if ahead == 0 or ahead >= 0x8000:
-            return Order.STALE
-        self.last = seq
-        return Order.NEXT if ahead == 1 else Order.GAP
 
 
 def new_host_id() -> int:

@@ -96,9 +96,11 @@ def key(
 ) -> None:
     """Make, write, check or change the keys by which hosts and boards know each other.
 
-    new makes a secret for a fleet. put writes what is derived of it to a board, over its serial
-    port. check says whether a board has it. renew makes a new secret, and keeps the one before:
-    put both on all boards, then forget the former, and put again.
+    `new` makes a secret for a fleet of boards. `put` derives a board's keys from it and writes
+    them to the board, over its serial port. `check` says whether a board has them.
+
+    To change the secret: `renew` makes a new one and keeps the old one beside it, `put` writes both
+    to each board, `forget` drops the old one, and `put` takes it off each board.
     """
     if action not in _KEY_ACTIONS:
         fail(f"key takes {', '.join(_KEY_ACTIONS[:-1])} or {_KEY_ACTIONS[-1]}, not {action}.")
@@ -168,7 +170,7 @@ def users(
             autocompletion=one_of(_USER_ACTIONS),
         ),
     ],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file.", readable=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The users' file.", readable=False)],
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="The user to add or remove.", show_default=False)
     ] = "",
@@ -177,11 +179,11 @@ def users(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say who may see the web page, with which password.
+    """Add, remove or list the users who may see the web page.
 
-    add asks for the password twice; where it is piped in, it reads one line. Adding a user who is
-    there already gives a new password and right. A running `boardwarden serve` follows the file:
-    whoever is removed is signed out.
+    `add` asks for the password twice; if standard input is no terminal, it reads one line from it.
+    Adding a user who exists changes password and right. A running `boardwarden serve` follows the
+    file: a user who is removed is signed out.
     """
     with reported():
         _users(action, file, name, control, as_json)

@@ -63,11 +63,21 @@ PANELS = {
 MODULES = {name: module for panel in PANELS.values() for name, module in panel.items()}
 
 
+# They connect to no board: `key` writes keys at a serial port, the others read a recording.
+_KEYLESS = ("key", "plot", "replay")
+
+
 def function(name: str) -> Callable[..., None]:
     """Import the function of a command."""
     module = import_module(f".{MODULES[name]}", __package__)
     found: Callable[..., None] = getattr(module, name.replace("-", "_"))
     return found
+
+
+def _flowing(run: Callable[..., None]) -> str:
+    """Return a command's help: its docstring, of which the terminal breaks the lines."""
+    paragraphs = (run.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(each.split()) for each in paragraphs)
 
 
 class Command(typer.core.TyperCommand):
@@ -107,9 +117,10 @@ class _Commands(Mapping[str, Any]):
             if panel is None:
                 raise KeyError(name)
             alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-            alone.command(rich_help_panel=panel, cls=Command)(function(name))
+            run = function(name)
+            alone.command(rich_help_panel=panel, cls=Command, help=_flowing(run))(run)
             made = self._made[name] = typer.main.get_command(alone)
-            if name != "key" and any("--board" in each.opts for each in made.params):
+            if name not in _KEYLESS and any(each.name == "board" for each in made.params):
                 made.params.append(_key_file())
         return self._made[name]
 
@@ -129,7 +140,11 @@ class Group(typer.core.TyperGroup):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the options, `--help` among them."""
-        return _without_bool(super().get_params(ctx))
+        params = _without_bool(super().get_params(ctx))
+        for each in params:
+            if each.name in ("install_completion", "show_completion"):
+                each.metavar = "SHELL"  # else Typer writes the names of all, in the place of help
+        return params
 
 
 def _without_bool(params: list[Any]) -> list[Any]:

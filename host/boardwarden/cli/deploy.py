@@ -74,11 +74,13 @@ def deploy(
 ) -> None:
     """Put the agent on a board over its serial port, and start it.
 
-    Its heap comes first: what the agent takes of it is said before it is copied.
-    It is compiled for the board, copied where it differs, and verified.
-    The program on the board is stopped, and started again by a soft reset.
-    --start shows first what it would add to the file. With main.py the agent runs what that
-    is now, from own/main.py: so what ends it is kept, and three crashes in a row end in safe mode.
+    Says first how much of the board's memory the agent takes. Compiles the agent for the board,
+    copies the files that differ, and verifies them. The program on the board is stopped, and
+    started again by a soft reset.
+
+    --start shows what it would add to the file, and asks. With main.py it moves the present one to
+    own/main.py and has the agent run that: crashes are recorded, and three in a row end in safe
+    mode.
     """
     port = given(port, "PORT")
     if start and start not in _STARTS:

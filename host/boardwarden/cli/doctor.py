@@ -79,7 +79,7 @@ def doctor(
 def boards(
     ports: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PORT", help="Only these ports.", autocompletion=addresses),
+        typer.Argument(metavar="PORT...", help="Only these ports.", autocompletion=addresses),
     ] = None,
     broker: Annotated[
         str,

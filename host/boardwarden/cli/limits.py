@@ -37,7 +37,7 @@ Change = Callable[[Threshold | None], Threshold | None]
 def limits(
     board: BoardOption = "",
     max_operations: Annotated[
-        int | None, typer.Option(metavar="N", help="How many may run at once, 1 to 8.")
+        int | None, typer.Option(metavar="N", help="How many operations may run at once, 1 to 8.")
     ] = None,
     operation_timeout: Annotated[
         str | None,
@@ -73,7 +73,9 @@ def thresholds(
     metric: Annotated[
         str | None,
         typer.Argument(
-            metavar="METRIC", help="Only this one.", autocompletion=one_of(THRESHOLD_METRICS)
+            metavar="METRIC",
+            help="Only this one, such as memory.",
+            autocompletion=one_of(THRESHOLD_METRICS),
         ),
     ] = None,
     board: BoardOption = "",

@@ -66,7 +66,10 @@ def apply(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="FILE", help="The policy file.", show_default=str(_FILE), readable=False
+            metavar="FILE",
+            help=f"The policy file. Else {_FILE}.",
+            show_default=False,
+            readable=False,
         ),
     ] = None,
     board: BoardOption = "",
@@ -93,7 +96,7 @@ def apply(
     watch: Annotated[
         str,
         typer.Option(
-            metavar="DURATION", help="How long --boards watches each group of boards: 1m."
+            metavar="DURATION", help="How long --boards watches each group of boards; else 1m."
         ),
     ] = "",
     undo: Annotated[

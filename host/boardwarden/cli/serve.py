@@ -81,7 +81,7 @@ UserHeaderOption = Annotated[
     typer.Option(
         "--user-header",
         metavar="NAME",
-        help="The header in which the proxy says who it is.",
+        help="The header in which the proxy names the user.",
         show_default=False,
     ),
 ]
@@ -99,7 +99,7 @@ NameOption = Annotated[
     typer.Option(
         "--name",
         metavar="HOST",
-        help="By which browsers reach the page; may be repeated.",
+        help="A host name by which browsers reach the page; may be repeated.",
         show_default=False,
     ),
 ]

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from boardwarden._program import Failure, print_json, print_line, run
+from boardwarden._program import Failure, print_json, print_line, print_note, run
 from boardwarden.board import Board, connect
 from boardwarden.errors import BoardError
 from boardwarden.render.status import News, sample_line
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from boardwarden.tui.feed import Feed
 
 _NO_TEXTUAL = "boardwarden watch needs Textual: pip install 'boardwarden[tui]'."
+_DRAWN = "╭─┤█░▁⠋"  # some of what the view draws with
+_NOT_DRAWN = (
+    "In this terminal's encoding, {}, the live view cannot be drawn: here is a line for each "
+    "sample. If the terminal shows UTF-8, set LC_ALL=C.UTF-8."
+)
 Address = str | Transport
 
 
@@ -30,7 +35,8 @@ def watch(board: BoardsOption = [], as_json: JsonOption = False) -> None:  # noq
     """Show one or several boards live in the terminal; q quits.
 
     The keys are shown at the bottom; ? explains them.
-    If standard output is not a terminal, print a line for each sample.
+    If standard output is no terminal, or one that cannot be drawn on, prints a line for each
+    sample.
     """
     run(_watch(all_given(board), as_json))
 
@@ -46,7 +52,14 @@ async def _watch(addresses: Sequence[Address], as_json: bool) -> None:
 def _on_terminal() -> bool:
     """Return whether there is a terminal that can be drawn on, and a keyboard."""
     drawn_on = sys.stdout.isatty() and os.environ.get("TERM", "") != "dumb"
-    return drawn_on and sys.stdin.isatty()
+    if not drawn_on or not sys.stdin.isatty():
+        return False
+    try:
+        _DRAWN.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        print_note(_NOT_DRAWN.format(sys.stdout.encoding))
+        return False
+    return True
 
 
 def names(addresses: Sequence[Address]) -> Iterator[str]:

@@ -20,7 +20,6 @@ from boardwarden.errors import (
 from boardwarden.models import Identity, Model
 from boardwarden.render.text import NOTHING
 from boardwarden.transport import serial_port
-from boardwarden.transport.address import wrong_address
 from warden_schema import ids
 
 if TYPE_CHECKING:
@@ -174,11 +173,9 @@ async def broker_boards(address: str) -> list[BrokerBoard]:
     address: as a board's, without its name.
     """
     from boardwarden.transport.mqtt import BoardState, retained_states
-    from boardwarden.transport.mqtt_broker import parse
+    from boardwarden.transport.mqtt_address import parse_broker
 
-    place, rest = parse(address)
-    if rest:
-        raise wrong_address(address, f"{address!r} names a board, and no broker")
+    place = parse_broker(address)
 
     def made(name: str, state: BoardState) -> BrokerBoard:
         identity, policy = state.identity, state.policy

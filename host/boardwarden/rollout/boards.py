@@ -14,7 +14,7 @@ from boardwarden.errors import AddressError
 from boardwarden.models import Model
 from boardwarden.policy.model import Difference
 from boardwarden.transport.mqtt import BoardState, retained_states
-from boardwarden.transport.mqtt_broker import Place, parse
+from boardwarden.transport.mqtt_address import Place, parse
 
 _PATTERN = re.compile(r"(mqtts?://[^/]+)/(.+)")
 

@@ -13,9 +13,10 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from boardwarden.errors import AddressError, ConnectError, LinkLost, PermissionDenied
+from boardwarden.errors import ConnectError, LinkLost, PermissionDenied
 from boardwarden.transport.mqtt import ALL_STATES, board_of, decode_state
-from boardwarden.transport.mqtt_broker import parse, shared
+from boardwarden.transport.mqtt_address import parse_broker
+from boardwarden.transport.mqtt_broker import shared
 
 from .watched import Follower, Watched
 
@@ -50,13 +51,7 @@ class Fleet:
 
     def __init__(self, address: str, shard: Shard = Shard()) -> None:  # noqa: B008
         """`address`: of a broker; raises AddressError."""
-        self._place, rest = parse(address)
-        if rest:
-            raise AddressError(
-                f"{address!r} names a board: for one board give --board, for all of a broker "
-                f"{self._place}.",
-                address,
-            )
+        self._place = parse_broker(address)
         self.pushes = False  # what boards measured while nothing came from them
         self._shard = shard
         self.followers: Sequence[Follower] = ()  # of boards that come from now on

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from boardwarden import Board
-from boardwarden.errors import AddressError, ConnectError, LinkLost
+from boardwarden.errors import ConnectError, LinkLost
 from boardwarden.render.tables import event_text
 from boardwarden.render.text import printable
-from boardwarden.transport.mqtt_broker import Broker, Place, parse, shared
+from boardwarden.transport.mqtt_address import Place, parse_broker
+from boardwarden.transport.mqtt_broker import Broker, shared
 
 from .home_assistant_messages import (
     BIRTH,
@@ -62,9 +63,7 @@ class HomeAssistant:
 
     def __init__(self, address: str) -> None:
         """`address`: of the broker; raises AddressError."""
-        self._place, rest = parse(address)
-        if rest:
-            raise AddressError(f"{address!r} names a board, and no broker.", address)
+        self._place = parse_broker(address)
         self._entries: dict[str, _Entry] = {}
         self._forgotten: set[str] = set()  # addresses
         self._triggers: deque[tuple[str, str]] = deque(maxlen=_MAX_TRIGGERS)  # topic, payload

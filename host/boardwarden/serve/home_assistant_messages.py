@@ -15,7 +15,7 @@ from boardwarden.grants import begins_hang
 from boardwarden.models import LEVELS, enum_name
 from boardwarden.render.text import printable
 from boardwarden.transport.address import is_mqtt
-from boardwarden.transport.mqtt_broker import parse
+from boardwarden.transport.mqtt_address import parse
 
 from .watched import Snapshot
 

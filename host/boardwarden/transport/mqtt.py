@@ -17,7 +17,8 @@ from boardwarden.errors import BoardOffline, ConnectError, LinkLost, PermissionD
 from warden_schema import ids
 
 from .address import wrong_address
-from .mqtt_broker import Broker, Place, parse, shared
+from .mqtt_address import Place, parse
+from .mqtt_broker import Broker, shared
 
 TOPICS = "boardwarden"
 ALL_STATES = f"{TOPICS}/+/state"

@@ -9,33 +9,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import re
 import secrets
 import select
 import socket
 import ssl
-import stat
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
-from boardwarden.errors import AddressError, ConnectError, LinkLost, PermissionDenied, PortMissing
+from boardwarden.errors import ConnectError, LinkLost, PermissionDenied, PortMissing
 
-from .address import wrong_address
+from .mqtt_address import PASSWORD, PASSWORD_FILE, Place, password
 from .tcp import not_trusted, trusted
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
-PASSWORD = "BOARDWARDEN_MQTT_PASSWORD"
-PASSWORD_FILE = "BOARDWARDEN_MQTT_PASSWORD_FILE"
 MAX_PACKET = 65_536  # bytes of a message; a longer one is a stranger's
-_SCHEMES = {"mqtt": 1883, "mqtts": 8883}
-_SCHEME = re.compile(r"^mqtts?:/*")
-_MAX_TEXT = 65_535  # bytes, as MQTT counts them
 _CONNECT_S = 5.0
 _KEEPALIVE_S = 30  # without an answer for so long again, the connection is dead
 _LEAVE_S = 1.0  # for the broker to take what was published last
@@ -45,52 +36,6 @@ _MAX_READS = 64  # packets at once; then the event loop has its turn
 _log = logging.getLogger(__name__)
 
 Receiver = Callable[[str, bytes, bool], None]  # topic, payload, whether it was retained
-
-
-class Place(NamedTuple):
-    """Where a broker is, and as whom it is used."""
-
-    scheme: str
-    user: str | None
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        user = f"{self.user}@" if self.user else ""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        port = "" if self.port == _SCHEMES[self.scheme] else f":{self.port}"
-        return f"{self.scheme}://{user}{host}{port}"
-
-
-def parse(address: str) -> tuple[Place, str]:
-    """Return the broker of an address, and what is behind it without the slash.
-
-    Raises AddressError; its text and address have no password in them.
-    """
-    try:
-        parts = urlsplit(address)
-        host, port = parts.hostname, parts.port
-    except ValueError:  # a bad port number or bracket
-        parts, host, port = urlsplit(""), None, None
-    if ":" in _SCHEME.sub("", address).rpartition("@")[0]:
-        raise AddressError(
-            "An address has no password in it, for others may see it: set "
-            f"{PASSWORD}, or {PASSWORD_FILE} to the name of a file."
-        )
-    if not host or parts.scheme not in _SCHEMES or parts.query or parts.fragment or port == 0:
-        raise wrong_address(address, f"{address!r} does not name a broker")
-    if parts.username and not _fits(parts.username):
-        raise wrong_address(address, "the user's name is none that MQTT can carry")
-    place = Place(parts.scheme, parts.username or None, host, port or _SCHEMES[parts.scheme])
-    return place, parts.path.removeprefix("/")
-
-
-def _fits(text: str) -> bool:
-    """Return whether MQTT can carry a name or password: UTF-8, of up to 65 535 bytes."""
-    try:
-        return len(text.encode()) <= _MAX_TEXT
-    except UnicodeEncodeError:  # bytes that are no UTF-8 came by the command line, or a variable
-        return False
 
 
 def shared(place: Place) -> Broker:
@@ -303,7 +248,7 @@ class Broker:
         )
         client.connect_timeout = _CONNECT_S
         if self.place.user is not None:
-            client.username_pw_set(self.place.user, _password())
+            client.username_pw_set(self.place.user, password())
         if self.place.scheme == "mqtts":
             client.tls_set_context(trusted(str(self.place)))
         client.on_connect = self._on_connect
@@ -433,31 +378,6 @@ class Broker:
             loop.remove_reader(self._socket)
             loop.remove_writer(self._socket)
             self._socket = None
-
-
-def _password() -> str | None:
-    """Return the password that the environment, or a file that it names, holds; None: neither."""
-    place = os.environ.get(PASSWORD_FILE)
-    if not place:
-        password = os.environ.get(PASSWORD)
-        if password is not None and not _fits(password):
-            raise ConnectError(f"{PASSWORD} is no text in UTF-8 of up to {_MAX_TEXT} bytes.")
-        return password
-    try:
-        with open(place, encoding="utf-8") as file:
-            if os.name == "posix" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                raise ConnectError(
-                    f"Others may read {place}: chmod 600 it, or change the password."
-                )
-            password = file.readline(_MAX_TEXT + 2).rstrip("\r\n")
-        if not _fits(password):
-            raise ConnectError(f"The password in {place} has more than {_MAX_TEXT} bytes.")
-        return password
-    except UnicodeDecodeError:
-        raise ConnectError(f"{PASSWORD_FILE} names a file that is no text: {place}.") from None
-    except (OSError, ValueError) as error:  # ValueError: NUL in the name
-        reason = getattr(error, "strerror", None) or "no such name"
-        raise ConnectError(f"The password file {place} cannot be read: {reason}.") from None
 
 
 async def _in_daemon(work: Callable[[], object], undo: Callable[[], object]) -> None:
