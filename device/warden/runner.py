@@ -78,7 +78,7 @@ class Runner:
         self.cancel()
 
     def cancel(self):
-        """Cancel the tasks; others may wait for the link then. With no loop running they are gone."""
+        """Cancel the tasks; others may wait for the link then. No loop has to run for that."""
         core = self.load.core
         for task in self.tasks:
             try:
