@@ -5,7 +5,7 @@ import sys
 
 import warden
 from frames import framed
-from harness import no_heap, skip
+from harness import no_heap, raises, skip
 from rig import (
     FakeLink,
     PressedBoard,
@@ -276,6 +276,8 @@ def test_trends_of_a_young_board_have_no_slope_on_micropython():
     warden.start(interval_ms=20, link=False)
     try:
         found = warden.trends(60_000)
+        for wrong in (0, -1, None, "1", 1.5, float("nan")):
+            raises((TypeError, ValueError), warden.trends, wrong)
     finally:
         warden.stop()
     for name in ("live_bytes", "cpu_permille", "loop_lag_ms", "storage_used_bytes"):

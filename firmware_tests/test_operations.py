@@ -235,6 +235,10 @@ def test_can_execute_says_what_begin_would_do():
     low.complete()
     rig.begin("high", HIGH)
     assert not rig.operations.can_execute(CRITICAL)
+    for wrong in ("1", None, 1.5, float("nan"), True):
+        raises(TypeError, rig.operations.can_execute, wrong)
+    for wrong in (-1, 4, 1 << 64):
+        raises(ValueError, rig.operations.can_execute, wrong)
 
 
 def test_the_table_has_a_fixed_size():
@@ -247,7 +251,7 @@ def test_the_table_has_a_fixed_size():
 
 def test_wrong_arguments_are_refused():
     rig = PolicyRig()
-    for arguments in (("",), (5,), ("x", 4), ("x", -1), ("x", 1, 0), ("x", 1, -5)):
+    for arguments in ((None,), ("",), (5,), ("x", 4), ("x", -1), ("x", 1, 0), ("x", 1, -5)):
         raises(ValueError, rig.begin, *arguments)
     for arguments in (("x", "1"), ("x", None), ("x", 1, "1"), ("x", 1, 1.5), ("x", True)):
         raises(TypeError, rig.begin, *arguments)

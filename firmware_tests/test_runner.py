@@ -318,6 +318,23 @@ async def test_stopping_leaves_asyncio_as_it_was_and_may_be_repeated():
     raises(RuntimeError, warden.poll)
 
 
+def test_stopping_with_no_loop_running_leaves_no_task_that_holds_the_agent():
+    asyncio.new_event_loop()
+    for _ in range(3):
+        warden.start(link=False)
+        warden.stop()
+        assert core._task_queue.peek() is None
+
+
+def test_a_metered_task_needs_asyncio():
+    def application():
+        warden.start(link=False)
+        error = raises(RuntimeError, warden.spawn, asyncio.sleep_ms(1))
+        assert "asyncio" in str(error), error
+
+    _without_asyncio(application)
+
+
 async def test_monitoring_stops_and_starts():
     warden.start(interval_ms=20, budget_permille=1000, link=False)
     warden.stop_monitoring()

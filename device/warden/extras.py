@@ -2,6 +2,7 @@
 
 import os
 
+from warden.checks import check_int
 from warden.runner import Runner
 from warden.running import running_agent, running_policy
 from warden.sensors.threads import import_lock
@@ -14,6 +15,7 @@ _LEARNED = -1  # as memory
 
 def trends(period_ms):
     """Return the trends of the last period_ms, see `warden.trend_report.report_trends`."""
+    check_int("period_ms", period_ms, 1, None)
     with import_lock:
         from warden.trend_report import report_trends
     return report_trends(running_agent(), period_ms)

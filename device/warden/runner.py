@@ -78,10 +78,12 @@ class Runner:
         self.cancel()
 
     def cancel(self):
-        """Cancel the tasks; others may wait for the link then."""
+        """Cancel the tasks; others may wait for the link then. No loop has to run for that."""
+        core = self.load.core
         for task in self.tasks:
             try:
-                task.cancel()
+                if task.cancel() and core.cur_task is None:
+                    core._task_queue.remove(task)  # else they stay there, with the agent
             except RuntimeError:  # it is the caller itself: it ends by its generation
                 pass
         self.tasks = []

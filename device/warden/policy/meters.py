@@ -96,10 +96,11 @@ class Meters(Table):
             raise TypeError("not a coroutine")
         if lease is not None and getattr(lease, "kind", None) != _CPU_TIME:
             raise TypeError("a lease of another kind")
-        meter = self.add(name, _TASK, priority, lease)
         load = self.policy.agent.load
+        if not load.attach():
+            raise RuntimeError("import asyncio first")
+        meter = self.add(name, _TASK, priority, lease)
         try:
-            load.attach()
             meter.coro = load.counted(coro)
             meter.task = load.uncounted_create_task(meter)
         except BaseException as error:

@@ -135,7 +135,7 @@ class Operations(Rows):
         """Return an operation that has not begun; ValueError or TypeError for bad arguments."""
         # What is usual needs no check, and most are begun again and again.
         learns = False
-        is_new = name is not self.last_name
+        is_new = name is not self.last_name or name is None
         if is_new and (not isinstance(name, str) or not name):
             raise ValueError("an operation has a name")
         if priority is not _NORMAL:
@@ -201,6 +201,8 @@ class Operations(Rows):
 
     def can_execute(self, priority=_NORMAL):
         """Tell whether begin() with this priority would get a place, now or by preemption."""
+        if priority is not _NORMAL:
+            check_int("priority", priority, _LOW, _CRITICAL)
         policy = self.policy
         if policy.pressure.level and policy.pressure.refuses(priority):
             return False

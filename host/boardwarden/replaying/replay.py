@@ -299,7 +299,8 @@ class _Run:
         self._levels.learn(event)
         if event.kind == "denied" and self._requests.denies(event):
             self._add(event)
-        if event.detail == "expired" and self._line.was_short(event):
+        ends = ("expired",) if self._requests.is_lenient() else _ENDS["lease"]
+        if event.kind == "lease" and event.detail in ends and self._line.was_short(event):
             self._add(event)
 
     def _compare(self, reason: str) -> int:

@@ -92,6 +92,8 @@ class Requests:
         self.known[begin.what, granted.id] = subject
         if begin.what == "operation":
             self._begun[begin.number] = begin
+            if not begin.row:  # its priority is not known, but whether it was preempted
+                granted.priority = int(Priority.LOW if begin.was_preempted else Priority.HIGH)
 
     def end(self, end: End) -> None:
         """End what its holder ended."""
@@ -113,13 +115,16 @@ class Requests:
         Not where the policy is more lenient: it has its own reasons then.
         """
         granted = self._granted.get((preempted.what, preempted.number))
-        lenient = self._compare("pressure") < 0 or self._compare("operations") < 0
-        if granted is None or lenient:
+        if granted is None or self.is_lenient():
             return
         if preempted.what == "lease":
             self._policy.leases.end(granted, "preempted")
         else:
             self._policy.operations.preempt(granted)
+
+    def is_lenient(self) -> bool:
+        """Tell whether the policy may preempt less than what the board followed."""
+        return self._compare("pressure") < 0 or self._compare("operations") < 0
 
     def denies(self, denied: Event) -> bool:
         """Return whether the policy refuses, too, what the board refused; it is not known who."""
@@ -187,6 +192,10 @@ class Requests:
     def _room(self) -> Iterator[None]:
         """Have room for whatever was granted, though the figures do not show it."""
         policy, board = self._policy, self._agent.board
+        sessions = [session for session in policy.sessions.rows if session is not None]
+        quotas = [(each.memory, each.storage, each.operations) for each in sessions]
+        for each in sessions:
+            each.memory = each.storage = each.operations = None
         before = (policy.max_operations, policy.memory_reserve_permille, policy.pressure.level)
         free, mounts, cpu = board.free_bytes, board.mount_rows, self._agent.cpu_permille
         policy.max_operations, policy.memory_reserve_permille, policy.pressure.level = (
@@ -200,6 +209,8 @@ class Requests:
         finally:
             policy.max_operations, policy.memory_reserve_permille, policy.pressure.level = before
             board.free_bytes, board.mount_rows, self._agent.cpu_permille = free, mounts, cpu
+            for each, quota in zip(sessions, quotas, strict=True):
+                each.memory, each.storage, each.operations = quota
 
     def _timeout_ms(self, begin: Begin) -> int | None:
         """Return the time that is left of what it named, or, of a lease, the time to its end.

@@ -25,6 +25,7 @@ _MAX_S = 2**30  # of an uptime
 _TICK_S = 0.001
 _LONG_S = 600.0  # that an operation waits which was seen to
 _LATE_S = 0.5  # at most, from a deadline to what ends by it
+_ABOUT_S = 0.1  # at most, from when a row came to what is before it, as far as it seems so
 _UNSEEN_S = 1.5  # at most, from a request to its row, where no event tells when it was
 
 
@@ -45,6 +46,7 @@ class Begin:
     elapsed_s: float = 0.0
     wait_s: float | None = None
     ran: bool = True
+    was_preempted: bool = False
 
 
 class End(NamedTuple):
@@ -118,13 +120,18 @@ class Timeline:
             if (event.kind, event.detail) == ("operation", "preempted")
         ]
         self._began: defaultdict[Any, list[tuple[float, int]]] = defaultdict(list)  # by name
+        # Operations that did not wait, as far as was seen, and when they began.
+        self._at_once: list[tuple[int, tuple[float, float]]] = []
         for (kind, number), rows in self._rows.items():
             if kind == "operation" and rows[0].value:
-                self._began[rows[0].value.get("name")] += [
+                began = [
                     (event.uptime_s, event.number)
                     for event in self._about.get((kind, number), ())
                     if event.detail == "began"
                 ]
+                self._began[rows[0].value.get("name")] += began
+                if began and isinstance(number, int) and rows[0].value.get("state") == "active":
+                    self._at_once.append((number, began[0]))
         for found in self._began.values():
             found.sort()
         moments = [*self._of_samples(), *self._of_events(), *self._of_tables(tables)]
@@ -213,9 +220,12 @@ class Timeline:
         if not values and not (what == "operation" and began):
             return
         value = values[0].value if values else {}
+        if value.get("state") == "waiting" and value.get("memory_bytes") and not began:
+            return  # it waited for memory in vain, of which samples show little
         end = self._end(what, told, gone)
         begin_s, place = self._beginning(what, told, values)
-        begin = Begin(what, number, value)
+        preempted = [event for event in told if event.detail == "preempted"]
+        begin = Begin(what, number, value, was_preempted=bool(preempted))
         if what != "session":
             begin = self._with_times(begin, begin_s, told, values)
         if begin_s < self.begin_s:
@@ -228,8 +238,8 @@ class Timeline:
             if what == "lease" and row.value.get("committed"):
                 yield Moment(self.uptime_s(row.at), _FIRST, Committed(number))
                 break
-        for event in told:
-            if event.detail == "preempted" and event.uptime_s >= begin_s:
+        for event in preempted:
+            if event.uptime_s >= begin_s:
                 yield Moment(event.uptime_s, event.number - 0.5, Preempted(what, number))
         if end is not None:
             yield Moment(end[0], end[1], End(what, number))
@@ -270,16 +280,34 @@ class Timeline:
             return began.uptime_s, began.number - 0.5
         row = values[0].value
         seen_s = self.uptime_s(values[0].at)
-        if what == "operation" and row.get("state") == "waiting":
+        follows = None if began is None else self._ended_before(began)
+        waits = what == "operation" and row.get("state") == "waiting"
+        if waits and (began is None or follows is not None or not row.get("memory_bytes")):
             return self._beginning_of_wait(row, seen_s, began)
-        if began is not None:
+        if began is not None:  # of one that waited for memory: there was enough then
+            for event in self._about.get(("operation", follows), ()):
+                if event.detail == "preempted" and _preempts(row):
+                    return event.uptime_s, event.number - 0.7
             return began.uptime_s, began.number - 0.5
         granted_s = row.get("granted_s" if what == "lease" else "began_s")
         if granted_s is not None:  # in whole seconds
             seen_s = max(granted_s, min(seen_s, granted_s + 1 - _TICK_S))
+        if told and told[0].uptime_s <= seen_s:  # its row came when it had ended
+            return told[0].uptime_s, told[0].number - 0.6
         if what == "lease":
             return self._beginning_of_lease(row, seen_s)
         return seen_s, _FIRST
+
+    def _ended_before(self, began: Event) -> object:
+        """Return the operation whose end gave this one its place, None if it was free."""
+        place = bisect_left(self._numbers, began.number)
+        for event in reversed(self.events[max(0, place - _OWNED) : place]):
+            if began.uptime_s - event.uptime_s > _TICK_S:
+                break
+            if event.kind == "operation":
+                ran = any(e.detail == "began" for e in self._about["operation", event.subject])
+                return event.subject if ran and event.detail in ("ended", "overdue") else None
+        return None
 
     def _beginning_of_wait(
         self, row: dict[str, Any], seen_s: float, began: Event | None
@@ -288,20 +316,23 @@ class Timeline:
         if began is not None:
             seen_s = min(seen_s, began.uptime_s)
         since_s = row.get("began_s") or 0
-        if row.get("priority") in (Priority.HIGH.name.lower(), Priority.CRITICAL.name.lower()):
+        before = [at for number, at in self._at_once if number < row["id"] and at[0] <= seen_s]
+        since = max([(since_s, _FIRST), *before])  # ids are given in the order of requests
+        if _preempts(row):
             preempted = bisect_right(self._preempted, (seen_s, _LAST)) - 1
-            if preempted >= 0 and self._preempted[preempted][0] >= since_s:
+            if preempted >= 0 and self._preempted[preempted] >= since:
                 uptime_s, number = self._preempted[preempted]
                 return uptime_s, number - 0.7
-        return max(since_s, seen_s), _FIRST
+        return max(since[0], seen_s), _FIRST
 
     def _beginning_of_lease(self, row: dict[str, Any], seen_s: float) -> tuple[float, float]:
         """Return when a lease was granted: with its operation, if it is the memory of one."""
         began = self._began[row.get("owner")]
-        place = bisect_left(began, (seen_s - 1,))
-        if place < len(began) and began[place][0] < seen_s + 1:
-            uptime_s, number = began[place]
-            return uptime_s, number - 0.6
+        after = bisect_right(began, (seen_s, _LAST))
+        for place in (after - 1, after):  # the row comes later; when is known about
+            if 0 <= place < len(began) and -1 < began[place][0] - seen_s < _ABOUT_S:
+                uptime_s, number = began[place]
+                return uptime_s, number - 0.6
         return seen_s, _FIRST
 
     def _with_times(
@@ -324,6 +355,9 @@ class Timeline:
             least_s = left_s
             if timeout_s is None:
                 timeout_s = left_s + late_s
+                ended_s = [e.uptime_s for e in told if e.detail in ("released", "ended")]
+                if ended_s:  # before its time was over
+                    timeout_s = max(timeout_s, ended_s[-1] - started_s + _TICK_S)
         ran = active is not None or began_s is not None
         if timeout_s is None:
             return replace(begin, wait_s=wait_s, ran=ran)
@@ -331,6 +365,10 @@ class Timeline:
         return replace(
             begin, timeout_s=timeout_s, range_s=(least_s, most_s), wait_s=wait_s, ran=ran
         )
+
+
+def _preempts(row: dict[str, Any]) -> bool:
+    return row.get("priority") in (Priority.HIGH.name.lower(), Priority.CRITICAL.name.lower())
 
 
 def _ms(seconds: float) -> int:
