@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
-    Awaitable,
     Callable,
     Coroutine,
     Mapping,
@@ -415,7 +414,7 @@ class Board:
     ) -> AsyncIterator[Lease]:
         """Hold a lease inside the block, but no longer than `ttl` seconds; see allocate()."""
         lease = await self.allocate(resource, amount, owner, priority, ttl, mount)
-        async with _ended_after(self.release, lease.id):
+        async with self._ended_after(self.release, lease.id):
             yield lease
 
     # --- operations -----------------------------------------------------------------------------
@@ -470,7 +469,7 @@ class Board:
     ) -> AsyncIterator[Operation]:
         """Run an operation during the block; complete it however the block ends; see begin()."""
         operation = await self.begin(name, priority, timeout, memory, wait)
-        async with _ended_after(self.complete, operation.id):
+        async with self._ended_after(self.complete, operation.id):
             yield operation
 
     async def can_execute(self, priority: Priority = Priority.NORMAL) -> bool:
@@ -571,11 +570,13 @@ class Board:
                 await self._request(ids.TELL_METERS, _METERS_FOR_MS)
 
     async def _stop_meters(self) -> None:
-        await self._end_meter_renewal()
-        with contextlib.suppress(RequestError, LinkLost):  # then it stops by itself
-            await self._session.request(ids.TELL_METERS, 0, timeout=_STOP_METERS_S)
-        if not self._meter_readers:
-            self._mirror.watch_meters(False)
+        try:
+            await self._end_meter_renewal()
+            with contextlib.suppress(RequestError, LinkLost):  # then it stops by itself
+                await self._session.request(ids.TELL_METERS, 0, timeout=_STOP_METERS_S)
+        finally:
+            if not self._meter_readers:
+                self._mirror.watch_meters(False)
 
     async def _end_meter_renewal(self) -> None:
         renewal, self._meter_renewal = self._meter_renewal, None
@@ -827,6 +828,33 @@ class Board:
         value = await granting
         await self._request(undo, value[0] if isinstance(value, list) else value)
 
+    @contextlib.asynccontextmanager
+    async def _ended_after(
+        self, end: Callable[[int], Coroutine[Any, Any, None]], number: int
+    ) -> AsyncIterator[None]:
+        """End a lease or operation after the block; an error of the block hides one of the ending.
+
+        If the caller is cancelled meanwhile, it is ended all the same.
+        """
+
+        async def ended() -> None:
+            ending = asyncio.create_task(end(number))
+            try:
+                await asyncio.shield(ending)
+            except asyncio.CancelledError:
+                ending.add_done_callback(_see_error)
+                self._clean_up(_done(ending))
+                raise
+
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(BoardError):
+                await ended()
+            raise
+        with contextlib.suppress(*_ALREADY_ENDED):
+            await ended()
+
     def _clean_up(self, work: Coroutine[Any, Any, None]) -> None:
         """Give something back in the background; if that fails, the board ends it by itself."""
 
@@ -866,17 +894,8 @@ def _see_error(task: asyncio.Task[Any]) -> None:
         task.exception()
 
 
-@contextlib.asynccontextmanager
-async def _ended_after(end: Callable[[int], Awaitable[None]], number: int) -> AsyncIterator[None]:
-    """End a lease or operation after the block; an error of the block hides one of the ending."""
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(BoardError):
-            await end(number)
-        raise
-    with contextlib.suppress(*_ALREADY_ENDED):
-        await end(number)
+async def _done(task: asyncio.Task[None]) -> None:
+    await task
 
 
 def _int(value: Any) -> int:

@@ -12,7 +12,6 @@ import secrets
 import stat
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from warden_schema import ids
 
@@ -73,12 +72,13 @@ def save(place: str | Path, secret: Secret, replace: bool = False) -> None:
     text = _HEAD + ids.RIGHTS[secret.right] + "\n"
     text += "".join(each.hex() + "\n" for each in secret.generations)
     if name.startswith(KEYRING):
-        ring, entry = _keyring(name)
-        if not replace and ring.get_password(_SERVICE, entry):
+        if not replace and _in_keyring(name):
             raise KeyFileError(f"{name} is there already; nothing was changed.", name)
-        ring.set_password(_SERVICE, entry, text)
+        if _in_keyring(name, text) != text:
+            raise KeyFileError("The system's keyring does not keep what it is given.", name)
         return
-    target = f"{name}.{secrets.token_hex(4)}.new" if replace else name
+    final = os.path.realpath(name)  # a link stays one
+    target = f"{final}.{secrets.token_hex(4)}.new" if replace else name
     try:
         number = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(number, "w") as file:
@@ -86,7 +86,7 @@ def save(place: str | Path, secret: Secret, replace: bool = False) -> None:
             file.flush()
             os.fsync(number)
         if replace:
-            os.replace(target, name)
+            os.replace(target, final)
     except FileExistsError:
         raise KeyFileError(f"{name} is there already; nothing was changed.", name) from None
     except OSError as error:
@@ -102,21 +102,32 @@ def from_environment() -> Secret | None:
     return load(place) if place else None
 
 
-def _keyring(name: str) -> tuple[Any, str]:
+def _in_keyring(name: str, text: str | None = None) -> str | None:
+    """Return what an entry of the keyring holds, once a text is put there where one is given."""
+    entry = name.removeprefix(KEYRING)
+    if not entry:
+        raise KeyFileError(f"{KEYRING} takes the name of an entry, as {KEYRING}fleet.", name)
     try:
         keyring = import_module("keyring")
     except ImportError:
         raise KeyFileError(
             f"{KEYRING} needs keyring: pip install 'boardwarden[keyring]'.", name
         ) from None
-    return keyring, name.removeprefix(KEYRING)
+    try:
+        if text is not None:
+            keyring.set_password(_SERVICE, entry, text)
+        found: str | None = keyring.get_password(_SERVICE, entry)
+    except Exception as error:  # there is none, or it is locked: each has errors of its own
+        reason = str(error).partition(". ")[0].rstrip(".") or type(error).__name__
+        raise KeyFileError(f"The system's keyring cannot be used: {reason}.", name) from None
+    return found
 
 
 def _read(name: str) -> str:
     if name.startswith(KEYRING):
-        ring, entry = _keyring(name)
-        text: str | None = ring.get_password(_SERVICE, entry)
+        text = _in_keyring(name)
         if text is None:
+            entry = name.removeprefix(KEYRING)
             raise _cannot_read(name, f"The keyring has no entry {entry!r} of boardwarden.")
         return text
     try:

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
@@ -28,8 +29,8 @@ def open(
 ) -> Iterator[SyncBoard]:
     """Connect to the board at an address, as `connect()` does; the block may be in any thread."""
     opened = connect(address, timeout=timeout, key=key)
-    with _loop_in_thread() as loop, _inside(loop, opened) as board:
-        yield SyncBoard(board, loop)
+    with _LoopThread() as thread, _inside(thread, opened) as board:
+        yield SyncBoard(board, thread)
 
 
 # --- how a name of Board becomes one of SyncBoard -------------------------------------------------
@@ -77,7 +78,7 @@ def _waiting(
 
     @functools.wraps(method)
     def wrapper(self: SyncBoard, *args: P.args, **kwargs: P.kwargs) -> T:
-        return _call(self._loop, method(self._board, *args, **kwargs))
+        return self._thread.call(method(self._board, *args, **kwargs))
 
     return cast("_Method[P, T]", wrapper)
 
@@ -89,7 +90,7 @@ def _iterating(
 
     @functools.wraps(method)
     def wrapper(self: SyncBoard, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        return _iterate(self._loop, method(self._board, *args, **kwargs))
+        return _iterate(self._thread, method(self._board, *args, **kwargs))
 
     return cast("_Method[P, Iterator[T]]", wrapper)
 
@@ -101,7 +102,7 @@ def _context(
 
     @functools.wraps(method)
     def wrapper(self: SyncBoard, *args: P.args, **kwargs: P.kwargs) -> AbstractContextManager[T]:
-        return _inside(self._loop, method(self._board, *args, **kwargs))
+        return _inside(self._thread, method(self._board, *args, **kwargs))
 
     return cast("_Method[P, AbstractContextManager[T]]", wrapper)
 
@@ -109,9 +110,9 @@ def _context(
 class SyncBoard:
     """A Board whose methods wait instead of being awaited. `Board` says what each does."""
 
-    def __init__(self, board: Board, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, board: Board, thread: _LoopThread) -> None:
         self._board = board
-        self._loop = loop
+        self._thread = thread
 
     status = _mirrored(lambda board: board.status)
     capabilities = _mirrored(lambda board: board.capabilities)
@@ -181,41 +182,76 @@ class SyncBoard:
 # --- an event loop in a thread --------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _loop_in_thread() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="boardwarden", daemon=True)
-    thread.start()
-    try:
-        yield loop
-    finally:
-        _call(loop, _finish(loop))
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+class _LoopThread:
+    """An event loop in a thread, in which coroutines are run for other threads until it ends.
 
+    A process that is forked has no such thread: there it has ended.
+    """
 
-async def _finish(loop: asyncio.AbstractEventLoop) -> None:
-    """Wait for tasks that Ctrl-C cancelled, and end iterators that nobody reads to their end."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    await asyncio.gather(*others, return_exceptions=True)
-    await loop.shutdown_asyncgens()
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="boardwarden", daemon=True
+        )
+        self._is_ending = False
+        # Of what is submitted, and the end. The garbage collector may end an iterator meanwhile.
+        self._lock = threading.RLock()
 
+    def __enter__(self) -> _LoopThread:
+        self._thread.start()
+        return self
 
-def _call(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in the loop's thread; return or raise here what it does there."""
-    if loop.is_closed():
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            ended = self.submit(self._finish())
+            self._is_ending = True
+        if ended is None:
+            return  # forked: its loop is the other process's
+        ended.result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _finish(self) -> None:
+        """Wait for all that was submitted, and end iterators that nobody reads to their end."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._loop.shutdown_asyncgens()
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T] | None:
+        """Begin to run a coroutine; None, and it is closed, if this has ended."""
+        if self._thread.is_alive():  # else the lock may be of a thread that was not forked
+            with self._lock:
+                if not self._is_ending:
+                    return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         coroutine.close()
-        raise diagnosis.closed()
-    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
-    try:
-        return future.result()
-    except BaseException:  # Ctrl-C here must not leave it running there
-        future.cancel()
-        raise
+        return None
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine; return or raise here what it does there; LinkLost if this has ended."""
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise RuntimeError("This is the board's own thread, which would wait for itself.")
+        future = self.submit(coroutine)
+        if future is None:
+            raise diagnosis.closed()
+        try:
+            return future.result()
+        except BaseException:  # Ctrl-C here must not leave it running there
+            future.cancel()
+            raise
+
+    def end(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run what ends something, unless this has ended and all with it.
+
+        Does not wait where the garbage collector calls it in the thread itself.
+        """
+        future = self.submit(coroutine)
+        if future is not None and threading.current_thread() is not self._thread:
+            future.result()
 
 
-def _iterate(loop: asyncio.AbstractEventLoop, items: AsyncGenerator[T, None]) -> Iterator[T]:
+def _iterate(thread: _LoopThread, items: AsyncGenerator[T, None]) -> Iterator[T]:
     """Yield what an asynchronous generator does, run in the loop's thread."""
 
     async def next_item() -> T:
@@ -223,29 +259,27 @@ def _iterate(loop: asyncio.AbstractEventLoop, items: AsyncGenerator[T, None]) ->
 
     try:
         while True:
-            yield _call(loop, next_item())
+            yield thread.call(next_item())
     except StopAsyncIteration:
         return
     finally:
-        if not loop.is_closed():
-            _call(loop, items.aclose())
+        thread.end(items.aclose())
 
 
 @contextlib.contextmanager
-def _inside(
-    loop: asyncio.AbstractEventLoop, manager: AbstractAsyncContextManager[T]
-) -> Iterator[T]:
+def _inside(thread: _LoopThread, manager: AbstractAsyncContextManager[T]) -> Iterator[T]:
     """Enter an asynchronous context manager in the loop's thread, and leave it after the block."""
 
     async def enter() -> T:
         return await manager.__aenter__()
 
-    async def leave() -> None:
-        await manager.__aexit__(None, None, None)
+    async def leave(error: BaseException | None) -> None:
+        await manager.__aexit__(type(error) if error else None, error, None)
 
-    entered = _call(loop, enter())
+    entered = thread.call(enter())
     try:
         yield entered
-    finally:
-        if not loop.is_closed():
-            _call(loop, leave())
+    except BaseException as error:
+        thread.end(leave(error))
+        raise
+    thread.end(leave(None))

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from cli_process import run
 from mosquitto_server import Mosquitto
 from test_mqtt_board import _ID, BrokerBoard, listening, powered
 from virtual_time import until
@@ -205,3 +206,18 @@ async def test_of_five_hosts_at_once_one_proves_its_key_anew(monkeypatch, broker
         assert _kinds(got[f"boardwarden/{_ID}/up"]).count(ids.PROVED) > len(hosts)
         await until(lambda: all(host.synced for host in hosts))
         assert [host.link.gaps for host in hosts] == [0] * 5  # nothing was lost
+
+
+async def test_key_check_says_whether_a_board_behind_a_broker_proves_its_key(
+    monkeypatch, broker, secret, tmp_path
+):
+    wrong = tmp_path / "wrong.key"
+    keys.save(wrong, keys.new_secret("control"))
+    async with powered(board(monkeypatch, broker, secret[0])) as served:
+        for file, status, says in (
+            (secret[1], 0, "proves its key"),
+            (wrong, 2, "refuses this key"),
+        ):
+            finished = await run("key", "check", str(file), "--board", served.address)
+            assert finished.status == status
+            assert says in finished.out + finished.err

@@ -239,7 +239,10 @@ def test_keys_are_put_on_a_board_checked_renewed_and_forgotten(tmp_path, monkeyp
     names = [f"{right} {board_key(secret.generations[0], number, b'').hex()}"
              for number, right in ((1, "observe"), (2, "control"))]  # fmt: skip
     assert stored() == names
-    assert run("key", "renew", file).returncode == 0
+    assert "had a former one" not in run("key", "renew", file).stdout
+    again = str(tmp_path / "again.key")
+    keys.save(again, keys.load(file))
+    assert "had a former one" in run("key", "renew", again).stdout
     with board:
         assert run("key", "put", file, "--board", board.port).returncode == 0
     assert len(stored()) == 4

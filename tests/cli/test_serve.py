@@ -380,6 +380,7 @@ async def test_a_board_missing_at_the_start_is_down_and_then_found():
         (["--board", "sim", "--listen", "9477"], "'9477' is not an address to listen on"),
         (["--board", "sim", "--listen", "192.0.2.1:9"], "Cannot listen on 192.0.2.1:9: "),
         (["--board", "sim", "--otlp", "localhost:4318"], "'localhost:4318' is not the URL"),
+        (["--board", "sim", "--shard", "1/2"], "--shard is of a broker's boards"),
     ],
 )
 async def test_an_error_of_serve_is_one_sentence(arguments, sentence):

@@ -215,6 +215,30 @@ async def test_all_leases_and_operations_of_a_host_end_with_its_connection(
     assert not any(peer.policy.tables.values())
 
 
+@with_board
+async def test_a_block_that_is_cancelled_as_it_ends_leaves_nothing(
+    board: Board, peer: FakeBoard
+) -> None:
+    async def hold(block: Any, for_s: float) -> None:
+        async with block:
+            await asyncio.sleep(for_s)
+
+    for for_s in (0.1, 9.0):  # it ends by itself, or by the first cancellation
+        for block in (board.lease(MEMORY, 10), board.operation("x")):
+            holding = asyncio.create_task(hold(block, for_s))
+            await asyncio.sleep(0.05)
+            transport_of(board).to_board = drop_all
+            if for_s > 1:
+                holding.cancel()
+            await asyncio.sleep(0.1)
+            holding.cancel()
+            await asyncio.wait([holding], timeout=0.1)
+            assert holding.cancelled()
+            transport_of(board).to_board = whole
+            await until(lambda: not peer.policy.tables[ids.LEASE], 2)
+            await until(lambda: not peer.policy.tables[ids.OPERATION], 2)
+
+
 # --- operations ---------------------------------------------------------------------------------
 
 
@@ -441,6 +465,29 @@ async def test_metering_of_a_silent_board_times_out(board: Board, peer: FakeBoar
     with pytest.raises(boardwarden.RequestTimeout):
         async with board.metering():
             pytest.fail("it does not answer")
+
+
+@with_board
+async def test_metering_that_is_cancelled_as_it_ends_leaves_no_meters(
+    board: Board, peer: FakeBoard
+) -> None:
+    over = asyncio.Event()
+
+    async def meter() -> None:
+        async with board.metering():
+            await over.wait()
+
+    metering = asyncio.create_task(meter())
+    await until(lambda: peer.policy.metered)
+    peer.policy.put(ids.METER, 0, METER)
+    await until(lambda: board.meters)
+    peer.mute = True
+    over.set()
+    await asyncio.sleep(0.1)
+    metering.cancel()
+    await asyncio.wait([metering])
+    assert metering.cancelled()
+    assert board.meters == ()
 
 
 @with_board

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import inspect
+import os
+import signal
 import threading
 import time
 
@@ -166,9 +170,9 @@ def test_the_mirror_may_be_read_by_any_thread_while_it_is_written() -> None:
             reader.start()
         end = time.monotonic() + 0.5
         while time.monotonic() < end:
-            figure = board._loop.time().__hash__() % 2**31
+            figure = time.monotonic().__hash__() % 2**31
             sampling = threading.Event()
-            board._loop.call_soon_threadsafe(
+            board._thread._loop.call_soon_threadsafe(
                 lambda figure=figure, sampling=sampling: (
                     peer.sample(total_bytes=figure, free_bytes=figure),
                     sampling.set(),
@@ -179,3 +183,84 @@ def test_the_mirror_may_be_read_by_any_thread_while_it_is_written() -> None:
         for reader in readers:
             reader.join()
     assert not wrong
+
+
+def test_an_error_of_a_block_hides_one_of_its_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def complete(self: Board, operation_id: int) -> None:
+        raise boardwarden.RequestTimeout("The link is bad.")
+
+    monkeypatch.setattr(Board, "complete", complete)
+    with boardwarden.open(FakeTransport(FakeBoard())) as board:
+        with pytest.raises(KeyError), board.operation("flash"):
+            raise KeyError("the user's")
+        with pytest.raises(boardwarden.RequestTimeout), board.operation("flash"):
+            pass
+
+
+def test_what_the_garbage_collector_ends_in_the_boards_own_thread_waits_for_nothing() -> None:
+    class Cycle:
+        def __init__(self, held: object) -> None:
+            self.held, self.itself = held, self
+
+    with boardwarden.open(FakeTransport(FakeBoard())) as board:
+        updates, lease = board.updates(), board.lease(ResourceType.MEMORY, 100)
+        board.start_monitoring(0.05)
+        next(updates)
+        assert lease.__enter__().amount == 100
+        Cycle(updates), Cycle(lease)
+        del updates, lease
+        board._thread._loop.call_soon_threadsafe(gc.collect)
+        for _ in board.changes():
+            if not board.allocations:
+                break
+
+
+def test_requests_of_other_threads_end_with_the_block() -> None:
+    ended: list[threading.Thread] = []
+
+    def request(board: SyncBoard) -> None:
+        for _ in range(10):  # also once all has ended
+            with contextlib.suppress(boardwarden.LinkLost):
+                while True:
+                    board.ping()
+        ended.append(threading.current_thread())
+
+    for _ in range(3):
+        with boardwarden.open(FakeTransport(FakeBoard())) as board:
+            threads = [threading.Thread(target=request, args=(board,)) for _ in range(6)]
+            for each in threads:
+                each.start()
+            board.ping()
+        for each in threads:
+            each.join(5)
+    assert len(ended) == 18
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_in_a_forked_process_the_board_is_closed_and_the_parents_is_not() -> None:
+    with boardwarden.open(FakeTransport(FakeBoard())) as board:
+        child = os.fork()
+        if not child:
+            with contextlib.suppress(BaseException):
+                signal.alarm(5)
+                updates = board.updates()
+                for ask in (board.ping, updates.__next__):
+                    with pytest.raises(boardwarden.LinkLost):
+                        ask()
+                board._thread.__exit__()
+                os._exit(7)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        assert board.ping() < 5
+
+
+def test_who_would_wait_in_the_boards_own_thread_is_told() -> None:
+    with boardwarden.open(FakeTransport(FakeBoard())) as board:
+
+        async def ask() -> float:
+            return board.ping()  # as a handler of the logger may
+
+        with pytest.raises(RuntimeError, match="wait for itself"):
+            board._thread.call(ask())
+        assert board.ping() < 5

@@ -291,6 +291,50 @@ def test_a_file_that_others_may_read_and_a_key_instead_of_a_file_are_refused(tmp
         keys.load("keyring:fleet")
 
 
+def test_a_link_to_a_key_file_stays_one(tmp_path):
+    file, link = tmp_path / "fleet.key", tmp_path / "link.key"
+    keys.save(file, SECRET)
+    link.symlink_to("fleet.key")
+    keys.save(link, keys.renewed(SECRET), replace=True)
+    assert keys.load(file) == keys.load(link) != SECRET
+    assert sorted(tmp_path.iterdir()) == [file, link]
+
+
+class Keyring(dict):
+    """Stands in for the module; broken: as where there is no desktop. Else it may keep nothing."""
+
+    broken, keeps = False, True
+
+    def get_password(self, service, entry):
+        if self.broken:
+            raise RuntimeError("No recommended backend was available. Install one; or not.")
+        return self.get((service, entry))
+
+    def set_password(self, service, entry, text):
+        if self.keeps:
+            self[service, entry] = text
+
+
+def test_a_secret_is_in_the_keyring_or_the_error_says_why_not(monkeypatch):
+    ring = Keyring()
+    monkeypatch.setitem(sys.modules, "keyring", ring)
+    with pytest.raises(KeyFileError, match="no entry 'fleet'"):
+        keys.load("keyring:fleet")
+    keys.save("keyring:fleet", SECRET)
+    assert keys.load("keyring:fleet") == SECRET
+    with pytest.raises(KeyFileError, match="there already"):
+        keys.save("keyring:fleet", SECRET)
+    with pytest.raises(KeyFileError, match="name of an entry"):
+        keys.save("keyring:", SECRET)
+    ring.keeps = False
+    with pytest.raises(KeyFileError, match="does not keep"):
+        keys.save("keyring:other", SECRET)
+    ring.broken = True
+    for use in (keys.load, lambda name: keys.save(name, SECRET)):
+        with pytest.raises(KeyFileError, match="cannot be used: No recommended backend was avail"):
+            use("keyring:fleet")
+
+
 @pytest.mark.parametrize(
     "form",
     ["{}", "0x{}", "{}\n", "boardwarden key 1 control\n{}\n", "keyring:{}", "{:.63}", "./{}"],

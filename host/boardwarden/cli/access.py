@@ -24,7 +24,7 @@ from boardwarden._program import (
     reported,
 )
 from boardwarden._protocol.keys import Secret
-from boardwarden.transport.address import is_network, is_serial
+from boardwarden.transport.address import is_mqtt, is_network, is_serial
 from warden_schema import ids
 
 from .options import BoardOption, JsonOption, given, one_of
@@ -119,6 +119,10 @@ def key(
         elif action == "renew":
             keys.save(file, keys.renewed(secret), replace=True)
             print_line(f"{file} has a new secret, and the former: put both on each board.")
+            if len(secret.generations) > 1:
+                print_line(
+                    "It had a former one already: boards that have only that refuse this file."
+                )
         elif len(secret.generations) == 1:
             print_line(f"{file} has no former secret.")
         else:
@@ -138,7 +142,7 @@ def _put(address: str, secret: Secret) -> None:
 def _check(address: str, file: str, secret: Secret) -> None:
     from .deploy import deploying_module
 
-    if is_network(address):
+    if is_network(address) or is_mqtt(address):
         unique_id = asyncio.run(_prove(address, file))
         print_line(f"The board {_name(unique_id)} proves its key.")
         return

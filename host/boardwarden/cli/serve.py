@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from boardwarden.serve.watched import Follower
     from boardwarden.web.server import PageOptions
 
+_ALL = "1/1"  # of one worker alone
+
 ListenOption = Annotated[
     str,
     typer.Option(
@@ -156,7 +158,7 @@ def serve(
     quiet: QuietOption = None,
     home_assistant: HomeAssistantOption = False,
     home_assistant_at: HomeAssistantAtOption = "",
-    shard: ShardOption = "1/1",
+    shard: ShardOption = _ALL,
     page: PageOption = None,
     users: UsersOption = None,
     tls_cert: CertificateOption = None,
@@ -170,6 +172,8 @@ def serve(
     """Serve metrics to Prometheus, push them over OTLP, show a web page, until Ctrl-C."""
     if broker and board:
         fail("--board names single boards, so it goes without a broker.")
+    if not broker and shard != _ALL:
+        fail("--shard is of a broker's boards, so it goes with a broker.")
     boards = [] if broker else all_given(board)
     require("boardwarden serve", "prometheus_client", "prometheus-client", "prometheus")
     if otlp is not None:
