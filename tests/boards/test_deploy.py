@@ -23,7 +23,7 @@ from quiet import Quiet
 from repl_board import ReplBoard
 
 from boardwarden.cli import deploy as cli_deploy
-from boardwarden.deploy import compiler, deploying, programs
+from boardwarden.deploy import compiler, deploying, programs, starting
 from boardwarden.deploy.choosing import Heap
 from boardwarden.deploy.parts import room_files
 from boardwarden.errors import DeployError, LinkLost
@@ -54,7 +54,7 @@ def tiny(tmp_path, monkeypatch):
     """Have a tiny agent deployed, of which no hello is awaited."""
     folder = tiny_agent.write(tmp_path / "tiny", 2)
     monkeypatch.setattr(compiler, "board_files", lambda: (folder,) * 3)
-    monkeypatch.setattr(deploying, "_await_hello", lambda address, talk: None)
+    monkeypatch.setattr(deploying, "await_hello", lambda address, talk: None)
     return folder
 
 
@@ -126,7 +126,7 @@ if __name__ == "__main__":
 
 
 def test_an_unchanged_main_that_raises_at_each_boot_ends_in_safe_mode(board, tmp_path, monkeypatch):
-    monkeypatch.setattr(deploying, "_HELLO_S", 1.0)
+    monkeypatch.setattr(starting, "_HELLO_S", 1.0)
     board.put({"main.py": CRASHES})
     (tmp_path / "main.py").write_bytes(CRASHES)
     ended = b'File "own/main.py", line 3, in measure'  # where the agent ran it
@@ -185,7 +185,7 @@ def test_a_board_without_an_application_runs_it_until_the_reset(board, monkeypat
 
 def test_an_application_without_a_loop_is_a_note(board, monkeypatch):
     """All that deploy can do is done: that main.py ends at once is no failure of it."""
-    monkeypatch.setattr(deploying, "_HELLO_S", 2.0)
+    monkeypatch.setattr(starting, "_HELLO_S", 2.0)
     board.put({"main.py": b"print('done')\n"})
     talk = Quiet()
     with board:

@@ -79,7 +79,7 @@ def once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiler.Compiler, "compile_all", cached)
-        patch.setattr(deploying, "_await_hello", lambda address, reporter: None)
+        patch.setattr(deploying, "await_hello", lambda address, reporter: None)
         yield
 
 

@@ -34,7 +34,7 @@ def versions(tmp_path_factory):
 @pytest.fixture
 def use(versions, monkeypatch, tmp_path_factory):
     """Return a function that makes a version the one that is deployed; hellos are not awaited."""
-    monkeypatch.setattr(deploying, "_await_hello", lambda address, talk: None)
+    monkeypatch.setattr(deploying, "await_hello", lambda address, talk: None)
 
     compile_all = compiler.Compiler.compile_all
     made = {}
@@ -192,7 +192,7 @@ import sys
 sys.path.insert(0, {support!r})
 from quiet import Quiet
 from boardwarden.deploy import compiler, deploying
-deploying._await_hello = lambda address, talk: None
+deploying.await_hello = lambda address, talk: None
 import pathlib
 compiler.board_files = lambda: (pathlib.Path({folder!r}),) * 3
 deploying.deploy({port!r}, "main.py", Quiet())

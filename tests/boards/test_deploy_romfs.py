@@ -49,7 +49,7 @@ class Talk:
 @pytest.fixture(autouse=True)
 def use(tmp_path, monkeypatch):
     """Have version 2 of a tiny agent deployed; returns a function that chooses another version."""
-    monkeypatch.setattr(deploying, "_await_hello", lambda address, reporter: None)
+    monkeypatch.setattr(deploying, "await_hello", lambda address, reporter: None)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
 

@@ -92,6 +92,21 @@ async def test_who_has_no_key_or_a_wrong_one_is_told_in_a_sentence(monkeypatch, 
             await connected.ping()
 
 
+async def test_key_check_says_over_the_network_whether_a_board_proves_the_key(
+    monkeypatch, secret, tmp_path
+):
+    wrong = tmp_path / "wrong.key"
+    keys.save(wrong, keys.new_secret("control"))
+    async with board(monkeypatch, secret[0]) as served:
+        checks = [
+            await asyncio.to_thread(run, "key", "check", str(file), "--board", served.address)
+            for file in (secret[1], wrong)
+        ]
+    assert [check.returncode for check in checks] == [0, 2]
+    assert checks[0].stdout == "The board without a unique id proves its key.\n"
+    assert "refuses this key" in checks[1].stderr
+
+
 async def test_a_board_without_keys_gets_nothing_from_a_host_that_has_one(monkeypatch, secret):
     async with TcpBoard(monkeypatch, "serves.py", b"listening\n") as served:
         with pytest.raises(KeyRefused, match="proved the key within 1 s"):

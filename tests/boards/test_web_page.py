@@ -11,7 +11,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from datetime import datetime, timezone
@@ -21,6 +20,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from browser import Browser, need_chromium
 from certificates import certificate
+from cli_process import COMMAND
+from command_environment import of_command
 from free_ports import free_port
 from full_board import full_board
 from many_boards import StandIn
@@ -422,12 +423,14 @@ def test_a_server_that_ends_is_said_since_when_and_comes_back(browser, page):
 
 def test_a_server_that_is_killed_is_said_and_another_one_takes_its_place(browser):
     port = free_port()
-    command = [sys.executable, "-m", "boardwarden", "serve", "--board", "sim"]
+    command = [*COMMAND, "serve", "--board", "sim"]
     command += ["--listen", "127.0.0.1:0", "--page", f"127.0.0.1:{port}"]
     servers = []
 
     def begin():
-        servers.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        servers.append(
+            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=of_command())
+        )
         while "the page is at" not in servers[-1].stdout.readline():
             assert servers[-1].poll() is None
 

@@ -147,6 +147,11 @@ async def test_limits_are_shown_and_set_with_the_command_to_undo(board, link, ca
     assert found["max_operations"] == 2
 
 
+async def test_an_overrun_of_zero_is_shown_as_what_it_means(link, capsys):
+    await limits._limits(link, (None, None, None, 0), False)
+    assert "overrun            for ever" in lines(capsys)
+
+
 async def test_thresholds_are_shown(link, capsys):
     await limits._thresholds(link, None, False)
     cells = ["memory", "critical", "75", "%", "90", "%", "65", "%", "1", "s", "protect", "91", "%"]
@@ -180,6 +185,12 @@ async def test_a_threshold_change_that_contradicts_its_other_levels_is_refused(l
 
     with pytest.raises(_program.Failure, match="one way"):
         await limits._change_threshold(link, "memory", wrong, False)
+
+
+async def test_a_level_out_of_range_names_the_option(link):
+    sentence = "^--warn of memory must be a fraction from 0 to 1, not 80"
+    with pytest.raises(_program.Failure, match=sentence):
+        await limits._change_threshold(link, "memory", lambda _: Threshold("memory", 80.0), False)
 
 
 # --- release, cancel, alloc ---------------------------------------------------------------------

@@ -118,6 +118,25 @@ def test_a_file_without_permission_is_named(tmp_path, words, sentence):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("name", ["/", ".", "", ".."])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("record", "--board", "sim"),
+        ("record", "--list"),
+        ("plot",),
+        ("replay", "--policy", "w.toml"),
+    ],
+    ids=" ".join,
+)
+def test_a_folder_is_no_recording(tmp_path, words, name):
+    done = run(*words, name, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("boardwarden: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert not [*tmp_path.iterdir()]
+
+
 _LONG = "x" * 300
 
 

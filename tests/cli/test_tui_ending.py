@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from command_environment import of_command
 
 PROGRAM = """
 import asyncio, sys, time
@@ -30,7 +31,11 @@ LIMIT_S = 2.0
 def test_a_signal_ends_the_process_while_its_event_loop_is_blocked(number):
     near, far = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], stdin=far, stdout=far, stderr=subprocess.PIPE
+        [sys.executable, "-c", PROGRAM],
+        stdin=far,
+        stdout=far,
+        stderr=subprocess.PIPE,
+        env=of_command(),
     )
     try:
         assert process.stderr.readline() == b"stands still\n"
@@ -70,7 +75,11 @@ def reading(program):
     """Return the process of a program that writes to a terminal for ever, and both ends of it."""
     near, far = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", program], stdin=far, stdout=far, stderr=subprocess.PIPE
+        [sys.executable, "-c", program],
+        stdin=far,
+        stdout=far,
+        stderr=subprocess.PIPE,
+        env=of_command(),
     )
     assert process.stderr.readline() == b"writes\n"
     return process, near, far

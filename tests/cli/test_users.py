@@ -8,13 +8,13 @@ import os
 import signal
 import ssl
 import stat
-import sys
 import urllib.request
 
 import campaign
 import pytest
 from certificates import certificate
 from cli_process import (
+    COMMAND,
     LIMIT_S,
     CommandOnTerminal,
     kill_started,
@@ -23,6 +23,7 @@ from cli_process import (
     run,
     start,
 )
+from command_environment import of_command
 from web_page import users_file
 
 from boardwarden.web import users
@@ -38,10 +39,11 @@ async def no_leftovers():
 async def typed(*words, text=""):
     """Run the command with text at its standard input; return status, output and errors."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "boardwarden", *words),
+        *(*COMMAND, *words),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        env=of_command(),
     )
     out, err = await asyncio.wait_for(process.communicate(text.encode()), LIMIT_S)
     return process.returncode, out.decode(), err.decode()
@@ -58,6 +60,12 @@ async def test_users_are_added_listed_and_removed(tmp_path):
     listed = await run("users", "list", file, "--json")
     found = json.loads(listed.out)["users"]
     assert found == [{"name": "ada", "right": "control"}, {"name": "bob", "right": "observe"}]
+    shown = (await run("users", "list", file)).out.splitlines()
+    assert [line.split() for line in shown] == [
+        ["name", "may"],
+        ["ada", "control"],
+        ["bob", "observe"],
+    ]
     assert (await run("users", "remove", file, "ada")).status == 0
     assert [*users.load(tmp_path / "users.json")] == ["bob"]
     assert os.listdir(tmp_path) == ["users.json"]
@@ -92,6 +100,22 @@ async def test_ctrl_d_at_the_password_is_one_sentence(tmp_path):
         await terminal.close()
 
 
+async def test_a_password_that_is_typed_in_two_ways_changes_nothing(tmp_path):
+    file = str(tmp_path / "users.json")
+    terminal = CommandOnTerminal("users", "add", file, "ada", environment={})
+    try:
+        await terminal.until(b"password: ")
+        terminal.press(b"long enough\n")
+        await terminal.until(b"gain: ")
+        terminal.press(b"long enougg\n")
+        assert await terminal.status() == 2
+        assert b"The two passwords differ; nothing was changed." in terminal.seen
+        assert b"enoug" not in terminal.seen
+        assert not os.listdir(tmp_path)
+    finally:
+        await terminal.close()
+
+
 async def test_wrong_uses_get_a_sentence_and_lose_nothing(tmp_path):
     file = tmp_path / "users.json"
     users_file(file, ada="control")
@@ -101,6 +125,7 @@ async def test_wrong_uses_get_a_sentence_and_lose_nothing(tmp_path):
         (("add", file, "b\x1bob"), "is no user's name"),
         (("add", file), "takes the name of a user"),
         (("list", file, "ada"), "takes no name"),
+        (("remove", file, "ada", "--json"), "--json goes with list"),
         (("remove", file, "eve"), "has no user 'eve'"),
         (("list", tmp_path / "none"), "Cannot read"),
         (("dance", file), "users takes add, remove or list"),

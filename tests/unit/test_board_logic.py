@@ -1,4 +1,4 @@
-"""The firmware tests that can run on CPython, run on CPython: this measures their coverage.
+"""The firmware tests that can run on CPython, run on CPython, in seconds and with no firmware.
 
 Which files those are is in the `# targets:` line of each. Nothing is imported to collect them:
 a file that cannot be imported fails its own tests, and no others.

