@@ -27,6 +27,7 @@ import campaign
 import pytest
 from free_ports import free_port
 from places import APPS
+from virtual_time import until
 
 import boardwarden
 from boardwarden import Board, BoardError, Denied, Priority, ResourceType
@@ -229,6 +230,8 @@ async def test_after_any_trouble_each_mirror_equals_its_board(
             store, {one.address: each for one, each in zip(fleet, boards, strict=True)}
         )
         recording = asyncio.create_task(recorder.run(stop))
+        # What comes before they follow is not theirs to record.
+        await until(lambda: all(follower.samples for follower in recorder.followers))
         came = {one.address: array("q") for one in fleet}
         noting = [
             asyncio.create_task(_note(each, came[one.address]))

@@ -24,6 +24,7 @@ from boardwarden.transport.terminal import make_transparent
 
 REBOOT = b"MPY: soft reboot\r\n"
 CTRL_A, CTRL_B, CTRL_C = 1, 2, 3
+UP = b"\0"  # what on_board/boot.py prints when the board has its file system
 _LFLAG = 3  # a place in what tcgetattr() returns
 
 
@@ -74,6 +75,7 @@ class ReplBoard:
         self._bites_at = None
         self.bites = 0
         self._raw = False
+        self._is_up = False
         self._process = None
         self._board = -1
 
@@ -105,6 +107,7 @@ class ReplBoard:
                                        *board, *program]]  # fmt: skip
 
     def _start(self):
+        self._is_up = self.kind == "posix"
         self._board, end = pty.openpty()
         self._terminal = os.ttyname(end)
         make_transparent(end)
@@ -125,7 +128,7 @@ class ReplBoard:
             self._bites_at = time.monotonic() + self._watchdog_s
 
     def _carry(self):
-        """Carry bytes until the test ends or the power is gone."""
+        """Carry bytes until the test ends or the power is gone; the host's wait until it is up."""
         while self._host >= 0:
             left = None
             if self._bites_at is not None:
@@ -133,7 +136,8 @@ class ReplBoard:
                 if left <= 0:
                     self._bite()
                     continue
-            ready, _, _ = select.select([self._wake, self._host, self._board], [], [], left)
+            ends = [self._wake, self._board, *([self._host] if self._is_up else [])]
+            ready, _, _ = select.select(ends, [], [], left)
             if self._wake in ready:
                 return
             if self._host in ready:
@@ -190,6 +194,11 @@ class ReplBoard:
             data = os.read(self._board, 4096)
         except OSError:  # it has ended
             data = b""
+        if not self._is_up and UP in data:
+            self._is_up = True
+            data = data.replace(UP, b"", 1)
+            if not data:
+                return
         if data:
             self._take_time(len(data))
             self._note(data)

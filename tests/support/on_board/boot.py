@@ -162,6 +162,7 @@ if __name__ == "__main__":
             partition.mount()
             sys.modules["vfs"] = partition
     sys.modules["sys"] = Sys(sys)
+    print("\0", end="")  # it is up: a Ctrl-C before that would leave it without its file system
     run("boot.py")
     if int(with_main):
         run("main.py")
