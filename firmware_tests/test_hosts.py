@@ -275,7 +275,7 @@ def test_a_host_that_comes_back_by_another_connection_gets_its_first_replies():
     owners = [lease.owner for lease in rig.policy.leases.all()]
     assert sorted(owners) == ["lost", "other", "other"], owners
     assert len(rig.agent.session.hosts) == 2
-    assert len(rig.agent.requests.hosts) == 4
+    assert len(rig.agent.session.requests.hosts) == 4
 
 
 def test_sessions_are_each_hosts_own():

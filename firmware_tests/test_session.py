@@ -58,14 +58,14 @@ class Rig:
         self.session = HostSession(self)
         self.uplink = self.session.uplink
         self.start_monitoring = self.stop_monitoring = None  # requests of an agent's own
-        self.requests = Requests(self)
-        self.requests.functions = (self._note, self._raise, lambda: None)
+        self.session.requests = Requests(self)
+        self.session.requests.functions = (self._note, self._raise, lambda: None)
         self.session.tables = [self.table]
 
     def set_handler(self, function):
         """Have this function carry out all requests; return those that did."""
-        before = self.requests.functions
-        self.requests.functions = (function,) * 3
+        before = self.session.requests.functions
+        self.session.requests.functions = (function,) * 3
         return before
 
     def _on_host(self, host_id, how):
@@ -585,7 +585,7 @@ def test_what_was_interrupted_is_not_done_again():
 
     before = rig.set_handler(interrupted)
     raises(KeyboardInterrupt, rig.receive, 67, _HOST, 0, 0, [5])
-    rig.requests.functions = before
+    rig.session.requests.functions = before
     sent = rig.receive(67, _HOST, 0, 0, [5])
     assert rig.calls == [5]
     assert [message[2:4] for message in sent if message[0] == 7] == [[0, 3]]
