@@ -136,6 +136,19 @@ def test_synced_does_not_wait_for_what_changes_meanwhile():
     assert [message[2:] for message in sent[7:]] == [[0, 2], [1, 2], [0, 3], [1, 3]]
 
 
+def test_only_frames_of_the_host_that_subscribed_keep_a_connection_its_place():
+    rig = Rig()
+    kept = []
+    rig.link.keep_place = lambda: kept.append(1)
+    rig.subscribe()
+    for message in ((66, _HOST, 0), (67, _HOST, 0, 0, [1])):
+        rig.receive(*message)
+    assert len(kept) == 3
+    for message in ((66, _HOST + 1, 0), (67, _HOST + 1, 0, 0, [1]), (99, _HOST), (65, _HOST)):
+        rig.receive(*message)
+    assert len(kept) == 3
+
+
 def test_a_row_that_changes_twice_is_sent_once_as_it_is_then():
     rig = Rig(rows=1)
     rig.subscribe()
