@@ -22,22 +22,22 @@ class FakeLink:
 
     def __init__(self):
         self.agent = None
-        self.is_new = self.is_stuck = self.is_counting = False
+        self.opened = self.is_stuck = self.is_counting = False
         self.is_joined = True
-        self.messages = [None] * 4
-        self.came = self.taken = 0
+        self.queue = [None] * 4
+        self.received = self.used = 0
         self.buf = bytearray(406)
         self.outbox = []
         self.written = 0
 
-    def is_down(self):
-        return not self.is_joined
+    def isconnected(self):
+        return self.is_joined
 
-    def say(self, state):
+    def report(self, state):
         """Do nothing: a real one publishes `state`."""
 
     def readable(self):
-        return self.came != self.taken
+        return self.received != self.used
 
     def write(self, buf, start, end):
         if self.is_stuck or not self.is_joined:
@@ -51,12 +51,12 @@ class FakeLink:
         self.is_joined = False
 
     def rejoin(self):
-        self.is_joined = self.is_new = True
+        self.is_joined = self.opened = True
 
     def receive_bytes(self, message):
-        assert self.came - self.taken < 4
-        self.messages[self.came & 3] = message
-        self.came = self.came + 1 & 0xFFFF
+        assert self.received - self.used < 4
+        self.queue[self.received & 3] = message
+        self.received = self.received + 1 & 0xFFFF
 
     def receive(self, *message):
         """Have a host publish this message."""

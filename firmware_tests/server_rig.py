@@ -14,9 +14,10 @@ class FakeLine(FakeLink):
         self.server = server
         self.address = address
         self.fresh = True
+        self.kept = 0  # times that its host kept its place
 
     def keep_place(self):
-        pass
+        self.kept += 1
 
     def is_fresh(self):
         return self.fresh

@@ -275,7 +275,7 @@ def test_a_host_that_comes_back_by_another_connection_gets_its_first_replies():
     owners = [lease.owner for lease in rig.policy.leases.all()]
     assert sorted(owners) == ["lost", "other", "other"], owners
     assert len(rig.agent.session.hosts) == 2
-    assert len(rig.agent.requests.hosts) == 4
+    assert len(rig.agent.session.requests.hosts) == 4
 
 
 def test_sessions_are_each_hosts_own():
@@ -447,10 +447,12 @@ def test_a_keepalive_is_answered_when_nothing_else_was_sent():
     rig = Rig(interval_ms=600_000)
     mirror = rig.host(100)
     rig.second(mirror)
+    kept = mirror.line.kept
     for _ in range(3):
         mirror.line.receive(66, mirror.id, 7)
         rig.poll()
     assert ALIVE in mirror.read()
+    assert mirror.line.kept == kept + 3
 
 
 def test_a_host_that_leaves_is_sent_nothing_more():

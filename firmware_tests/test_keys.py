@@ -327,7 +327,7 @@ def test_the_replies_to_four_are_remembered_though_each_comes_under_several_righ
             assert SYNCED in kinds(rig.join(right, _HOST + number))
             assert rig.tell(right, REQUEST, _HOST + number, 0, PING, [])[0][2:] == [0, 0, None]
         rig.line = None  # it stays
-    assert len(rig.agent.requests.hosts) == 4
+    assert len(rig.agent.session.requests.hosts) == 4
 
 
 def test_no_number_of_observers_has_a_controllers_repeat_done_twice():

@@ -208,12 +208,12 @@ def test_messages_on_down_are_the_agents_and_all_others_the_applications():
     replies = [message for message in rig.socket.sent() if message[0] == REPLY]
     assert [message[2:] for message in replies] == [[1, 0, None, 100]]
     ping = framed([67, 100, 2, 0, []])
-    rig.link.on_message(_DOWN, ping, True)  # retained, where a client says so
-    rig.link.on_message(_DOWN, bytes(2000))
+    rig.link.feed(_DOWN, ping, True)  # retained, where a client says so
+    rig.link.feed(_DOWN, bytes(2000))
     assert not rig.link.readable()
     for _ in range(9):
-        rig.link.on_message(_DOWN, ping)
-    assert rig.link.came - rig.link.taken == 4
+        rig.link.feed(_DOWN, ping)
+    assert rig.link.received - rig.link.used == 4
 
 
 def test_a_socket_that_takes_nothing_holds_nothing_up():

@@ -158,7 +158,7 @@ def test_each_of_four_hosts_has_its_requests_done_once_and_its_own_replies():
         rig.request(108, 7, 4, 0, 32, "of 108")
         rig.poll()
     assert len(rig.policy.leases.all()) == 5
-    assert len(rig.agent.requests.hosts) == 8
+    assert len(rig.agent.session.requests.hosts) == 8
 
 
 def test_a_request_whose_code_finds_no_memory_is_answered_to_its_host():

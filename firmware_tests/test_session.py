@@ -58,14 +58,14 @@ class Rig:
         self.session = HostSession(self)
         self.uplink = self.session.uplink
         self.start_monitoring = self.stop_monitoring = None  # requests of an agent's own
-        self.requests = Requests(self)
-        self.requests.functions = (self._note, self._raise, lambda: None)
+        self.session.requests = Requests(self)
+        self.session.requests.functions = (self._note, self._raise, lambda: None)
         self.session.tables = [self.table]
 
     def set_handler(self, function):
         """Have this function carry out all requests; return those that did."""
-        before = self.requests.functions
-        self.requests.functions = (function,) * 3
+        before = self.session.requests.functions
+        self.session.requests.functions = (function,) * 3
         return before
 
     def _on_host(self, host_id, how):
@@ -134,6 +134,19 @@ def test_synced_does_not_wait_for_what_changes_meanwhile():
         sent += rig.run()
     assert _kinds(sent)[:7] == [1, 3, _ROW, _ROW, _ROW, _ROW, 5]
     assert [message[2:] for message in sent[7:]] == [[0, 2], [1, 2], [0, 3], [1, 3]]
+
+
+def test_only_frames_of_the_host_that_subscribed_keep_a_connection_its_place():
+    rig = Rig()
+    kept = []
+    rig.link.keep_place = lambda: kept.append(1)
+    rig.subscribe()
+    for message in ((66, _HOST, 0), (67, _HOST, 0, 0, [1])):
+        rig.receive(*message)
+    assert len(kept) == 3
+    for message in ((66, _HOST + 1, 0), (67, _HOST + 1, 0, 0, [1]), (99, _HOST), (65, _HOST)):
+        rig.receive(*message)
+    assert len(kept) == 3
 
 
 def test_a_row_that_changes_twice_is_sent_once_as_it_is_then():
@@ -585,7 +598,7 @@ def test_what_was_interrupted_is_not_done_again():
 
     before = rig.set_handler(interrupted)
     raises(KeyboardInterrupt, rig.receive, 67, _HOST, 0, 0, [5])
-    rig.requests.functions = before
+    rig.session.requests.functions = before
     sent = rig.receive(67, _HOST, 0, 0, [5])
     assert rig.calls == [5]
     assert [message[2:4] for message in sent if message[0] == 7] == [[0, 3]]

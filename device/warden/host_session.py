@@ -58,6 +58,7 @@ class HostSession:
         self.uplink = Uplink(agent.link)
         self.host_id = 0  # 0: nobody listens
         self.events_from = None  # the number of the first event that the host wants
+        self.requests = None  # loaded at the first one
         self.replies = None  # to this host, see `Requests`
         self.sample = agent.sample
         self.sample.last = [None] * len(FIELDS)
@@ -69,7 +70,6 @@ class HostSession:
         self.deframer = Deframer(_MAX_REQUEST)
         self.reader = Reader(self.deframer.payload)
         self.deadline_s = self.deadline_ms = 0  # then a silent host is lost
-        self.keep_place = getattr(agent.link, "keep_place", bool)
         self.last_seq = None  # that the last keepalive acknowledged
         self.refused_id = 0
         self.hello_dirty = self.synced_dirty = self.alive_dirty = False
@@ -148,7 +148,8 @@ class HostSession:
         """Begin the host's silence anew: a frame of it has arrived."""
         self.deadline_s = self.clock.s + _SILENCE_MS // 1000
         self.deadline_ms = self.clock.ms
-        self.keep_place()
+        if hasattr(self.agent.link, "keep_place"):
+            self.agent.link.keep_place()
         self.on_host("seen")
 
     def on_host(self, how):
@@ -162,12 +163,12 @@ class HostSession:
         if not 0 <= request_id <= 0xFFFF:
             raise Malformed  # no request has that id
         self.renew()
-        agent = self.agent
-        if agent.requests is None:
+        session = self.agent.session  # this one, but where it has several hosts
+        if session.requests is None:
             try:
                 with import_lock:
                     from warden.requests import Requests
-                agent.requests = Requests(agent)
+                session.requests = Requests(self.agent)
             except Exception:  # there is no memory for it, say: then that is the answer
                 uplink = self.uplink
                 uplink.begin(_REPLY, 4)
@@ -177,7 +178,7 @@ class HostSession:
                 uplink.put(self.host_id)  # without it no host of a shared stream takes it
                 uplink.send()
                 return
-        agent.requests.process(self, request_id, reader)
+        session.requests.process(self, request_id, reader)
 
     # --- to the host ----------------------------------------------------------------------------
 
@@ -233,7 +234,7 @@ class HostSession:
         """Send what is due in its order; return False where the link did not take all of it."""
         if (
             (self.hello_dirty and not self._send_hello())
-            or (self.replies and not self.agent.requests.send_replies(self.uplink, self.replies))
+            or (self.replies and not self.requests.send_replies(self.uplink, self.replies))
             or not self._send_row(self.sample, 0)
         ):
             return False

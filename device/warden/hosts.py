@@ -177,9 +177,10 @@ class Host(HostSession):
                 deframer.bad += deframer.in_frame
                 deframer.opened = deframer.in_frame = False
 
-    def keep_place(self):
-        """Note that a frame of a host came over the connection."""
+    def renew(self):
+        """Begin the host's silence anew, also for its connection."""
         self.link.keep_place()
+        HostSession.renew(self)
 
     def subscribe(self, host_id):
         """Begin the subscription of a host, if there is a place for it."""
@@ -331,7 +332,7 @@ class Host(HostSession):
         if self.can_take and self.hello_dirty:
             self._send_hello()
         if self.can_take and self.replies is not None:
-            self.agent.requests.send_replies(self.uplink, self.replies)
+            self.server.requests.send_replies(self.uplink, self.replies)
         if (
             self.next != _NONE_OWED
             or self.sample_dirty
@@ -444,6 +445,7 @@ class Hosts:
         self.host_id = 0  # of one that listened at the last pump()
         self.uplink = Message(self.hosts)
         self.tables = [agent.storage]
+        self.requests = None  # loaded at the first one
         self.events = None  # of these each host has a place of its own
         self.sample = agent.sample
         self.is_sample_new = False

@@ -26,7 +26,7 @@ _MAX_WAITING = const(4)  # as in `mqtt_session`; no fewer than can have proved a
 _RESERVE = const(48)
 
 
-def wrap(link, key, control_key):
+def attach(link, key, control_key):
     """Have a link serve who proves one of these keys; ValueError for one with control=True."""
     if link.right != _OBSERVE:
         raise ValueError("control=True is without keys")

@@ -7,7 +7,7 @@ only read: that is a whole, HELLO, a sample, all rows and events, and SYNCED.
 from micropython import const
 
 from warden.host_session import HostSession
-from warden.link.mqtt import online
+from warden.link.mqtt import status
 
 _SUBSCRIBE = const(64)
 _UNSUBSCRIBE = const(65)
@@ -27,15 +27,14 @@ class MqttSession(HostSession):
         HostSession.__init__(self, agent)
         self.link = link = agent.link
         link.agent = agent
-        link.is_new = True
-        link.say(online(agent))
+        link.opened = True
+        link.report(status(agent))
         self.uplink.buf = link.buf
         self.buf = None
         self.at = 0  # in the message that is read
         self.waiting = []  # ids of hosts, each of a whole that begins with a HELLO for it
-        self.answered_id = 0  # the host of this whole; 0: none
-        self.whole_s = self.alive_s = 0  # the uptime at which the next whole, or ALIVE, is due
-        self.began_s = 0
+        self.owner = 0  # the host of this whole; 0: none
+        self.whole_s = self.live_s = 0  # the uptime at which the next whole, or ALIVE, is due
         self.sent = 0  # of the uplink, at the last pump()
         self.replies = ()  # of no one host: send() sends all of them
 
@@ -45,13 +44,13 @@ class MqttSession(HostSession):
         """Act on the next frame of the message that has waited longest."""
         link = self.link
         deframer = self.deframer
-        message = link.messages[link.taken & len(link.messages) - 1]
+        message = link.queue[link.used & len(link.queue) - 1]
         if not self.at:
             deframer.opened = deframer.in_frame = False
         self.at = deframer.feed(message, self.at, len(message))
         if self.at == len(message):
             self.at = 0
-            link.taken = link.taken + 1 & 0xFFFF
+            link.used = link.used + 1 & 0xFFFF
         if deframer.length:
             host_id = self.host_id
             self._on_payload()
@@ -77,9 +76,11 @@ class MqttSession(HostSession):
         self.events_from = None  # a whole has all events, whatever one of its readers wants
         self.host_id = host_id
         self.renew()
-        if len(self.waiting) < _MAX_WAITING and host_id not in self.waiting:
-            self.waiting.append(host_id)
-            self.whole_s = self.began_s + 1
+        waiting = self.waiting
+        if len(waiting) < _MAX_WAITING and host_id not in waiting:
+            if not waiting:
+                self.whole_s -= _WHOLE_S - 1
+            waiting.append(host_id)
 
     def free(self, row):
         """Tell whether another host may have a row of `Requests`: no request of it comes again."""
@@ -91,11 +92,10 @@ class MqttSession(HostSession):
         """Begin a whole, for the host that has waited longest, if one does."""
         s = self.clock.s
         if not self.hello_dirty:
-            self.answered_id = 0
+            self.owner = 0
             if self.waiting:
-                self.answered_id = self.waiting.pop(0)
+                self.owner = self.waiting.pop(0)
                 self.agent.governor.allow_snapshot(s)
-        self.began_s = s
         self.whole_s = s + (1 if self.waiting else _WHOLE_S)
         for table in self.tables:
             table.subscribe()
@@ -106,38 +106,38 @@ class MqttSession(HostSession):
         """Send what is due, as far as the client takes it; return the ms until there is more."""
         s = self.clock.s
         link = self.link
-        if link.is_down():
+        if not link.isconnected():
             if self.host_id:
                 self.on_host("lost")
                 self.host_id = 0
             return _NOTHING_MS
         self.host_id = _ALL
-        if link.is_new:
-            link.is_new = False
+        if link.opened:
+            link.opened = False
             self.on_host("found")
             self.whole_s = s
             self.synced_dirty = False
         if self.sent != self.uplink.sent:
             self.sent = self.uplink.sent
-            self.alive_s = s + _ALIVE_S
-        elif s >= self.alive_s:
+            self.live_s = s + _ALIVE_S
+        elif s >= self.live_s:
             self.alive_dirty = True
         # A HELLO alone, of a capability that has changed, would be taken for a whole's beginning.
         if self.hello_dirty or (s >= self.whole_s and not self.synced_dirty):
             self.begin()
-        self.deadline_s = max(s + 1, min(self.whole_s, self.alive_s))
+        self.deadline_s = max(s + 1, min(self.whole_s, self.live_s))
         self.deadline_ms = self.clock.ms
         return HostSession.pump(self, rows)
 
     def send(self, rows):
         """Send what is due in its order; return False where the client did not take all of it."""
-        requests = self.agent.requests
+        requests = self.requests
         place = 0
         while requests is not None and place < len(requests.hosts):
             if not requests.send_replies(self.uplink, requests.hosts[place], True):
                 return False
             place += 1
-        self.host_id = self.answered_id  # HELLO and SYNCED have it
+        self.host_id = self.owner  # HELLO and SYNCED have it
         rows = HostSession.send(self, rows)
         self.host_id = _ALL
         return rows

@@ -4,10 +4,11 @@ import sys
 
 from micropython import const
 
-from warden.link.mqtt import OFFLINE, UmqttLink
+from warden.link.mqtt import UmqttLink
 from warden.mqtt_session import MqttSession
 from warden.sensors.threads import import_lock, new_lock
 
+_OFFLINE = const(b"\x91\x00")  # as in `link.mqtt`
 _MAX_BOARD_ID = const(64)
 _ID = const("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 _MAX_MESSAGES = const(4)
@@ -33,10 +34,10 @@ def MqttLink(client, board_id, key=None, control_key=None, control=False):
     if not 0 < len(board_id) <= _MAX_BOARD_ID or board_id.strip(_ID):
         raise ValueError("board_id")
     link_class = UmqttLink
-    wrap = None
+    attach = None
     with import_lock:
         if key is not None or control_key is not None:
-            from warden.keyed_mqtt import wrap
+            from warden.keyed_mqtt import attach
         if not hasattr(client, "sock"):
             from warden.link.mqtt_as import MqttAsLink
 
@@ -48,43 +49,38 @@ def MqttLink(client, board_id, key=None, control_key=None, control=False):
     link.client = client
     link.session = MqttSession
     link.right = _CONTROL if control else _OBSERVE
-    if wrap is not None:
-        wrap(link, key, control_key)
+    if attach is not None:
+        attach(link, key, control_key)
     topic = "boardwarden/" + board_id + "/"
-    link.down = (topic + "down").encode()
+    link.topic = (topic + "down").encode()
     link.state = topic + "state"
     link.agent = None
-    link.is_new = False
-    link.messages = [None] * _MAX_MESSAGES
-    link.came = link.taken = 0
-    link.packet = packet = bytearray(_TOPIC_AT) + (topic + "up").encode() + bytearray(_MAX_WIRE)
+    link.opened = False
+    link.queue = [None] * _MAX_MESSAGES
+    link.received = link.used = 0
+    link.wire = packet = bytearray(_TOPIC_AT) + (topic + "up").encode() + bytearray(_MAX_WIRE)
     link.head = size = len(packet) - _MAX_WIRE
     packet[_TOPIC_AT - 1] = size - _TOPIC_AT
     link.buf = memoryview(packet)[size:]
     if link_class is UmqttLink:
-        wrap_umqtt(link, client)
+        if client.sock is not None:
+            raise ValueError("it has connected")
+        link.sock = None
+        lock = new_lock(False)
+        link.acquire = lock.acquire
+        link.releases = (bool, lock.release)
+        link.active = False
+        link.thread = link.joining = None
+        if client.lw_topic is None:
+            client.set_last_will(link.state, _OFFLINE, True)
+        for name in ("publish", "subscribe", "unsubscribe"):
+            setattr(client, name, link.locked(getattr(client, name)))
+        link.wrapped = (client.connect, client.disconnect, getattr(client, "reconnect", None))
+        client.connect = link.connect
+        client.disconnect = link.disconnect
+        client.reconnect = link.reconnect
+        client.set_callback = link.set_callback
+        link.set_callback(client.cb)
     else:
-        link.wrap(client)
+        link.attach(client)
     return link
-
-
-def wrap_umqtt(link, client):
-    """Wrap the client's functions, and set its last will where there is none."""
-    if client.sock is not None:
-        raise ValueError("it has connected")
-    link.sock = None
-    lock = new_lock(False)
-    link.acquire = lock.acquire
-    link.releases = (bool, lock.release)
-    link.is_held = False
-    link.thread = link.joining = None
-    if client.lw_topic is None:
-        client.set_last_will(link.state, OFFLINE, True)
-    for name in ("publish", "subscribe", "unsubscribe"):
-        setattr(client, name, link.locked(getattr(client, name)))
-    link.wrapped = (client.connect, client.disconnect, getattr(client, "reconnect", None))
-    client.connect = link.connect
-    client.disconnect = link.disconnect
-    client.reconnect = link.reconnect
-    client.set_callback = link.set_callback
-    link.set_callback(client.cb)

@@ -180,7 +180,6 @@ def make_agent(
     update_reasons(agent)
     # Made below, where there is a link or something to decide.
     agent.policy = agent.session = None
-    agent.requests = None  # loaded at the first one, see `HostSession`
     agent.faults = 0  # exceptions inside the agent itself
     agent.deadline_s = agent.deadline_ms = 0  # of the next sample
     agent.gate = Gate(agent.run)

@@ -57,7 +57,7 @@ Forecast.note_fall
 """
 _HOSTS = """
 Message.begin Message.put Message.acknowledge Message.send
-Host.listen Host._on_payload Host.keep_place Host.ready Host.transmit Host.store_rest
+Host.listen Host._on_payload Host.renew Host.ready Host.transmit Host.store_rest
 Host.has_rest Host.on_closed
 Host.send_first Host.send_sample Host.mark Host.send_last Host.next_owed
 Hosts.listen Hosts.purge Hosts.give_room Hosts.on_sample
@@ -71,8 +71,7 @@ _is_within _Tcp._ready _Tcp.keep_place _Tcp._is_welcome
 Line.is_fresh ServerLink.readable ServerLink.has_caller
 """
 _MQTT = """
-UmqttLink.is_down UmqttLink.readable UmqttLink.write UmqttLink.write_held
-UmqttLink.write_packet
+UmqttLink.isconnected UmqttLink.readable UmqttLink.write UmqttLink.put UmqttLink.send
 MqttSession.listen MqttSession.process MqttSession.begin MqttSession.pump MqttSession.send
 """
 _KEYED_HOSTS = """

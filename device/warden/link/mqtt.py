@@ -11,7 +11,7 @@ from micropython import const
 from warden.sensors.threads import get_ident
 from warden_schema.codec import put
 
-OFFLINE = b"\x91\x00"  # msgpack of [0]
+_OFFLINE = const(b"\x91\x00")  # msgpack of [0]
 _ONLINE = const(1)
 _MAX_STATE = const(256)
 _MAX_MESSAGES = const(4)  # that wait; a power of two
@@ -22,12 +22,13 @@ class UmqttLink:
     """Over a client of umqtt.simple, umqtt.robust, or one with the same functions.
 
     `warden.mqtt_setup` gives it its attributes. session(agent) makes what serves the hosts; right:
-    what they may do; agent: while one uses it. down, state: topics; packet: a PUBLISH on `up`, in
-    which the session puts a frame at `head`, the beginning of buf. messages: that wait, of which
-    `came` came and `taken` were taken, modulo 2**16. sock: the client's, while frames can go;
-    is_new: nothing has over it. thread: the one that is in one of the client's functions; is_held:
-    the agent itself has the lock, `releases` is by that; joining: the thread that must not begin to
-    reconnect. wrapped: the client's own connect, disconnect and reconnect.
+    what they may do; agent: while one uses it. topic, state: those of `down` and `state`; wire: a
+    PUBLISH on `up`, in which the session puts a frame at `head`, the beginning of buf. queue: the
+    messages that wait, of which `received` came and `used` were taken, modulo 2**16. sock: the
+    client's, while frames can go; opened: none has over it. thread: the one that is in one of the
+    client's functions; active: the agent itself has the lock, `releases` is by that; joining: the
+    thread that must not begin to reconnect. wrapped: the client's own connect, disconnect and
+    reconnect.
     """
 
     window = 0  # the client itself tells how much it takes
@@ -36,7 +37,7 @@ class UmqttLink:
     def locked(self, function):
         """Return a function of the client's, during which no frame goes between its writes."""
 
-        def call(*args, **kwargs):
+        def run(*args, **kwargs):
             if self.thread == get_ident():  # one of them calls another
                 return function(*args, **kwargs)
             self.acquire()
@@ -47,30 +48,30 @@ class UmqttLink:
                 self.thread = None
                 self.releases[1]()
 
-        return call
+        return run
 
     # --- the application's calls ----------------------------------------------------------------
 
     def set_callback(self, callback):
         """Set the application's own callback."""
         self.callback = callback
-        self.client.cb = self.on_message
+        self.client.cb = self.feed
 
-    def on_message(self, topic, message, *more):
+    def feed(self, topic, message, *more):
         """Have a message from `down` wait to be read; pass others on to the application.
 
         One too many is lost, as messages are: a host sends it again. A retained one is of the past.
         """
-        if topic != self.down:
+        if topic != self.topic:
             if self.callback is not None:
                 self.callback(topic, message, *more)
         elif (
-            (self.came - self.taken & 0xFFFF) < _MAX_MESSAGES
+            (self.received - self.used & 0xFFFF) < _MAX_MESSAGES
             and len(message) <= _MAX_MESSAGE
             and not (more and more[0])
         ):
-            self.messages[self.came & _MAX_MESSAGES - 1] = message
-            self.came = self.came + 1 & 0xFFFF
+            self.queue[self.received & _MAX_MESSAGES - 1] = message
+            self.received = self.received + 1 & 0xFFFF
 
     def connect(self, *args, **kwargs):
         """Connect, and subscribe to `down`."""
@@ -81,7 +82,7 @@ class UmqttLink:
 
     def disconnect(self):
         """Say that the board is offline, for the broker sends no will then, and disconnect."""
-        self.say()
+        self.report()
         self.sock = None
         self.wrapped[1]()
 
@@ -100,14 +101,14 @@ class UmqttLink:
         import select
 
         client = self.client
-        if self.try_to(client.subscribe, self.down):
+        if self.try_to(client.subscribe, self.topic):
             poller = select.poll()
             poller.register(client.sock, select.POLLOUT)
             self.ipoll = poller.ipoll
-            self.is_new = True
+            self.opened = True
             self.sock = client.sock
             if self.agent is not None:
-                self.say(online(self.agent))
+                self.report(status(self.agent))
 
     def try_to(self, function, *args):
         """Call a function of the client's; return whether the connection is there.
@@ -128,38 +129,38 @@ class UmqttLink:
 
     # --- the agent's ----------------------------------------------------------------------------
 
-    def is_down(self):
-        """Tell whether no frame can go until the client connects."""
-        return self.sock is None or self.sock is not self.client.sock
+    def isconnected(self):
+        """Tell whether frames can go; else not until the client connects."""
+        return self.sock is not None and self.sock is self.client.sock
 
     def readable(self):
         """Tell whether a message waits."""
-        return self.came != self.taken
+        return self.received != self.used
 
     def write(self, buf, start, end):
         """Publish buf[:end]; return its length, 0 where it cannot go now.
 
         OSError where the connection has ended.
         """
-        return 0 if self.is_down() else self.write_held(end)
+        return self.put(end) if self.isconnected() else 0
 
-    def write_held(self, end):
+    def put(self, end):
         """Publish buf[:end], unless the application is in a function of its client."""
-        self.is_held = self.acquire(0)
+        self.active = self.acquire(0)
         try:  # no jump comes before it: at one, Ctrl-C may come
-            end = self.write_packet(end)
+            end = self.send(end)
         finally:
-            self.releases[self.is_held]()
+            self.releases[self.active]()
         return end
 
-    def write_packet(self, end):
+    def send(self, end):
         """Publish buf[:end], if the socket takes something.
 
         One call writes all of it: the rest of a packet must not wait while the application writes.
         """
-        if not self.is_held or not any(self.ipoll(0)):
+        if not self.active or not any(self.ipoll(0)):
             return 0
-        packet = self.packet
+        packet = self.wire
         start = 0
         size = self.head + end - 3
         if size < 0x80:
@@ -177,15 +178,15 @@ class UmqttLink:
         self.sock = self.client.sock
         return end
 
-    def say(self, state=OFFLINE):
+    def report(self, state=_OFFLINE):
         """Publish `state`, if there is a connection, whose socket takes something."""
-        if not self.is_down() and any(self.ipoll(0)):
+        if self.isconnected() and any(self.ipoll(0)):
             self.try_to(self.client.publish, self.state, state, True)
 
-    close = say  # the connection goes on to be the application's
+    close = report  # the connection goes on to be the application's
 
 
-def online(agent):
+def status(agent):
     """Return the payload of `state`: who is there, and the state of the policy that it stores.
 
     None stands for a board that only watches, 0 for none that is stored; see ids.KEPT.

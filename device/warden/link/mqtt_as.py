@@ -4,17 +4,18 @@ import asyncio
 
 from micropython import const
 
-from warden.link.mqtt import OFFLINE, UmqttLink, online
+from warden.link.mqtt import UmqttLink, status
 
+_OFFLINE = const(b"\x91\x00")  # as in `link.mqtt`
 _TOPIC_AT = const(5)  # where the topic of a PUBLISH begins
 
 
 class MqttAsLink(UmqttLink):
     """Publishes with the client's own functions, one frame after the other."""
 
-    def wrap(self, client):
+    def attach(self, client):
         """Wrap the client's functions, and set its last will where there is none."""
-        self.up = bytes(self.packet[_TOPIC_AT : self.head])
+        self.up = bytes(self.wire[_TOPIC_AT : self.head])
         if client._has_connected:
             raise ValueError("it has connected")
         self.event = asyncio.Event()  # there is something for the task
@@ -23,7 +24,7 @@ class MqttAsLink(UmqttLink):
         self.length = 0  # of the frame that the task publishes
         self.status = None  # the payload of `state` that it publishes
         if not client._lw_topic:
-            client._set_last_will(self.state, OFFLINE, True, 0)
+            client._set_last_will(self.state, _OFFLINE, True, 0)
         self.callback = client._cb
         client._cb = self.on_any
         self.client_connect = client.connect
@@ -33,9 +34,9 @@ class MqttAsLink(UmqttLink):
 
     def on_any(self, topic, message, *more):
         """Take a message, which the client may have in a buffer that it uses again."""
-        if topic == self.down:
+        if topic == self.topic:
             message = bytes(message)
-        self.on_message(topic, message, *more)
+        self.feed(topic, message, *more)
 
     async def connect(self, *args, **kwargs):
         """Connect, and have the task subscribe to `down`."""
@@ -48,9 +49,9 @@ class MqttAsLink(UmqttLink):
 
     async def disconnect(self):
         """Say that the board is offline, for no will does, and disconnect."""
-        if not self.is_down():
+        if self.isconnected():
             self.is_joined = False
-            await self.client.publish(self.state, OFFLINE, True, 0)
+            await self.client.publish(self.state, _OFFLINE, True, 0)
         await self.client_disconnect()
 
     async def work(self):
@@ -62,29 +63,29 @@ class MqttAsLink(UmqttLink):
             if self.must_join:
                 self.must_join = False
                 self.length = 0
-                await client.subscribe(self.down, 0)
-                self.is_new = self.is_joined = True
+                await client.subscribe(self.topic, 0)
+                self.opened = self.is_joined = True
                 if self.agent is not None:
-                    self.say(online(self.agent))
-            status = self.status
-            if status is not None:
+                    self.report(status(self.agent))
+            state = self.status
+            if state is not None:
                 self.status = None
-                await client.publish(self.state, status, True, 1)
+                await client.publish(self.state, state, True, 1)
             if self.length:
                 await client.publish(self.up, self.buf[: self.length], False, 0)
                 self.length = 0
 
-    def is_down(self):
-        """Tell whether no frame can go until the client connects."""
-        return not self.is_joined or not self.client.isconnected()
+    def isconnected(self):
+        """Tell whether frames can go; else not until the client connects."""
+        return self.is_joined and self.client.isconnected()
 
-    def say(self, state=OFFLINE):
+    def report(self, state=_OFFLINE):
         """Have the task publish `state`, before the next frame."""
         if self.is_joined:
             self.status = state
             self.event.set()
 
-    close = say  # the connection goes on to be the application's
+    close = report  # the connection goes on to be the application's
 
     def write(self, buf, start, end):
         """Have the task publish buf[:end]; return 1 at first, and the rest when that is done.
@@ -93,7 +94,7 @@ class MqttAsLink(UmqttLink):
         """
         if start:
             return 0 if self.length else end - start
-        if self.is_down():
+        if not self.isconnected():
             return 0
         self.length = end
         self.event.set()
