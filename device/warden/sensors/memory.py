@@ -107,13 +107,14 @@ class Memory:
     def renew(self):
         """Collect garbage to see what is live, where that is due."""
         total = self.total
-        live = self.live
-        if live is None:
+        if self.live is None:
             self.collect()
             return
-        new = self.used - live  # since then
+        new = self.used - self.live  # since then
+        # A board that frees its memory says so within ten seconds, if it samples so often.
+        is_old = self.live_age_ms() + self.governor.interval_ms >= _OLD_MS
         if self.free <= total >> _LOW_SHIFT:
-            if new > total >> max(_LOW_RENEW_SHIFT, self.renew_shift) or self.is_old():
+            if new > total >> max(_LOW_RENEW_SHIFT, self.renew_shift) or is_old:
                 self.collect(_LOW_COLLECT_PAUSE)
         else:
             every = total >> self.renew_shift
@@ -123,16 +124,9 @@ class Memory:
                 every = min(every, total >> _LOW_RENEW_SHIFT, self.largest)
                 pause = _LOW_COLLECT_PAUSE if self.left < self.wanted else _BLOCK_COLLECT_PAUSE
             if new > every or (
-                (pause < _SAMPLE_COLLECT_PAUSE or live > total >> _HIGH_SHIFT) and self.is_old()
+                (pause < _SAMPLE_COLLECT_PAUSE or self.live > total >> _HIGH_SHIFT) and is_old
             ):
                 self.collect(pause)
-
-    def is_old(self):
-        """Tell whether it is too long ago that it was seen what is live, or is at the next sample.
-
-        So a board that frees its memory says so within ten seconds, if it samples so often.
-        """
-        return self.live_age_ms() + self.governor.interval_ms >= _OLD_MS
 
     def live_age_ms(self):
         """Return how long ago it was seen what is live, in ms; None if it was not."""
