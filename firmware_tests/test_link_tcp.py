@@ -253,7 +253,7 @@ def test_many_that_never_subscribe_keep_no_host_out():
 
 def test_what_says_nothing_makes_the_next_one_wait_for_a_quarter_of_a_second():
     served = Served()
-    silent = _dial(served.port)
+    silent = _dial(served.port, b"")
     _until(lambda: served.ids() == [0])
     host = _dial(served.port, framed([64, 1, 6, 1]))
     served.age(0, 50)
