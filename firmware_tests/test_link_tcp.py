@@ -251,6 +251,29 @@ def test_many_that_never_subscribe_keep_no_host_out():
         sock.close()
 
 
+def test_what_says_nothing_makes_the_next_one_wait_for_a_quarter_of_a_second():
+    served = Served()
+    silent = _dial(served.port, b"")
+    _until(lambda: served.ids() == [0])
+    host = _dial(served.port, framed([64, 1, 6, 1]))
+    served.age(0, 50)
+    assert served.ids() == [0]
+    served.age(0, 251)
+    served.poll()
+    served.poll()  # at once, not when a second is over
+    assert served.ids() == [1]
+    silent.close()
+    begun = _dial(served.port, b"\xc0")  # a host's first byte
+    _until(lambda: served.ids() == [1, 0])
+    next_one = _dial(served.port, framed([64, 1, 6, 2]))
+    served.age(1, 500)
+    assert served.ids() == [1, 0]
+    served.age(1, 1001)
+    _until(lambda: served.ids() == [1, 2])
+    for sock in (begun, host, next_one, served.link):
+        sock.close()
+
+
 def test_a_connection_that_begins_with_no_frame_is_closed():
     """A scrape, a modem's command: whoever waits behind it is let in at once."""
     served = Served()

@@ -4,7 +4,7 @@ from array import array
 
 from harness import no_heap
 from rig import FakeTicks, PressedBoard
-from warden.setup import make_agent, make_clock, make_memory, make_sample
+from warden.setup import make_agent, make_clock, make_governor, make_memory, make_sample
 
 _TOTAL = 100_000
 
@@ -114,7 +114,7 @@ def _table(slices=1, **changes):
     for name, value in changes.items():
         setattr(heap, name, value)
     clock = make_clock(heap)
-    memory = make_memory(heap, clock)
+    memory = make_memory(heap, clock, make_governor(1000, 10))
     memory.read(make_sample())
     return heap, table, clock, memory
 
@@ -124,14 +124,14 @@ def _memory(**changes):
     for name, value in changes.items():
         setattr(heap, name, value)
     clock = make_clock(heap)
-    return heap, clock, make_memory(heap, clock)
+    return heap, clock, make_memory(heap, clock, make_governor(1000, 10))
 
 
 def _native(**changes):
     heap = FakeHeap()
     heap.native = FakeModule(heap, **changes)
     clock = make_clock(heap)
-    memory = make_memory(heap, clock)
+    memory = make_memory(heap, clock, make_governor(1000, 10))
     while not memory.scan():
         pass
     memory.read(make_sample())
@@ -504,6 +504,21 @@ def test_live_that_is_high_is_never_old():
         for _ in range(30):
             _read(heap, clock, memory, 6_000)
         assert memory.collections == 3  # it is low
+
+
+def test_live_that_is_high_is_renewed_within_ten_seconds_at_any_interval_below_that():
+    for interval_ms in (500, 2500, 3000, 4900, 5000, 6000, 7000, 7900, 9000):
+        heap, clock, memory = _memory(collect_ms=10)
+        memory.governor.set(interval_ms)
+        heap.live = 60_000
+        while memory.live != 60_000:
+            _read(heap, clock, memory, 60_000, pass_ms=interval_ms)
+        heap.live = 5_000
+        passed_ms = 0
+        while memory.live != 5_000:
+            passed_ms += interval_ms
+            assert passed_ms < 10_000, interval_ms
+            _read(heap, clock, memory, 60_000, pass_ms=interval_ms)
 
 
 def test_live_that_is_high_is_renewed_within_the_share_of_collections():

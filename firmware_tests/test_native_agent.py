@@ -8,7 +8,7 @@ from harness import no_heap, raises
 from native_rig import Chance, churn
 from rig import board, poll_now
 from warden.errors import Denied
-from warden.setup import make_agent, make_clock, make_memory, make_sample
+from warden.setup import make_agent, make_clock, make_governor, make_memory, make_sample
 
 _MEMORY = 0
 _LIMITS = (4, 300_000, 100, 5000)
@@ -17,7 +17,7 @@ _WORD = 8 if sys.maxsize > 1 << 32 else 4
 
 def _memory():
     adapter = board()
-    return make_memory(adapter, make_clock(adapter))
+    return make_memory(adapter, make_clock(adapter), make_governor(1000, 10))
 
 
 def _scan(memory):

@@ -165,7 +165,7 @@ def make_agent(
     agent.threads = count_threads()
     agent.network = watch_network()
     agent.load = make_load(board, steps)
-    agent.memory = make_memory(board, clock)
+    agent.memory = make_memory(board, clock, agent.governor)
     agent.storage = make_storage(board, clock)
     agent.system_heap = None  # an ESP32's own heap, beside MicroPython's
     if hasattr(module("esp32"), "idf_heap_info"):
@@ -264,9 +264,10 @@ def make_history(total):
     return history
 
 
-def make_memory(board, clock):
-    """Return a Memory that has read the heap once."""
+def make_memory(board, clock, governor):
+    """Return a Memory that has read the heap once; governor: has the interval of samples."""
     memory = Memory()
+    memory.governor = governor
     memory.board = board
     memory.clock = clock
     memory.slices = memory.at_once = None  # what a pass found, in slices and at this moment

@@ -12,7 +12,8 @@ from time import ticks_diff, ticks_ms
 from micropython import const
 
 _RETRY_MS = const(5000)
-_UNPROVEN_MS = const(1000)  # one that has not subscribed, while another one waits
+_UNPROVEN_MS = const(1000)  # one that has not subscribed, while another one waits,
+_SILENT_MS = const(250)  # or has not said anything: a host does so at once
 _GIVEN_UP_MS = const(30_000)
 _BACKLOG = const(4)  # connections that wait
 _DELIMITER = const(0xC0)
@@ -104,6 +105,8 @@ class _Tcp:
 class Line(_Tcp):
     """A connection that a `ServerLink` has accepted. address: of its other end, a text."""
 
+    silent_ms = _SILENT_MS
+
     def __init__(self, server, connection, address):
         super().__init__(server.poller)
         self._lines = server.lines
@@ -123,8 +126,12 @@ class Line(_Tcp):
         return self.broken or self._ready(self.connection)
 
     def is_fresh(self):
-        """Tell whether it was made, or a host's last frame came, less than a second ago."""
-        return _is_within(self._seen_ms, _UNPROVEN_MS)
+        """Tell whether it was made, or a host's last frame came, less than a second ago.
+
+        A quarter of a second where nothing came over it yet.
+        """
+        is_silent = self._is_new and not self.readable()
+        return _is_within(self._seen_ms, self.silent_ms if is_silent else _UNPROVEN_MS)
 
 
 class ServerLink:

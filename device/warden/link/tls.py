@@ -10,6 +10,8 @@ _DELIMITERS = const(b"\xc0")  # a delimiter: two in a row count as one
 class TlsLine(Line):
     """A connection that is encrypted. What the handshake computes, it computes in `read()`."""
 
+    silent_ms = 1000  # the handshake says nothing that read() returns
+
     def __init__(self, server, connection, address):
         connection.setblocking(False)
         wrap = server.ssl_context.wrap_socket

@@ -19,7 +19,7 @@ _LOW_COLLECT_PAUSE = const(40)  # for a fortieth of the core at most
 _BLOCK_COLLECT_PAUSE = const(10)  # until it is known whether a block that is wanted can be had
 _DROP_SHIFT = const(5)  # used fell by a 32nd of the heap: something collected
 _HIGH_SHIFT = const(1)  # live is more than half of the heap:
-_OLD_MS = const(8000)  # then it is no older than this
+_OLD_MS = const(9000)  # then it is no older than this at the next sample, if that can be
 
 _MAX_HEAP_BYTES = const(0x3FFFFFFF)  # a desktop may have more
 _PROVE_EVERY = const(16)  # collections the table is compared with what `gc` finds,
@@ -107,16 +107,14 @@ class Memory:
     def renew(self):
         """Collect garbage to see what is live, where that is due."""
         total = self.total
-        live = self.live
-        if live is None:
+        if self.live is None:
             self.collect()
             return
-        new = self.used - live  # since then
+        new = self.used - self.live  # since then
+        # A board that frees its memory says so within ten seconds, if it samples so often.
+        is_old = self.live_age_ms() + self.governor.interval_ms >= _OLD_MS
         if self.free <= total >> _LOW_SHIFT:
-            if (
-                new > total >> max(_LOW_RENEW_SHIFT, self.renew_shift)
-                or self.live_age_ms() >= _OLD_MS
-            ):
+            if new > total >> max(_LOW_RENEW_SHIFT, self.renew_shift) or is_old:
                 self.collect(_LOW_COLLECT_PAUSE)
         else:
             every = total >> self.renew_shift
@@ -126,8 +124,7 @@ class Memory:
                 every = min(every, total >> _LOW_RENEW_SHIFT, self.largest)
                 pause = _LOW_COLLECT_PAUSE if self.left < self.wanted else _BLOCK_COLLECT_PAUSE
             if new > every or (
-                (pause < _SAMPLE_COLLECT_PAUSE or live > total >> _HIGH_SHIFT)
-                and self.live_age_ms() >= _OLD_MS
+                (pause < _SAMPLE_COLLECT_PAUSE or self.live > total >> _HIGH_SHIFT) and is_old
             ):
                 self.collect(pause)
 
