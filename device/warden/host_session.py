@@ -264,7 +264,11 @@ class HostSession:
         return not self.hello_dirty
 
     def _send_rows(self):
-        """Send rows of the tables in rotation; return False where the link took one no more."""
+        """Send rows of the tables in rotation; return False where the link took one no more.
+
+        Each time round a table is searched from its next row on: one that changes all the time
+        keeps none behind it.
+        """
         for _ in range(_MAX_ROWS):
             flag = _SUBSCRIBED_ROW
             place = self.find(flag)
@@ -274,23 +278,24 @@ class HostSession:
                 if place < 0:
                     return True
             self.clock.rows_dirty = True
-            self.next = place + 1
-            table = self.tables[place]
-            if not self._send_row(table, table.dirty.find(flag)):
+            self.next = place + 1 & 0x7FFF
+            count = len(self.tables)
+            table = self.tables[place % count]
+            row = table.dirty.find(flag, place // count % len(table.dirty))
+            if not self._send_row(table, row if row >= 0 else table.dirty.find(flag)):
                 return False
         return True
 
     def find(self, flag):
-        """Return the place of the next table that has a row with this flag, -1 for none."""
+        """Return the place of the next table that has a row with this flag, -1 for none.
+
+        Places go on after the last table with the first one.
+        """
         tables = self.tables
         count = len(tables)
-        place = self.next
-        for _ in range(count):
-            if place >= count:
-                place = 0
-            if tables[place].dirty.find(flag) >= 0:
+        for place in range(self.next, self.next + count):
+            if tables[place % count].dirty.find(flag) >= 0:
                 return place
-            place += 1
         return -1
 
     def _send_row(self, table, row):
