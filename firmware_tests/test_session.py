@@ -181,7 +181,7 @@ def test_rows_that_change_all_the_time_keep_no_other_of_their_table_waiting():
         rig.run()
     rig.table.mark_dirty(3)
     sent = []
-    for _ in range(8):
+    for _ in range(16):  # as many as the longest table has rows
         other.mark_dirty(0)
         for row in range(3):
             rig.table.mark_dirty(row)
