@@ -184,6 +184,24 @@ def test_tables_are_sent_in_turn_so_that_none_keeps_another_waiting():
     raise AssertionError("the other table had to wait")
 
 
+def test_rows_that_change_all_the_time_keep_no_other_of_their_table_waiting():
+    rig = Rig(rows=4)
+    other = Table(rig.clock, 9, ("value",), 1)
+    other.rows[0] = Count()
+    rig.session.tables.append(other)
+    rig.subscribe()
+    for _ in range(3):
+        rig.run()
+    rig.table.mark_dirty(3)
+    sent = []
+    for _ in range(16):  # as many as the longest table has rows
+        other.mark_dirty(0)
+        for row in range(3):
+            rig.table.mark_dirty(row)
+        sent += [message[2] for message in rig.run() if message[0] == _ROW]
+    assert set(sent) == {0, 1, 2, 3}
+
+
 def test_rows_wait_where_they_are_told_to_and_the_rest_goes():
     rig = Rig(rows=1)
     rig.subscribe()

@@ -32,6 +32,7 @@ _MAX_MOUNTS = const(4)
 _SILENCE_MS = const(3000)
 _MAX_INPUT = const(64)  # bytes that are read in a poll
 _MAX_ROWS = const(2)  # that are sent in a poll; then the application runs
+_LAST_ROW = const(15)  # of the longest table
 _NEXT_MS = const(2)  # until the next ones
 _FULL_MS = const(100)  # until the next try on a full link
 _NOTHING_MS = const(60_000)  # until the next look where no host listens
@@ -267,30 +268,34 @@ class HostSession:
     def _send_rows(self):
         """Send rows of the tables in rotation; return False where the link took one no more."""
         for _ in range(_MAX_ROWS):
-            flag = _SUBSCRIBED_ROW
-            place = self.find(flag)
-            if place < 0:
-                flag = _CHANGED_ROW
-                place = self.find(flag)
-                if place < 0:
+            row = self.find(_SUBSCRIBED_ROW)
+            if row < 0:
+                row = self.find(_CHANGED_ROW)
+                if row < 0:
                     return True
             self.clock.rows_dirty = True
-            self.next = place + 1
-            table = self.tables[place]
-            if not self._send_row(table, table.dirty.find(flag)):
+            table = self.tables[self.next % len(self.tables)]
+            self.next = self.next + 1 & 0x7FFF
+            if not self._send_row(table, row):
                 return False
         return True
 
     def find(self, flag):
-        """Return the place of the next table that has a row with this flag, -1 for none."""
+        """Return the next row with this flag, of the table at `next`; -1 for none.
+
+        `next` counts on after the last table, and each time round a table is searched from a row
+        further on: one that changes all the time keeps none behind it.
+        """
         tables = self.tables
-        count = len(tables)
         place = self.next
-        for _ in range(count):
-            if place >= count:
-                place = 0
-            if tables[place].dirty.find(flag) >= 0:
-                return place
+        for _ in tables:
+            dirty = tables[place % len(tables)].dirty
+            row = dirty.find(flag, place // len(tables) & _LAST_ROW)
+            if row < 0:
+                row = dirty.find(flag)
+            if row >= 0:
+                self.next = place
+                return row
             place += 1
         return -1
 

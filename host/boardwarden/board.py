@@ -435,9 +435,11 @@ class Board:
         admitted, and up to two more for one that it preempts.
         """
         args = _arguments.operation(name, priority, timeout, memory, wait)
+        limit = wait + _PREEMPTION_GRACE_S + _MIRRORED_TIMEOUT_S
+        deadline = asyncio.get_running_loop().time() + limit
         operation_id, state = _two_ints(await self._acquire(ids.BEGIN, args, ids.COMPLETE))
         if state in _NOT_ADMITTED:
-            return await self._admitted(operation_id, wait)
+            return await self._admitted(operation_id, deadline, limit)
         return self._operation(operation_id) or Operation(
             id=operation_id,
             name=args[0],
@@ -479,28 +481,34 @@ class Board:
     def _operation(self, operation_id: int) -> Operation | None:
         return next((each for each in self.operations if each.id == operation_id), None)
 
-    async def _admitted(self, operation_id: int, wait: float) -> Operation:
-        """Wait until an operation is admitted; complete it if the caller is cancelled."""
-        limit = wait + _PREEMPTION_GRACE_S + _REQUEST_TIMEOUT_S
-        deadline = asyncio.get_running_loop().time() + limit
+    async def _admitted(self, operation_id: int, deadline: float, limit: float) -> Operation:
+        """Wait until an operation is admitted; complete it if the caller is cancelled.
+
+        Where its row does not come in time, to complete it tells whether it was admitted.
+        """
         try:
-            return await wait_until(self._poll_admission(operation_id), deadline)
-        except asyncio.TimeoutError:
-            self._clean_up(self.complete(operation_id))
-            raise diagnosis.no_reply(limit) from None
+            with contextlib.suppress(asyncio.TimeoutError):
+                return await wait_until(self._poll_admission(operation_id), deadline)
+            await self.complete(operation_id)
+        except NotFound:
+            raise self._not_admitted() from None
         except asyncio.CancelledError:
             self._clean_up(self.complete(operation_id))
             raise
+        raise diagnosis.no_reply(limit)
 
     async def _poll_admission(self, operation_id: int) -> Operation:
         boot_id = self._mirror.boot_id
+        was_here = False  # a busy board may send its row seconds after the reply
         while not self._closed:
             if self._mirror.boot_id != boot_id:
                 raise diagnosis.restarted()
             found = self._operation(operation_id)
-            if found is not None and found.state not in _NOT_ADMITTED:
-                return found
-            if found is None and self._session.subscription.synced:
+            if found is not None:
+                if found.state not in _NOT_ADMITTED:
+                    return found
+                was_here = True
+            elif was_here and self._session.subscription.synced:
                 raise self._not_admitted()
             await self._next_change.wait()
         raise diagnosis.closed()

@@ -332,6 +332,32 @@ async def test_a_lost_row_does_not_end_the_wait(board: Board, peer: FakeBoard) -
 
 
 @with_board
+async def test_a_row_that_comes_seconds_after_the_reply_does_not_end_the_wait(
+    board: Board, peer: FakeBoard
+) -> None:
+    await _full(board)
+    send = peer.policy._send
+
+    def held(kind: int, *fields: Any) -> None:
+        if kind != ids.OPERATION:
+            send(kind, *fields)
+
+    peer.policy._send = held
+    beginning = asyncio.create_task(board.begin("second", wait=2.0))
+    await asyncio.sleep(4)
+    peer.policy._send = send
+    assert not beginning.done()
+    _move(peer, "second", OperationState.ACTIVE)
+    assert (await beginning).name == "second"
+    peer.policy._send = held
+    beginning = asyncio.create_task(board.begin("third", wait=1.0))
+    await asyncio.sleep(2)
+    peer.policy.drop(ids.OPERATION, 2)  # its wait is over
+    with pytest.raises(boardwarden.Denied):
+        await beginning
+
+
+@with_board
 async def test_a_restart_ends_a_wait_with_an_error(board: Board, peer: FakeBoard) -> None:
     await _full(board)
     beginning = asyncio.create_task(board.begin("second", wait=20.0))
