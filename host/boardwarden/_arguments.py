@@ -75,8 +75,8 @@ def allocation(
     )
     if mount is not None and (kind is not ResourceType.STORAGE or not isinstance(mount, str)):
         raise ValueError("mount must be a path, and is for storage only.")
-    if mount is not None and len(mount.encode(errors="replace")) > ids.MAX_NAME:
-        raise ValueError(f"mount must have at most {ids.MAX_NAME} bytes.")
+    if mount is not None and mount != text("mount", mount):
+        raise ValueError(f"mount must be UTF-8 of at most {ids.MAX_NAME} bytes.")
     return (
         int(kind),
         _amount(kind, amount),

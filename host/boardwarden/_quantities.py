@@ -5,6 +5,7 @@ Raises ValueError, with a sentence that says what is accepted.
 
 from __future__ import annotations
 
+import math
 import re
 
 from warden_schema import ids
@@ -32,9 +33,10 @@ def in_thousandths(metric: str | None) -> bool:
 def size(name: str, text: str) -> int:
     """Return a number of bytes: 8192, 8k, 1.5M; k is 1024."""
     match = _SIZE.fullmatch(text.strip())
-    if match is None:
+    found = math.inf if match is None else float(match[1]) * _FACTORS[match[2].lower()]
+    if math.isinf(found):  # so do too many digits end
         raise ValueError(f"{name} must be a number of bytes, such as 8192, 8k or 1M, not {text!r}.")
-    return round(float(match[1]) * _FACTORS[match[2].lower()])
+    return round(found)
 
 
 def fraction(name: str, text: str) -> float:

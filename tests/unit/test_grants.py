@@ -233,7 +233,7 @@ def test_a_long_name_is_cut_at_a_character_as_on_the_board() -> None:
         *({"rank": wrong} for wrong in (4, -1, "high", None)),
         *({"ttl": wrong} for wrong in (0, -1, NAN, float("inf"), "60", 0.0001, 2**30)),
         *({"mount": "/sd"}, {"resource": STORAGE, "mount": 5}),
-        {"resource": STORAGE, "mount": "/" + "x" * 24},
+        *({"resource": STORAGE, "mount": wrong} for wrong in ("/" + "x" * 24, "/\udcff")),
     ],
     ids=str,
 )

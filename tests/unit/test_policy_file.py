@@ -86,6 +86,7 @@ def test_settings_left_out_are_unchanged_and_memory_stays_protected() -> None:
         ("5 min", "5 mints", "6: limits.operation_timeout: operation_timeout must be a duration, "),
         ('"75 %"', "75", "12: threshold.warn: warn of cpu must be a fraction from 0 to 1, not 75"),
         ("8k", "8 apples", "18: threshold.warn: warn must be a number of bytes, such as"),
+        pytest.param("8k", "9" * 400, "18: threshold.warn: warn must be a number", id="inf"),
         ("30 s", "11 min", "14: threshold.hold: hold must be a number of seconds from 0 to 600"),
         ("0.9", "0.2\nclear = 0.3", "10: threshold: The levels of cpu must go one way"),
         ('"protect"', '"shout"', "19: threshold.action: action must be tell, protect or reset, n"),
