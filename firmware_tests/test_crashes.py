@@ -4,6 +4,7 @@
 
 import gc
 
+import no_memory
 import warden
 from harness import has_module, raises
 from rig import FakeLink, board, poll_all, poll_for_sample, skip_seconds
@@ -182,6 +183,25 @@ def test_what_ends_the_application_is_kept_and_raised():
     raises(KeyboardInterrupt, warden.run, _interrupt)
     raises(ValueError, warden.run, _fail)
     assert warden.exceptions()[-1]["count"] == count + 1
+
+
+def test_an_application_that_took_every_block_of_the_heap_is_kept_all_the_same():
+    warden.start(link=False)
+    warden.exceptions()
+    Crashes.current.enter(0)
+    try:
+        warden.run(no_memory.leak)
+    except Exception:  # it may be the one object that MicroPython has for such a moment
+        pass
+    no_memory.empty()
+    warden.stop()
+    assert Crashes.current.state == _BY_EXCEPTION
+    caught = warden.exceptions()[-1]
+    assert caught["kind"] == "application"
+    assert _lines(caught)[-1].startswith("MemoryError")
+    if not Crashes.current.backed:
+        after = make_crashes(board())
+        assert after.rows[5][0] == "exception", "the file has it, too"
 
 
 def test_what_the_application_returns_is_returned():

@@ -18,7 +18,7 @@ from warden.wear import wear
 
 _EXCEPTION = const(18)  # a kind of message
 _MAX_KEPT = const(15)  # five exceptions and ten resets
-_MAX_TEXT = const(148)
+_MAX_ITEM = const(200)  # bytes in the file
 _BOOTS = const(6)  # a place in ids.IDENTITY
 _CALLBACK = const(2)  # of ids.EXCEPTION_KINDS
 _BAD_BOOTS = const(3)  # in a row: then the next one is a safe one
@@ -67,7 +67,7 @@ def make_crashes(board):
     crashes.main = None  # what run() runs
     crashes.report = None  # posts an event: the agent's own `Events.report`
     crashes.lock = new_lock()
-    crashes.text = bytearray(_MAX_TEXT)  # of the traceback that is printed,
+    crashes.text = bytearray(_MAX_ITEM)  # of the traceback that is printed,
     crashes.length = crashes.left = 0  # which has so many bytes; left: of a line
     crashes.in_frame = crashes.skip = crashes.early = False  # see `write()`
     crashes.reserve = bytearray(crashes.room)

@@ -161,14 +161,15 @@ class Crashes(io.IOBase):
                 count = row[_COUNT]
                 if kind != _CALLBACK:
                     subject = row[_NAMED]
-            except (MemoryError, ValueError):  # not UTF-8; there is its event
+            except Exception:  # no memory, or not UTF-8; there is its event
                 pass
-            try:
-                self.reserve = bytearray(self.room)
-            except MemoryError:  # then the file is not written
-                pass
+            self.reserve = self.text  # to write with: what it had is in the row
             if kind == _APPLICATION:
                 self.note_fault(row, _BY_EXCEPTION)
+            try:
+                self.reserve = bytearray(self.room)
+            except MemoryError:
+                pass
         if self.report is not None and kind != _HANG:
             self.report(error, kind, subject, count)
         return row
@@ -308,6 +309,7 @@ class Crashes(io.IOBase):
         board keeps crashing, its uptime earns nothing.
         """
         self.deadline_s = 0
+        new = ""
         try:
             if not wear.spend(_RESETS_WRITE, 0 if self.bad else self.uptime_s()):
                 self.deadline_s = wear.deadline_s

@@ -93,8 +93,8 @@ class HangStopper:
         if self.resets or self.restarts > self.max_restarts or not can_restart:
             if board.reset is not None:
                 watchdog.post(_WAS_RESET, hung or None, ms)
-                self.reset(caught)
-            watchdog.active = True
+            self.reset(caught)
+            watchdog.active = True  # this port has no way to reset itself
             return False
         watchdog.post(_STOPPED, hung or None, ms)
         if isinstance(main, str):
@@ -112,7 +112,8 @@ class HangStopper:
             crashes.enter(_HUNG, not crashes.backed and crashes.bad < _MAX_STREAK)
         else:
             crashes.note_fault(caught, _HUNG)
-        crashes.board.reset()
+        if crashes.board.reset is not None:
+            crashes.board.reset()
 
     def forget_tasks(self):
         """Forget the tasks of the application that was stopped, and end what they had begun."""

@@ -208,7 +208,9 @@ class TaskWatchdog:
         operations = op.table
         ended = operations.__class__.end(operations, op, promote, how)
         if ended and op.timeout_ms is not None and get_ident() == self.owner.thread:
-            self.last_ms = self.ticks_ms()
+            now = self.ticks_ms()
+            self.longest = max(self.longest, self.ticks_diff(now, self.last_ms))
+            self.last_ms = now
         if self.duties is not None:
             self.crashes.put_last()
         return ended

@@ -17,6 +17,7 @@ _TRIM_EVERY_MS = const(10_000)  # while the pressure lasts
 _RESET_AFTER_MS = const(30_000)
 _EARLY_S = const(600)  # a boot that ends sooner does so early
 _MAX_EARLY = const(3)  # of those in a row, and it waits
+_COUNTS = const(("0", "1", "2", "3"))  # of those
 _TRIM_METRICS = const(0b1000_0000_0011_1000_0011)  # a bit for each that memory given back improves
 _AT_CRITICAL = const(2)  # a level
 _RESET = const(2)  # an action; 0 only tells
@@ -132,11 +133,17 @@ class Pressure:
             return
         if self.reset_count > 1:
             board = policy.agent.board
+            early = min(_MAX_EARLY, policy.early_resets + 1) if policy.clock.s < _EARLY_S else 0
+            words = _COUNTS[early]  # all that is noted where there is no memory for more
             try:
-                early = min(9, policy.early_resets + 1) if policy.clock.s < _EARLY_S else 0
-                words = (early, METRICS[worst.metric], worst.value)
-                board.save_note("%d%s critical, %d" % words)
-            except (OSError, MemoryError):  # a full disk, or no memory for the words
+                words = "%s%s critical, %d" % (words, METRICS[worst.metric], worst.value)
+            except MemoryError:
+                pass
+            try:
+                board.save_note(words)
+            except OSError:  # a full disk
+                pass
+            except MemoryError:
                 pass
             board.reset()
         if worst.level == _AT_CRITICAL:  # all that is LOW ends, leases if their holders agreed
