@@ -103,6 +103,20 @@ def test_the_same_one_is_counted_and_not_kept_again():
     assert kept == [("sensor", 3), ("other", 1), ("sensor", 1)]
 
 
+def test_an_applications_lines_are_kept_and_not_those_of_the_agent_below_them():
+    def ask():
+        warden.allocate(warden.MEMORY, 10**9)
+
+    def main():
+        warden.start(link=False)
+        ask()
+
+    raises(warden.Denied, warden.run, main)
+    warden.stop()
+    caught = _lines(warden.exceptions()[-1])
+    assert [line.split(" ")[-1] for line in caught] == ["main", "ask", "memory"], caught
+
+
 def test_the_one_that_came_last_longest_ago_makes_room():
     crashes = _fresh()
     for number in (0, 1, 2, 3, 4, 0, 5):  # 0 came again: 1 goes

@@ -95,8 +95,8 @@ class Crashes(io.IOBase):
     def write(self, text):
         """Add what `sys.print_exception` writes: each word by itself, as py/obj.c has it.
 
-        It is shortened to `file:line function` a line. The frames of asyncio and of the agent that
-        lead to the application are left out; of a long traceback the end is held.
+        It is shortened to `file:line function` a line. The frames of asyncio and of the agent are
+        left out; of a long traceback the end is held.
         """
         count = len(text)
         at = 0
@@ -106,10 +106,9 @@ class Crashes(io.IOBase):
         if self.in_frame:  # it is a file's name
             self.in_frame = False
             at = max(0, count - _MAX_FILE)
-            if not self.length and (
-                b"asyncio/" in text or b"/warden/" in text or text[:7] == b"warden/"
-            ):
-                self.skip = self.early = True
+            if b"asyncio/" in text or b"/warden/" in text or text.startswith(b"warden/"):
+                self.skip = True
+                self.early = self.early or not self.length
                 return count
         elif text == b'  File "' or text == b"Traceback (most recent call last):\n":
             self.in_frame = count < _MAX_FILE
