@@ -88,7 +88,7 @@ class Crashes(io.IOBase):
 
     current = None
     # Bytes of `reserve`: for a row, its text, and what is garbage while it is written; or an item.
-    room = 640 if sys.maxsize >> 32 else 320
+    room = 480 if sys.maxsize >> 32 else 240
 
     # --- exceptions -----------------------------------------------------------------------------
 
@@ -169,8 +169,9 @@ class Crashes(io.IOBase):
                 self.reserve = bytearray(self.room)
             except MemoryError:
                 pass
-        if self.report is not None and kind != _HANG:
-            self.report(error, kind, subject, count)
+        events = self.events
+        if events is not None and kind != _HANG:
+            events.__class__.report(events, error, kind, subject, count)
         return row
 
     def find(self, kind, name):
@@ -283,7 +284,10 @@ class Crashes(io.IOBase):
             self.commit()
 
     def note_fault(self, row, state):
-        """Note that an exception ended the application; write it, unless it is an old tale."""
+        """Note what ended the application; write it, unless it is an old tale.
+
+        row: that of its exception; None where nobody knows, or there was no memory for one.
+        """
         save = self.bad < _MAX_STREAK and not self.backed
         if row is not None:
             save = save or row[_COUNT] <= _MAX_KNOWN
@@ -297,7 +301,8 @@ class Crashes(io.IOBase):
         can_write = wear.spend(_NOTE_WRITE, s, 2)  # and its removal
         self.enter(_BY_THRESHOLD)
         if can_write:
-            self.former(text)
+            board = self.board
+            board.__class__.save_note(board, text)
 
     # --- the file -------------------------------------------------------------------------------
 

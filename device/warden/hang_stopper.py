@@ -17,7 +17,6 @@ _HUNG = const(7)  # a state, as in `crashes`
 _HANG_KIND = const(4)  # of ids.EXCEPTION_KINDS
 _STOPPED = const(2)  # of ids.HANG_STEPS
 _WAS_RESET = const(3)
-_MAX_STREAK = const(9)  # of bad boots in a row, after which the file is not written
 
 
 class HangStopper:
@@ -108,10 +107,7 @@ class HangStopper:
         watchdog = self.watchdog
         crashes = watchdog.crashes
         crashes.subject = watchdog.subject or None
-        if caught is None:
-            crashes.enter(_HUNG, not crashes.backed and crashes.bad < _MAX_STREAK)
-        else:
-            crashes.note_fault(caught, _HUNG)
+        crashes.note_fault(caught, _HUNG)
         if crashes.board.reset is not None:
             crashes.board.reset()
 

@@ -28,7 +28,7 @@ class TaskWatchdog:
     """Watches turns; the one of this board is `Crashes.watchdog`.
 
     Made by `watchdog_setup.make_watchdog`, which lists what it has. It takes the place of some
-    methods of the agent and its operations, which it calls by their classes.
+    methods of the agent, its Runner and its operations, which it calls by their classes.
     """
 
     # --- setting up -----------------------------------------------------------------------------
@@ -50,11 +50,11 @@ class TaskWatchdog:
         if self.duties is None or not self.duties.end(was_on, feed):
             self.stop()
 
-    def close(self):
-        """Close the agent, as `warden.stop()` does."""
+    def on_stop(self):
+        """Stop polling the agent, as `warden.stop()` does."""
         self.end(True)
-        agent = self.agent
-        agent.__class__.close(agent)
+        owner = self.owner
+        owner.__class__.stop(owner)
 
     # --- turns ----------------------------------------------------------------------------------
 
