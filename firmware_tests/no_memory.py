@@ -1,6 +1,9 @@
 """A heap without a free block, as an application leaves it that holds on to small objects."""
 
 import gc
+import sys
+
+from harness import skip
 
 _chain = None
 _singles = [None] * 100  # for objects of one block
@@ -9,6 +12,8 @@ _singles = [None] * 100  # for objects of one block
 def leak():
     """Take every block of the heap that is free. Raises MemoryError."""
     global _chain
+    if sys.implementation.name != "micropython":
+        skip("this heap has no end")
     number = 0.5
     try:
         while True:  # of two blocks each

@@ -316,7 +316,9 @@ def test_after_three_early_resets_in_a_row_the_next_comes_no_sooner_than_after_t
     rig.policy.thresholds.set("memory", 800, 900, 700, 0, RESET)
     rig.live(950, 595)
     assert board.resets == 0
+    assert rig.kinds("reset")[1:] == [("put off", 950)]  # after the note of the last one
     rig.live(950, 10)
+    assert rig.kinds("reset")[2:] == [("about to", 950)]
     assert board.resets and board.note == "0memory critical, 950"
     board.note = "memory critical, 950"  # of an older agent
     rig = None

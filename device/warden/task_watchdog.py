@@ -50,7 +50,7 @@ class TaskWatchdog:
         if self.duties is None or not self.duties.end(was_on, feed):
             self.stop()
 
-    def on_stop(self):
+    def close(self):
         """Stop polling the agent, as `warden.stop()` does."""
         self.end(True)
         owner = self.owner
