@@ -4,6 +4,7 @@
 
 import gc
 
+import no_memory
 import warden
 from harness import has_module, raises
 from rig import FakeLink, board, poll_all, poll_for_sample, skip_seconds
@@ -102,6 +103,20 @@ def test_the_same_one_is_counted_and_not_kept_again():
     assert kept == [("sensor", 3), ("other", 1), ("sensor", 1)]
 
 
+def test_an_applications_lines_are_kept_and_not_those_of_the_agent_below_them():
+    def ask():
+        warden.allocate(warden.MEMORY, 10**9)
+
+    def main():
+        warden.start(link=False)
+        ask()
+
+    raises(warden.Denied, warden.run, main)
+    warden.stop()
+    caught = _lines(warden.exceptions()[-1])
+    assert [line.split(" ")[-1] for line in caught] == ["main", "ask", "memory"], caught
+
+
 def test_the_one_that_came_last_longest_ago_makes_room():
     crashes = _fresh()
     for number in (0, 1, 2, 3, 4, 0, 5):  # 0 came again: 1 goes
@@ -182,6 +197,25 @@ def test_what_ends_the_application_is_kept_and_raised():
     raises(KeyboardInterrupt, warden.run, _interrupt)
     raises(ValueError, warden.run, _fail)
     assert warden.exceptions()[-1]["count"] == count + 1
+
+
+def test_an_application_that_took_every_block_of_the_heap_is_kept_all_the_same():
+    warden.start(link=False)
+    warden.exceptions()
+    Crashes.current.enter(0)
+    try:
+        warden.run(no_memory.leak)
+    except Exception:  # it may be the one object that MicroPython has for such a moment
+        pass
+    no_memory.empty()
+    warden.stop()
+    assert Crashes.current.state == _BY_EXCEPTION
+    caught = warden.exceptions()[-1]
+    assert caught["kind"] == "application"
+    assert _lines(caught)[-1].startswith("MemoryError")
+    if not Crashes.current.backed:
+        after = make_crashes(board())
+        assert after.rows[5][0] == "exception", "the file has it, too"
 
 
 def test_what_the_application_returns_is_returned():

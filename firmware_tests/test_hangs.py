@@ -110,6 +110,9 @@ def test_after_too_many_restarts_in_an_hour_it_ends():
     application = _Application(action="stop", restarts=0)
     raises(KeyboardInterrupt, _run, application)  # this port cannot reset itself
     assert application.runs == 1
+    entry = [row for row in make_crashes(board()).rows[5:] if row][-1]  # as at its next start
+    assert (entry[0], entry[5]) == ("hang", "_sensor: sample")
+    assert b" _spin\nKeyboardInterrupt" in entry[10]
 
 
 def test_an_application_that_catches_the_interrupt_goes_on():

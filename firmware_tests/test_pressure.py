@@ -2,6 +2,7 @@
 
 import gc
 
+import no_memory
 from harness import no_heap, raises
 from rig import PressedBoard
 from warden.errors import Denied, Preempted
@@ -315,7 +316,9 @@ def test_after_three_early_resets_in_a_row_the_next_comes_no_sooner_than_after_t
     rig.policy.thresholds.set("memory", 800, 900, 700, 0, RESET)
     rig.live(950, 595)
     assert board.resets == 0
+    assert rig.kinds("reset")[1:] == [("put off", 950)]  # after the note of the last one
     rig.live(950, 10)
+    assert rig.kinds("reset")[2:] == [("about to", 950)]
     assert board.resets and board.note == "0memory critical, 950"
     board.note = "memory critical, 950"  # of an older agent
     rig = None
@@ -363,6 +366,20 @@ def test_a_note_that_cannot_be_kept_does_not_keep_it_from_the_reset():
     rig.policy.thresholds.set("memory", 800, 900, 700, 0, RESET)
     rig.live(950, 32)
     assert rig.board.resets == 1
+
+
+def test_with_every_block_of_the_heap_taken_it_is_reset_and_the_note_counts():
+    rig = Rig()
+    rig.policy.thresholds.set("memory", 800, 900, 700, 0, RESET)
+    rig.live(950, 31)
+    rig.board.ticks.pass_ms(1000)
+    no_memory.fill()
+    rig.agent.poll()
+    no_memory.empty()
+    assert rig.board.resets == 1
+    assert rig.board.note[0] == "1"
+    after = Rig(rig.board)
+    assert after.policy.early_resets == 1
 
 
 def test_a_calm_board_allocates_nothing_for_it():

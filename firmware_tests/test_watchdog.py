@@ -220,6 +220,10 @@ def test_an_operation_with_a_timeout_of_its_own_has_that_time():
         operations.begin(operation)
         rig.pass_ms(4500, turns=False)
         assert rig.events()[-1][:2] == ("begun", "erase")
+        rig.pass_ms(1000, turns=False)
+        operations.end(operation)
+        rig.pass_ms(100)
+        assert rig.events()[-1] == ("over", "erase", 5500)
 
 
 @_without_asyncio

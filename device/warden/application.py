@@ -2,6 +2,7 @@
 
 from micropython import const
 
+from warden.runner import Runner
 from warden.sensors.threads import import_lock
 
 _HAS_ENDED = const(1)  # a state of the record, as in `crashes`
@@ -31,16 +32,20 @@ def run(main, link=None, retry_s=60):
                 if hasattr(result, "throw"):  # a coroutine
                     result = __import__("asyncio").run(result)
                 break
-            except (KeyboardInterrupt, SystemExit) as error:
-                # Ctrl-C, or the watchdog's: then main is to run anew.
-                action = crashes.watchdog and crashes.watchdog.action
-                if action is None or not action.act(error):
-                    crashes.enter(_HAS_ENDED, False)
-                    raise
             except BaseException as error:  # asyncio's CancelledError, too
-                must_feed = False  # the hardware watchdog is what restarts the board now
-                crashes.board.collect()  # most of what the application had is garbage now
-                crashes.keep(error, _APPLICATION, None)
+                # Two calls, for their tuple would be a block of a heap that may be full.
+                if isinstance(error, KeyboardInterrupt) or isinstance(error, SystemExit):
+                    # Ctrl-C, or the watchdog's: then main is to run anew.
+                    action = crashes.watchdog and crashes.watchdog.action
+                    if action is not None and action.act(error):
+                        continue
+                    crashes.enter(_HAS_ENDED, False)
+                else:
+                    must_feed = False  # the hardware watchdog is what restarts the board now
+                    if Runner.current is not None:
+                        Runner.current.spare_status = None  # the file takes that memory
+                    crashes.board.collect()  # most of what the application had is garbage now
+                    crashes.keep(error, _APPLICATION, None)
                 raise
     finally:
         crashes.main = None

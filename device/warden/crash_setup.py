@@ -18,7 +18,7 @@ from warden.wear import wear
 
 _EXCEPTION = const(18)  # a kind of message
 _MAX_KEPT = const(15)  # five exceptions and ten resets
-_MAX_TEXT = const(148)
+_MAX_ITEM = const(200)  # bytes in the file
 _BOOTS = const(6)  # a place in ids.IDENTITY
 _CALLBACK = const(2)  # of ids.EXCEPTION_KINDS
 _BAD_BOOTS = const(3)  # in a row: then the next one is a safe one
@@ -65,9 +65,8 @@ def make_crashes(board):
     crashes.agent = crashes.table = None
     crashes.watchdog = None  # the `TaskWatchdog`, once the application uses it
     crashes.main = None  # what run() runs
-    crashes.report = None  # posts an event: the agent's own `Events.report`
     crashes.lock = new_lock()
-    crashes.text = bytearray(_MAX_TEXT)  # of the traceback that is printed,
+    crashes.text = bytearray(_MAX_ITEM)  # of the traceback that is printed,
     crashes.length = crashes.left = 0  # which has so many bytes; left: of a line
     crashes.in_frame = crashes.skip = crashes.early = False  # see `write()`
     crashes.reserve = bytearray(crashes.room)
@@ -94,16 +93,14 @@ def attach(crashes, agent):
     board.facts["boots"] = crashes.boots
     board.facts["crash_free_s"] = crashes.live_s
     wear.join(agent.storage)
-    crashes.former = board.save_note
     board.save_note = crashes.save_note
     agent.load.report = agent.threads.report = keep = crashes.keep
     if agent.policy is None:
-        crashes.events = crashes.report = crashes.table = None  # those of an agent before
+        crashes.events = crashes.table = None  # those of an agent before
         return
     from warden.tables import Table
 
     crashes.events = events = agent.policy.events
-    crashes.report = events.report
     events.report = keep
     crashes.table = table = Table(agent.clock, _EXCEPTION, (), _MAX_KEPT)
     table.rows = crashes.rows

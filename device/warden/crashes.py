@@ -88,15 +88,15 @@ class Crashes(io.IOBase):
 
     current = None
     # Bytes of `reserve`: for a row, its text, and what is garbage while it is written; or an item.
-    room = 640 if sys.maxsize >> 32 else 320
+    room = 480 if sys.maxsize >> 32 else 240
 
     # --- exceptions -----------------------------------------------------------------------------
 
     def write(self, text):
         """Add what `sys.print_exception` writes: each word by itself, as py/obj.c has it.
 
-        It is shortened to `file:line function` a line. The frames of asyncio and of the agent that
-        lead to the application are left out; of a long traceback the end is held.
+        It is shortened to `file:line function` a line. The frames of asyncio and of the agent are
+        left out; of a long traceback the end is held.
         """
         count = len(text)
         at = 0
@@ -106,10 +106,9 @@ class Crashes(io.IOBase):
         if self.in_frame:  # it is a file's name
             self.in_frame = False
             at = max(0, count - _MAX_FILE)
-            if not self.length and (
-                b"asyncio/" in text or b"/warden/" in text or text[:7] == b"warden/"
-            ):
-                self.skip = self.early = True
+            if b"asyncio/" in text or b"/warden/" in text or text.startswith(b"warden/"):
+                self.skip = True
+                self.early = self.early or not self.length
                 return count
         elif text == b'  File "' or text == b"Traceback (most recent call last):\n":
             self.in_frame = count < _MAX_FILE
@@ -161,16 +160,18 @@ class Crashes(io.IOBase):
                 count = row[_COUNT]
                 if kind != _CALLBACK:
                     subject = row[_NAMED]
-            except (MemoryError, ValueError):  # not UTF-8; there is its event
+            except Exception:  # no memory, or not UTF-8; there is its event
                 pass
-            try:
-                self.reserve = bytearray(self.room)
-            except MemoryError:  # then the file is not written
-                pass
+            self.reserve = self.text  # to write with: what it had is in the row
             if kind == _APPLICATION:
                 self.note_fault(row, _BY_EXCEPTION)
-        if self.report is not None and kind != _HANG:
-            self.report(error, kind, subject, count)
+            try:
+                self.reserve = bytearray(self.room)
+            except MemoryError:
+                pass
+        events = self.events
+        if events is not None and kind != _HANG:
+            events.__class__.report(events, error, kind, subject, count)
         return row
 
     def find(self, kind, name):
@@ -283,7 +284,10 @@ class Crashes(io.IOBase):
             self.commit()
 
     def note_fault(self, row, state):
-        """Note that an exception ended the application; write it, unless it is an old tale."""
+        """Note what ended the application; write it, unless it is an old tale.
+
+        row: that of its exception; None where nobody knows, or there was no memory for one.
+        """
         save = self.bad < _MAX_STREAK and not self.backed
         if row is not None:
             save = save or row[_COUNT] <= _MAX_KNOWN
@@ -297,7 +301,8 @@ class Crashes(io.IOBase):
         can_write = wear.spend(_NOTE_WRITE, s, 2)  # and its removal
         self.enter(_BY_THRESHOLD)
         if can_write:
-            self.former(text)
+            board = self.board
+            board.__class__.save_note(board, text)
 
     # --- the file -------------------------------------------------------------------------------
 
@@ -308,6 +313,7 @@ class Crashes(io.IOBase):
         board keeps crashing, its uptime earns nothing.
         """
         self.deadline_s = 0
+        new = ""
         try:
             if not wear.spend(_RESETS_WRITE, 0 if self.bad else self.uptime_s()):
                 self.deadline_s = wear.deadline_s

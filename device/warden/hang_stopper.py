@@ -17,7 +17,6 @@ _HUNG = const(7)  # a state, as in `crashes`
 _HANG_KIND = const(4)  # of ids.EXCEPTION_KINDS
 _STOPPED = const(2)  # of ids.HANG_STEPS
 _WAS_RESET = const(3)
-_MAX_STREAK = const(9)  # of bad boots in a row, after which the file is not written
 
 
 class HangStopper:
@@ -93,8 +92,8 @@ class HangStopper:
         if self.resets or self.restarts > self.max_restarts or not can_restart:
             if board.reset is not None:
                 watchdog.post(_WAS_RESET, hung or None, ms)
-                self.reset(caught)
-            watchdog.active = True
+            self.reset(caught)
+            watchdog.active = True  # this port has no way to reset itself
             return False
         watchdog.post(_STOPPED, hung or None, ms)
         if isinstance(main, str):
@@ -108,11 +107,9 @@ class HangStopper:
         watchdog = self.watchdog
         crashes = watchdog.crashes
         crashes.subject = watchdog.subject or None
-        if caught is None:
-            crashes.enter(_HUNG, not crashes.backed and crashes.bad < _MAX_STREAK)
-        else:
-            crashes.note_fault(caught, _HUNG)
-        crashes.board.reset()
+        crashes.note_fault(caught, _HUNG)
+        if crashes.board.reset is not None:
+            crashes.board.reset()
 
     def forget_tasks(self):
         """Forget the tasks of the application that was stopped, and end what they had begun."""

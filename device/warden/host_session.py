@@ -91,7 +91,9 @@ class HostSession:
         try:
             self.reader.begin(0, self.deframer.length)
             self.process(self.reader)
-        except (Malformed, TypeError):  # TypeError: None where a number belongs
+        except Malformed:
+            self.deframer.bad += 1
+        except TypeError:  # None where a number belongs
             self.deframer.bad += 1
 
     def process(self, reader):

@@ -157,7 +157,9 @@ class Host(HostSession):
         self.uplink.host = self  # answers are for it
         try:
             self.process(self.server.reader)
-        except (Malformed, TypeError):  # as in a `HostSession`
+        except Malformed:  # as in a `HostSession`
+            self.agent.sample.bad_frames += 1
+        except TypeError:
             self.agent.sample.bad_frames += 1
         self.uplink.host = None
 

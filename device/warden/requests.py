@@ -212,7 +212,9 @@ class Requests:
             )
         except KeyError:
             reply.code = _NOT_FOUND
-        except (TypeError, ValueError):  # Malformed, too
+        except TypeError:
+            reply.code = _BAD_ARGUMENTS
+        except ValueError:  # Malformed, too
             reply.code = _BAD_ARGUMENTS
         except Exception as error:  # whatever it is, the host gets its name and the board goes on
             reply.value = cut(type(error).__name__, 32)

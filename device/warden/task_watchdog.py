@@ -28,7 +28,7 @@ class TaskWatchdog:
     """Watches turns; the one of this board is `Crashes.watchdog`.
 
     Made by `watchdog_setup.make_watchdog`, which lists what it has. It takes the place of some
-    methods of the agent and its operations, which it calls by their classes.
+    methods of the agent, its Runner and its operations, which it calls by their classes.
     """
 
     # --- setting up -----------------------------------------------------------------------------
@@ -51,10 +51,10 @@ class TaskWatchdog:
             self.stop()
 
     def close(self):
-        """Close the agent, as `warden.stop()` does."""
+        """Stop polling the agent, as `warden.stop()` does."""
         self.end(True)
-        agent = self.agent
-        agent.__class__.close(agent)
+        owner = self.owner
+        owner.__class__.stop(owner)
 
     # --- turns ----------------------------------------------------------------------------------
 
@@ -208,7 +208,9 @@ class TaskWatchdog:
         operations = op.table
         ended = operations.__class__.end(operations, op, promote, how)
         if ended and op.timeout_ms is not None and get_ident() == self.owner.thread:
-            self.last_ms = self.ticks_ms()
+            now = self.ticks_ms()
+            self.longest = max(self.longest, self.ticks_diff(now, self.last_ms))
+            self.last_ms = now
         if self.duties is not None:
             self.crashes.put_last()
         return ended

@@ -157,7 +157,7 @@ def attach(watchdog, agent):
         watchdog.agent = agent
         watchdog.owner = runner = Runner.current
         agent.poll = watchdog.poll
-        agent.close = watchdog.close
+        runner.stop = watchdog.close
         runner.scheduled_poll = watchdog.on_timer
         agent.load.counted = watchdog.hook
         if agent.policy is not None:

@@ -31,8 +31,6 @@ class Wear:
         """Have the agent's storage show the counts, in the status and to a host."""
         if storage is not self.storage:
             self.storage = storage
-            self.measure = storage.scan
-            self.put = storage.encode
             storage.scan = self.scan
             storage.encode = self.encode
             self.renew()
@@ -74,16 +72,18 @@ class Wear:
 
     def scan(self):
         """Measure every mount, and return what `Storage.scan` does; show the counts."""
-        is_slow = self.measure()
+        storage = self.storage
+        is_slow = storage.__class__.scan(storage)
         self.renew()
         return is_slow
 
     def encode(self, row, uplink):
         """Put a mount's message into the uplink, with the counts as one field more."""
-        if not self.put(row, uplink):
+        storage = self.storage
+        if not storage.__class__.encode(storage, row, uplink):
             return False
         uplink.payload[0] += 1
-        uplink.put(self.written if row == self.row and self.storage.rows else None)
+        uplink.put(self.written if row == self.row and storage.rows else None)
         return True
 
 

@@ -21,7 +21,8 @@ CAUSES = {
     "pwron": "power on",
     "deepsleep": "end of deep sleep",
 }
-_FRAME = re.compile(r"(?P<file>.+):(?P<line>\d+)(?: (?P<function>\S+))?")
+# "ValueError: 12:30" is none: what comes before the line's number is a file's name.
+_FRAME = re.compile(r"(?P<file>(?:(?!: ).)+):(?P<line>\d+)(?: (?P<function>\S+))?")
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,30 @@ class Frame(Model):
     function: str | None = None
 
 
+def _split(traceback: str) -> tuple[tuple[Frame, ...], str]:
+    """Return the frames of a traceback that are whole, and the error as one line.
+
+    A board sends a line for each frame, of which the first may be cut, and then the error, whose
+    text may have several lines.
+    """
+    lines = traceback.rstrip("\n").split("\n")
+    if len(lines) > 1 and ": " not in lines[0] and not _FRAME.fullmatch(lines[0]):
+        del lines[0]  # the rest of a frame that was cut
+    frames = []
+    for line in lines[:-1]:
+        found = _FRAME.fullmatch(line)
+        if found is None:
+            break
+        frames.append(Frame(found["file"], int(found["line"]), found["function"]))
+    return tuple(frames), " ".join(lines[len(frames) :])
+
+
 def _frames(traceback: str) -> tuple[Frame, ...]:
-    """Return the lines of a traceback that are whole."""
-    found = (_FRAME.fullmatch(line) for line in traceback.splitlines()[:-1])
-    return tuple(
-        Frame(match["file"], int(match["line"]), match["function"]) for match in found if match
-    )
+    return _split(traceback)[0]
 
 
 def _error(traceback: str) -> str:
-    return traceback.rstrip("\n").rpartition("\n")[2]
+    return _split(traceback)[1]
 
 
 @dataclass(frozen=True)
@@ -71,7 +86,7 @@ class Reset(Model):
 
     @property
     def error(self) -> str | None:
-        """The exception that ended the application, with its text; None if none did."""
+        """The exception that ended the application, with its text, as one line; None: none did."""
         return None if self.traceback is None else _error(self.traceback)
 
     @property
@@ -146,7 +161,7 @@ class CaughtException(Model):
 
     @property
     def error(self) -> str:
-        """The exception's type and text: "OSError: [Errno 5] EIO"."""
+        """The exception's type and text, as one line: "OSError: [Errno 5] EIO"."""
         return _error(self.traceback)
 
     @property

@@ -115,6 +115,19 @@ async def check_what_crashes_shows(flash: Board) -> None:
     assert told["resets"][-1]["frames"] == [{"file": "main.py", "line": 9, "function": "main"}]
     assert [each["count"] for each in told["exceptions"]] == [3]
     assert (await run("safe", "--board", address)).out.startswith("in safe mode")
+    await check_what_doctor_says(address)
+
+
+async def check_what_doctor_says(address: str) -> None:
+    doctor = await run("doctor", address, "--for", "0.5")
+    assert doctor.status == 2, "the application does not run"
+    for words in (
+        " safe mode the application does not run: it ended badly three times in a row ",
+        " crashed the board restarted: OSError: [Errno 5] EIO, after 0 s, 3 times in a row ",
+        f" `boardwarden crashes --board {address}` shows why it restarted. ",
+        f" Once that is mended, `boardwarden safe --leave --board {address}` has the board try ",
+    ):
+        assert words in " ".join(doctor.out.split())
 
 
 async def test_after_three_crashes_it_waits_in_safe_mode_until_it_is_told(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_the_line_is_not_blamed_for_what_the_board_itself_does():
     assert restarted.problems == ("the board restarted 1 time during the check",)
     known = {name: Capability(True) for name in ids.CAPABILITIES}
     assert "`boardwarden crashes --board sim`" in str(
-        checkup._for_agent("sim", None, restarted, known)
+        checkup.Checkup("sim", checkup.AGENT, capabilities=known, link=restarted).next
     )
     (refused,) = judged([], refused=9).problems
     assert refused == "9 requests that every agent does got an error for an answer"
@@ -227,9 +227,10 @@ def test_a_lost_port_is_told_from_a_silent_board():
 def test_a_hardware_watchdog_that_nothing_feeds_after_the_application_is_a_warning():
     known = {name: Capability(True) for name in ids.CAPABILITIES}
     words = "nothing feeds the hardware watchdog"
-    assert words not in str(checkup._for_agent("sim", None, judged([0.01]), known))
+    found = checkup.Checkup("sim", checkup.AGENT, capabilities=known, link=judged([0.01]))
+    assert words not in str(found.next)
     known["hang"] = Capability(False, ids.REASONS[ids.NO_TICKER])
-    assert words in str(checkup._for_agent("sim", None, judged([0.01]), known)).lower()
+    assert words in str(found.next).lower()
 
 
 def test_the_advice_follows_from_the_repls_answers():

@@ -199,9 +199,12 @@ class ServerLink:
             address = (socket.inet_ntop(address[0], address[1]),)
         try:
             return self.line(self, connection, address[0])
-        except (MemoryError, OSError):
-            connection.close()
-            return None
+        except OSError:
+            pass
+        except MemoryError:
+            pass
+        connection.close()
+        return None
 
     def close(self):
         """Close the connections and stop listening."""

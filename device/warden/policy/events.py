@@ -94,9 +94,11 @@ class Events(Table):
         """
         try:
             result = function(value)
+        except KeyboardInterrupt:
+            raise
+        except SystemExit:
+            raise
         except BaseException as error:  # asyncio's CancelledError would end the agent's task
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
             if report:
                 self.report(error, _CALLBACK, name)
             return None

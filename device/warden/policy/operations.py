@@ -462,7 +462,9 @@ class Operations(Rows):
                         self._run(op)
                 if op.state == _ADMITTING:
                     self._admit(op)
-            except (Denied, MemoryError):
+            except Denied:
+                return
+            except MemoryError:
                 return
             finally:
                 with self.lock:

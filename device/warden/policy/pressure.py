@@ -17,6 +17,8 @@ _TRIM_EVERY_MS = const(10_000)  # while the pressure lasts
 _RESET_AFTER_MS = const(30_000)
 _EARLY_S = const(600)  # a boot that ends sooner does so early
 _MAX_EARLY = const(3)  # of those in a row, and it waits
+_PUT_OFF = const(-1)  # a reset_count: it waits, which was said
+_COUNTS = const(("0", "1", "2", "3"))  # of those
 _TRIM_METRICS = const(0b1000_0000_0011_1000_0011)  # a bit for each that memory given back improves
 _AT_CRITICAL = const(2)  # a level
 _RESET = const(2)  # an action; 0 only tells
@@ -80,12 +82,19 @@ class Pressure:
             self.reset_count = 0
             return
         self.pending = True
-        if worst.action < _RESET or worst.level_ms < _RESET_AFTER_MS:
-            return
+        if worst.action >= _RESET and worst.level_ms >= _RESET_AFTER_MS:
+            self.count_reset(worst)
+
+    def count_reset(self, worst):
+        """Announce that the board is to be reset for a metric, or that this is put off."""
         if self.policy.early_resets < _MAX_EARLY or self.policy.clock.s >= _EARLY_S:
-            self.reset_count += 1
-            if self.reset_count == 1:
-                self.policy.events.post("reset", worst.metric, "about to", worst.value)
+            self.reset_count = max(0, self.reset_count) + 1
+            detail = "about to" if self.reset_count == 1 else None
+        else:
+            detail = None if self.reset_count else "put off"
+            self.reset_count = _PUT_OFF
+        if detail is not None:
+            self.policy.events.post("reset", worst.metric, detail, worst.value)
 
     def check_memory(self):
         """Have memory given back when it becomes shorter, and every ten seconds while it is."""
@@ -132,11 +141,17 @@ class Pressure:
             return
         if self.reset_count > 1:
             board = policy.agent.board
+            early = min(_MAX_EARLY, policy.early_resets + 1) if policy.clock.s < _EARLY_S else 0
+            words = _COUNTS[early]  # all that is noted where there is no memory for more
             try:
-                early = min(9, policy.early_resets + 1) if policy.clock.s < _EARLY_S else 0
-                words = (early, METRICS[worst.metric], worst.value)
-                board.save_note("%d%s critical, %d" % words)
-            except (OSError, MemoryError):  # a full disk, or no memory for the words
+                words = "%s%s critical, %d" % (words, METRICS[worst.metric], worst.value)
+            except MemoryError:
+                pass
+            try:
+                board.save_note(words)
+            except OSError:  # a full disk
+                pass
+            except MemoryError:
                 pass
             board.reset()
         if worst.level == _AT_CRITICAL:  # all that is LOW ends, leases if their holders agreed

@@ -19,6 +19,7 @@ from boardwarden._program import (
     print_table,
     reported,
 )
+from boardwarden.crashes import Reset, Restart
 from boardwarden.deploy.footprint import Taken
 from boardwarden.doctor.boards import (
     QUIET,
@@ -223,6 +224,10 @@ def _rows(found: Checkup) -> Iterator[Row]:
     if found.takes is not None:
         yield "takes", _takes(found.takes)
     yield from policy_rows(found.stored_policy)
+    if found.safe_mode:
+        yield "safe mode", "the application does not run: it ended badly three times in a row"
+    if found.crash is not None:
+        yield "crashed", _crash(found.crash)
     yield from _capability_rows(found)
     if found.link is not None:
         yield from _link_rows(found.link)
@@ -250,6 +255,12 @@ def _repl_rows(repl: Firmware) -> Iterator[Row]:
         yield "lacks", ", ".join(repl.lacks)
     if repl.restarted:
         yield "program", "was stopped for this, and started again"
+
+
+def _crash(crash: Reset) -> str:
+    """Return what ended the boot before this one."""
+    last = Restart(None, crash.cause, crash.expected, crash.uptime_s, crash.who, crash.error)
+    return f"{last}, {crash.count} times in a row" if crash.count > 1 else str(last)
 
 
 def _takes(takes: Taken) -> str:

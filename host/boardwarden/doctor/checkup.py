@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from boardwarden.board import Board, connect
+from boardwarden.crashes import Reset
 from boardwarden.deploy.footprint import DESKTOP, Taken, taken
-from boardwarden.errors import AtPrompt, NoAgent, PoorLink, VersionMismatch
+from boardwarden.errors import AtPrompt, NoAgent, PoorLink, RequestError, VersionMismatch
 from boardwarden.models import Capability, Identity, Model, StoredPolicy, enum_name
 from boardwarden.transport.address import is_mqtt, is_serial
 from warden_schema import ids
@@ -40,6 +41,8 @@ class Checkup(Model):
     stored_policy: StoredPolicy | int | None = None
     takes: Taken | None = None
     link: LinkHealth | None = None
+    safe_mode: bool | None = None
+    crash: Reset | None = None  # what ended the boot before this one, if it was not expected
     repl: Firmware | None = None
     problem: str | None = None
     lossy: bool = False  # the state did not arrive whole, and frames were lost or damaged
@@ -47,14 +50,16 @@ class Checkup(Model):
 
     @property
     def well(self) -> bool:
-        """Whether an agent answers over a healthy link."""
-        return self.answers == AGENT and self.link is not None and not self.link.problems
+        """Whether an agent answers over a healthy link, and its application may run."""
+        if self.answers != AGENT or self.link is None:
+            return False
+        return not (self.link.problems or self.safe_mode)
 
     @property
     def next(self) -> tuple[str, ...]:
         """What to do next, in sentences; commands stand between backquotes."""
         if self.answers == AGENT and self.link is not None:
-            return _for_agent(self.address, self.board, self.link, self.capabilities)
+            return _for_agent(self, self.link)
         if self.answers == OTHER_AGENT or (self.malformed and not self.lossy):
             return _for_other_version(self.address)
         if self.answers == AGENT:
@@ -89,7 +94,10 @@ async def examine(
             link = await measure(board, seconds, progress, is_mqtt(str(address)))
             identity, known = board.status.board, dict(board.capabilities)
             stored = await find_stored_policy(board)
-            return Checkup(address, AGENT, identity, known, stored, _taken(board), link)
+            is_safe = await _is_safe(board)
+            crash = next((each for each in board.resets[-1:] if not each.expected), None)
+            takes = _taken(board)
+            return Checkup(address, AGENT, identity, known, stored, takes, link, is_safe, crash)
     except PoorLink as error:
         problem, lossy, malformed = str(error), error.lossy, error.malformed
         return Checkup(address, AGENT, problem=problem, lossy=lossy, malformed=malformed)
@@ -99,6 +107,14 @@ async def examine(
         return Checkup(address, PROMPT, problem=str(error))
     except NoAgent as error:
         return Checkup(address, SILENT, problem=str(error), malformed=error.malformed)
+
+
+async def _is_safe(board: Board) -> bool | None:
+    """Return whether the board is in safe mode; None where it does not say."""
+    try:
+        return await board.safe_mode()
+    except RequestError:
+        return None
 
 
 def _taken(board: Board) -> Taken | None:
@@ -118,23 +134,27 @@ async def ask_repl(found: Checkup) -> Checkup:
     return Checkup(found.address, found.answers, repl=repl)
 
 
-def _for_agent(
-    address: str, board: Identity | None, link: LinkHealth, capabilities: Mapping[str, Capability]
-) -> tuple[str, ...]:
+def _for_agent(found: Checkup, link: LinkHealth) -> tuple[str, ...]:
     """Return advice where the agent answers."""
-    missing = [name for name, known in capabilities.items() if not known.available]
+    address = found.address
+    missing = [name for name, known in found.capabilities.items() if not known.available]
     remedies = [_REMEDIES[name] for name in missing if name in _REMEDIES]
-    if _is_unattended(capabilities):
+    if _is_unattended(found.capabilities):
         remedies.append(
             "nothing feeds the hardware watchdog once the application is stopped: the board is "
             "then reset, in a deploy, too"
         )
-    sentences = [*link.problems, *_update(address, board), *remedies]
+    sentences = [*link.problems, *_update(address, found.board), *remedies]
     if link.connected:
         if link.slow or link.stalls:
             sentences.append(f"`boardwarden top --board {address}` shows what blocks the loop")
-        if link.restarts:
+        if link.restarts or found.crash or found.safe_mode:
             sentences.append(f"`boardwarden crashes --board {address}` shows why it restarted")
+        if found.safe_mode:
+            sentences.append(
+                f"once that is mended, `boardwarden safe --leave --board {address}` has the board "
+                "try its application again"
+            )
         sentences.append(f"`boardwarden watch --board {address}` shows the board live")
     return tuple(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences)
 
