@@ -145,7 +145,7 @@ class Host(HostSession):
             at = deframer.feed(self.server.buf, at, end)
             if deframer.length:
                 self.server.reader.buf = deframer.payload
-                self.server.reader.begin(0, deframer.length)
+                self.server.reader.end = deframer.length
                 self._on_payload()
         self.store_part(deframer)
         self.agent.sample.bad_frames += deframer.bad
@@ -524,7 +524,7 @@ class Hosts:
             if not self.hosts:
                 self.uplink.take_room()
                 self.buf = bytearray(_MAX_INPUT)
-                self.reader = Reader(self.buf)
+                self.reader = Reader(self.buf, 0, 0)
                 self.deframer = Deframer(_MAX_REQUEST)
                 self.sample.last = [None] * len(FIELDS)
                 self.sample.deltas_left = 0
