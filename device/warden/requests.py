@@ -9,7 +9,7 @@ from micropython import const
 from warden.checks import check_int
 from warden.errors import Denied, deny
 from warden.sensors.threads import import_lock
-from warden_schema.codec import cut
+from warden_schema.codec import cut, put
 from warden_schema.values import read_array, read_value
 
 _REPLY = const(7)
@@ -88,8 +88,7 @@ class Requests:
     def __init__(self, agent):
         self.agent = agent
         self.hosts = []
-        self.session = None  # of the host that requests something, and
-        self.row = None  # its row
+        self.session = None  # of the host that requests something
         self.functions = (
             self._ping,
             agent.start_monitoring,
@@ -154,21 +153,17 @@ class Requests:
         if row is None:
             return  # it comes again
         self.session = session
-        self.row = row
         # A place holds every fourth id; with four under way at most, an older one is a late repeat.
         place = _ROW_REPLIES + (request_id & _MAX_PENDING - 1)
         reply = row[place]
-        if reply is None or 0 < (request_id - reply[_REQUEST_ID] & 0xFFFF) < 0x8000:
-            # First of all it is in its place: what it does must not be done again.
-            row[place] = reply = [request_id, _FAILED, None, True]
-            self._carry_out(reply, reader)
-        elif request_id == reply[_REQUEST_ID]:
-            reply[_PENDING] = True
-            if row[_ROW_UNTIL]:
-                row[_ROW_UNTIL] = self.agent.clock.s + _REPEATS_S
-
-    def _carry_out(self, reply, reader):
-        """Call the function of a request; put its result or its error into the reply."""
+        if reply is not None and not 0 < (request_id - reply[_REQUEST_ID] & 0xFFFF) < 0x8000:
+            if request_id == reply[_REQUEST_ID]:
+                reply[_PENDING] = True
+                if row[_ROW_UNTIL]:
+                    row[_ROW_UNTIL] = self.agent.clock.s + _REPEATS_S
+            return
+        # First of all it is in its place: what it does must not be done again.
+        row[place] = reply = [request_id, _FAILED, None, True]
         try:
             number = reader.integer()
             args = []
@@ -182,11 +177,11 @@ class Requests:
             if function is None:
                 reply[_CODE] = _UNKNOWN_REQUEST
             else:
-                right = self.row[_ROW_RIGHT]
+                right = row[_ROW_RIGHT]
                 if not only_looks(number, args):
                     if right < _CONTROL:
                         raise deny("needs_control")
-                    self.row[_ROW_UNTIL] = self.agent.clock.s + _REPEATS_S
+                    row[_ROW_UNTIL] = self.agent.clock.s + _REPEATS_S
                 elif right < _OBSERVE and number not in _NAMELESS:
                     raise deny("needs_observe")
                 for value in args:
@@ -221,9 +216,9 @@ class Requests:
             if reply is not None and reply[_PENDING]:
                 reply[_PENDING] = False  # first: one that cannot be encoded must not be in the way
                 uplink.begin(_REPLY, 4 if is_shared else 3)
-                uplink.put(reply[_REQUEST_ID])
-                uplink.put(reply[_CODE])
-                uplink.put(reply[_VALUE])
+                uplink.at = put(uplink.payload, uplink.at, reply[_REQUEST_ID])
+                uplink.at = put(uplink.payload, uplink.at, reply[_CODE])
+                uplink.at = put(uplink.payload, uplink.at, reply[_VALUE])
                 if is_shared:
                     uplink.put(row[_ROW_ID])
                 if not uplink.send():
