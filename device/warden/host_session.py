@@ -290,7 +290,7 @@ class HostSession:
         for _ in range(count):
             if place >= count:
                 place = 0
-            if tables[place].dirty.find(flag) >= 0:
+            if flag in tables[place].dirty:
                 return place
             place += 1
         return -1

@@ -630,7 +630,7 @@ class Hosts:
 
     def spread_table(self, dirty, first):
         """Owe each host the rows of a table that have changed; first: the place of its first."""
-        if dirty.find(_CHANGED_ROW) >= 0 or dirty.find(_SUBSCRIBED_ROW) >= 0:
+        if _CHANGED_ROW in dirty or _SUBSCRIBED_ROW in dirty:
             row = 0
             while row < len(dirty):
                 if dirty[row]:

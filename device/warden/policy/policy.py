@@ -204,10 +204,10 @@ class Policy(Table):
         uplink.begin(_ROWS, 7)
         for table in self.tables:
             mask = 0
-            rows = () if table is None else table.rows
-            if rows.count(None) < len(rows):  # else they need not be looked at one by one
-                for row in range(len(rows)):
-                    if rows[row] is not None:
-                        mask |= 1 << row
+            bit = 1
+            for entry in () if table is None else table.rows:
+                if entry is not None:
+                    mask |= bit
+                bit <<= 1
             uplink.put(self.limits() if table is self else mask)
         return True
