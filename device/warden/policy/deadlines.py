@@ -12,6 +12,7 @@ _NEVER_S = const(0x3FFFFFFF)
 _MAX_ID = const(0x3FFFFFFF)
 _NEXT_S = const(60)  # deadlines are checked this often in any case
 _NORMAL = const(1)  # a priority
+_CHANGED = const(1)  # of a row, as `tables` has it
 
 
 class Row:
@@ -59,7 +60,9 @@ class Rows(Table):
         entry.began_s = self.clock.s
         self.end_in(row, ms)
         self.rows[row] = entry  # from here on others see it
-        self.mark_dirty(row)
+        # As mark_dirty() does, written out: it is for each decision.
+        self.dirty[row] = self.dirty[row] or _CHANGED
+        self.clock.poll_now = self.clock.rows_dirty = True
 
     def remove(self, entry):
         """Take an entry out; return False if it is not there any more."""
