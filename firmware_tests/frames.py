@@ -54,8 +54,7 @@ def framed(message):
 
 def decode(payload):
     """Return the one value that bytes hold; raise Malformed for anything else."""
-    reader = Reader(payload)
-    reader.begin(0, len(payload))
+    reader = Reader(payload, 0, len(payload))
     value = read_value(reader)
     if reader.at != len(payload):
         raise Malformed  # bytes after the end

@@ -4,7 +4,7 @@
 from frames import decode
 from harness import no_heap, raises
 from warden_schema.codec import Malformed, Reader, cut, put
-from warden_schema.values import read_value
+from warden_schema.values import read_array, read_value
 
 _VALUES = (
     None,
@@ -73,10 +73,9 @@ def test_the_shortest_form_is_used():
 def test_every_truncated_message_is_malformed():
     for value in _VALUES:
         data = _encoded(value)
-        reader = Reader(data)
         for end in range(len(data)):
             raises(Malformed, decode, data[:end])
-            reader.begin(0, end)
+            reader = Reader(data, 0, end)
             raises(Malformed, read_value, reader)
             assert reader.at <= end
 
@@ -140,8 +139,7 @@ def test_a_text_is_encoded_the_same_whatever_room_is_left():
             assert buf[:3] == b"\xaa" * 3
             assert bytes(buf[end - len(data) : end]) == data, (text, spare)
             assert len(buf) == 5 + len(data) + spare
-            reader = Reader(buf)
-            reader.begin(3, end)
+            reader = Reader(buf, 3, end)
             assert read_value(reader) == text
 
 
@@ -189,18 +187,16 @@ def test_putting_integers_and_texts_allocates_nothing():
     assert 0 not in ends, failed
     for value, end in zip(values, ends):
         assert put(buf, 3, value) == end
-        reader = Reader(buf)
-        reader.begin(3, end)
+        reader = Reader(buf, 3, end)
         assert read_value(reader) == value
 
 
 def test_a_keepalive_is_read_without_allocation():
     buf = bytearray(20)
     end = put(buf, 0, [66, (1 << 30) - 1, 65_535])
-    reader = Reader(buf)
+    reader = Reader(buf, 0, end)
     with no_heap():
-        reader.begin(0, end)
-        count = reader.array()
+        count = read_array(reader)
         kind = reader.integer()
         host = reader.integer()
         seq = reader.integer()
@@ -211,26 +207,22 @@ def test_a_keepalive_is_read_without_allocation():
 def test_the_integer_and_array_readers_refuse_other_types():
     for value in (True, False, "x", b"x", [1]):
         data = _encoded(value)
-        reader = Reader(data)
-        reader.begin(0, len(data))
+        reader = Reader(data, 0, len(data))
         raises(Malformed, reader.integer)
     for value in (None, 5, "x", b"x", True):
         data = _encoded(value)
-        reader = Reader(data)
-        reader.begin(0, len(data))
-        raises(Malformed, reader.array)
+        reader = Reader(data, 0, len(data))
+        raises(Malformed, read_array, reader)
     for value in (None, 5, -5, 1 << 40, -(1 << 40)):
         data = _encoded(value)
-        reader = Reader(data)
-        reader.begin(0, len(data))
+        reader = Reader(data, 0, len(data))
         assert reader.integer() == value
 
 
 def test_depth_limits_how_many_arrays_may_be_nested():
     data = _encoded([1, [2, [3]]])
-    reader = Reader(data)
     for depth in range(6):
-        reader.begin(0, len(data))
+        reader = Reader(data, 0, len(data))
         if depth < 3:
             raises(Malformed, read_value, reader, depth)
         else:

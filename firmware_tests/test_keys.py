@@ -438,6 +438,14 @@ def test_frames_that_are_changed_repeated_or_reordered_command_nothing():
     assert rig.agent.sample.bad_frames > 0
 
 
+def test_a_greeting_that_ends_early_is_not_answered_by_what_was_in_its_place_before():
+    rig = Rig()
+    whole = packed((GREETING, 1, OBSERVE, bytes(16)))
+    assert kinds(rig.send(whole)) == [CHALLENGE]
+    for size in range(4, len(whole)):
+        assert rig.send(whole[:size]) == []
+
+
 def test_a_kind_in_another_form_is_not_taken_for_one_that_needs_no_signature():
     rig = subscribed()
     for other in in_other_forms(packed((REQUEST, _HOST, 0, ALLOCATE, [0, 1000, "ota"]))):

@@ -8,6 +8,7 @@ from warden.requests import Requests
 from warden.sample import FIELDS
 from warden.setup import make_clock, make_sample
 from warden.tables import Table
+from warden_schema.frame import encode
 
 _HOST = 77
 _MINOR = 7
@@ -485,6 +486,20 @@ def test_unknown_kinds_are_counted_and_skipped():
     assert rig.sample.skipped_frames == 6
     assert rig.sample.bad_frames == 0
     assert _kinds(rig.receive(66, _HOST, 0)) == []
+
+
+def test_a_payload_without_a_kind_or_with_one_in_another_form_is_bad():
+    rig = Rig()
+    rig.subscribe()
+    messages = (["x"], [None], [200], [-1])
+    for message in messages:
+        rig.link.inbox.extend(framed(message))
+        rig.run()
+    wire = bytearray(20)
+    for head in range(0x91, 0xA0):  # behind it is a CRC, which is no kind
+        rig.link.inbox.extend(wire[: encode(bytearray((head, 0, 0)), 1, wire)])
+        rig.run()
+    assert (rig.sample.bad_frames, rig.sample.skipped_frames) == (len(messages) + 15, 0)
 
 
 def test_a_whole_frame_with_a_broken_payload_is_counted():

@@ -132,11 +132,8 @@ def _load(board):
         try:
             with open(_path(board) + end, "rb") as file:
                 data = file.read(_MAX_BYTES)
-            end = len(data) - 2
-            if crc16(data, 0, end) == data[end] << 8 | data[end + 1]:
-                reader = Reader(data)
-                reader.begin(0, end)
-                return read_value(reader)
+            if not crc16(data, 0, len(data)):
+                return read_value(Reader(data, 0, len(data) - 2))
         except (OSError, IndexError, ValueError):
             pass
     return ()

@@ -107,8 +107,10 @@ def attach(crashes, agent):
     table.encode = crashes.encode
     if agent.session is not None:
         agent.session.tables.append(table)
-        table.subscribe()  # a host may be there already
-        agent.session.hello_dirty = agent.clock.rows_dirty = True
+        for place in range(_MAX_KEPT):
+            if crashes.rows[place] is not None:
+                table.mark_dirty(place)  # a host may be there already
+        agent.session.hello_dirty = True
 
 
 def begin(main, link, retry_s):

@@ -41,8 +41,10 @@ _FAILED = const(3)
 _LIMITS = const((_MAX_PAYLOAD, _MAX_REQUEST, _MAX_PENDING, _MAX_MOUNTS))  # as ids.LIMITS
 
 # Flags of a table's row: it has changed; a host waits for it, and for SYNCED, when none has this.
+# After SYNCED no row has the second.
 _CHANGED_ROW = const(b"\x01")
 _SUBSCRIBED_ROW = const(b"\x02")
+_CHANGED = const(1)
 _SUBSCRIBED = const(2)
 
 
@@ -69,7 +71,7 @@ class HostSession:
         self.row = 0  # which one
         self.buf = bytearray(_MAX_INPUT)
         self.deframer = Deframer(_MAX_REQUEST)
-        self.reader = Reader(self.deframer.payload)
+        self.reader = Reader(self.deframer.payload, 0, 0)
         self.deadline_s = self.deadline_ms = 0  # then a silent host is lost
         self.last_seq = None  # that the last keepalive acknowledged
         self.refused_id = 0
@@ -89,7 +91,7 @@ class HostSession:
 
     def _on_payload(self):
         try:
-            self.reader.begin(0, self.deframer.length)
+            self.reader.end = self.deframer.length
             self.process(self.reader)
         except Malformed:
             self.deframer.bad += 1
@@ -97,11 +99,11 @@ class HostSession:
             self.deframer.bad += 1
 
     def process(self, reader):
-        uplink = self.uplink
-        items = reader.array()
-        kind = reader.integer()
-        if kind != reader.buf[1]:
+        """Act on a payload; raises Malformed or TypeError for one that makes no sense."""
+        kind = reader.buf[1]
+        if kind > 0x7F or reader.end < 2:
             raise Malformed  # in another form: who looks at that byte takes it for another kind
+        reader.at = 2
         if kind == _SUBSCRIBE:
             major = reader.integer()
             reader.integer()
@@ -111,7 +113,7 @@ class HostSession:
             if major != _MAJOR:
                 self.refused_id = host_id
                 return
-            self.events_from = reader.integer() if items > 4 else None
+            self.events_from = reader.integer() if reader.buf[0] & 0x0F > 4 else None
             self.subscribe(host_id)
         elif not _KEEPALIVE >= kind >= _UNSUBSCRIBE and kind != _REQUEST:
             self.agent.sample.skipped_frames += 1
@@ -126,7 +128,7 @@ class HostSession:
             seq = reader.integer()
             self.renew()
             if seq is not None and seq >= 0:
-                uplink.acknowledge(seq)
+                self.uplink.acknowledge(seq)
             if seq == self.last_seq:
                 self.alive_dirty = True  # nothing was sent since, or all of it was lost
             self.last_seq = seq
@@ -213,7 +215,7 @@ class HostSession:
         if not self.host_id:
             return _FULL_MS if self.refused_id else _NOTHING_MS
         if self.table is not None:  # there was no memory for it, or Ctrl-C came
-            self.table.dirty[self.row] = _SUBSCRIBED
+            self.table.dirty[self.row] = _SUBSCRIBED if self.synced_dirty else _CHANGED
             self.sample.deltas_left = 0  # the host may have the last one, or not
             self.table = None
             self.clock.rows_dirty = True
@@ -269,12 +271,14 @@ class HostSession:
 
     def _send_rows(self):
         """Send rows of the tables in rotation; return False where the link took one no more."""
+        flag = _SUBSCRIBED_ROW if self.synced_dirty else _CHANGED_ROW
         for _ in range(_MAX_ROWS):
-            row = self.find(_SUBSCRIBED_ROW)
+            row = self.find(flag)
+            if row < 0 and flag == _SUBSCRIBED_ROW:
+                flag = _CHANGED_ROW
+                row = self.find(flag)
             if row < 0:
-                row = self.find(_CHANGED_ROW)
-                if row < 0:
-                    return True
+                return True
             self.clock.rows_dirty = True
             table = self.tables[self.next % len(self.tables)]
             self.next = self.next + 1 & 0x7FFF

@@ -145,7 +145,7 @@ class Host(HostSession):
             at = deframer.feed(self.server.buf, at, end)
             if deframer.length:
                 self.server.reader.buf = deframer.payload
-                self.server.reader.begin(0, deframer.length)
+                self.server.reader.end = deframer.length
                 self._on_payload()
         self.store_part(deframer)
         self.agent.sample.bad_frames += deframer.bad
@@ -528,7 +528,7 @@ class Hosts:
             if not self.hosts:
                 self.uplink.take_room()
                 self.buf = bytearray(_MAX_INPUT)
-                self.reader = Reader(self.buf)
+                self.reader = Reader(self.buf, 0, 0)
                 self.deframer = Deframer(_MAX_REQUEST)
                 self.sample.last = [None] * len(FIELDS)
                 self.sample.deltas_left = 0
@@ -634,7 +634,7 @@ class Hosts:
 
     def spread_table(self, dirty, first):
         """Owe each host the rows of a table that have changed; first: the place of its first."""
-        if dirty.find(_CHANGED_ROW) >= 0 or dirty.find(_SUBSCRIBED_ROW) >= 0:
+        if _CHANGED_ROW in dirty or _SUBSCRIBED_ROW in dirty:
             row = 0
             while row < len(dirty):
                 if dirty[row]:

@@ -104,7 +104,6 @@ class KeyedMqttSession(MqttSession):
             return
         reader.at = _HOST_ID_AT[kind - _SUBSCRIBE]
         host_id = reader.integer()
-        reader.at = 0
         if host_id <= 0:
             raise Malformed
         self.peer = peer = self.find_peer(host_id)

@@ -36,7 +36,7 @@ _MAX_WRITES = const(100)
 
 # As in `crashes`: parts of the record, states.
 _HEAD = const(0xB1)
-_CRC = const(6)
+_CRC_END = const(8)
 _FIGURES = const(8)
 _LEVEL = const(20)
 _NAME = const(21)
@@ -112,11 +112,9 @@ class LastBoot:
                 while True:
                     size = file.read(1)[0]
                     item = bytes((size,)) + file.read(size + 2)
-                    if crc16(item, 0, size + 1) != item[size + 1] << 8 | item[size + 2]:
+                    if len(item) != size + 3 or crc16(item, 0, size + 3):
                         return None
-                    reader = Reader(item)
-                    reader.begin(1, size + 1)
-                    value = read_value(reader)
+                    value = read_value(Reader(item, 1, size + 1))
                     if isinstance(value, list) and len(value) == _OLD_ITEM:
                         value = value[1]
                     if value is None:
@@ -254,7 +252,7 @@ def prove(buf):
     """Tell whether bytes are a record: magic, version, state and CRC are right."""
     if len(buf) < _NAME or buf[0] != _HEAD or buf[1] > _HUNG:
         return False
-    return crc16(buf, 0, _CRC) == buf[_CRC] << 8 | buf[_CRC + 1]
+    return crc16(buf, 0, _CRC_END) == 0
 
 
 def look_up(board):

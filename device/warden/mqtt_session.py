@@ -59,8 +59,8 @@ class MqttSession(HostSession):
 
     def process(self, reader):
         """Act on a payload, whichever host it is from."""
-        reader.array()
-        kind = reader.integer()
+        reader.at = 2
+        kind = reader.buf[1]
         if kind != _SUBSCRIBE:
             self.host_id = max(0, reader.integer())
             policy = self.agent.policy
@@ -68,7 +68,6 @@ class MqttSession(HostSession):
                 policy is None or self.host_id not in policy.sessions.hosts
             ):
                 return  # it has nothing, and its going is no event
-        reader.begin(0, reader.end)
         HostSession.process(self, reader)
 
     def subscribe(self, host_id):

@@ -10,7 +10,7 @@ from warden.checks import check_int
 from warden.errors import Denied, deny
 from warden.sensors.threads import import_lock
 from warden_schema.codec import cut, put
-from warden_schema.values import read_value
+from warden_schema.values import read_array, read_value
 
 _REPLY = const(7)
 _MAX_PENDING = const(4)  # requests at once; a power of two
@@ -26,6 +26,12 @@ _DEFAULT_TTL_MS = const(60_000)
 _NORMAL = const(1)  # a priority
 _HOST_SESSION_MS = const(10_000)  # a host's session ends so long after its last sign of life
 _MAX_SEND_MS = const(60_000)
+
+# Places in a reply.
+_REQUEST_ID = const(0)
+_CODE = const(1)
+_VALUE = const(2)
+_PENDING = const(3)
 
 _OK = const(0)
 _UNKNOWN_REQUEST = const(1)
@@ -59,15 +65,6 @@ def only_looks(number, args):
     return _LOOKING >> number & 1 or (number in (_KEEP, _SAFE_MODE) and not any(args))
 
 
-def missing_right(right, number, args):
-    """Return the reason to refuse a request to a host that has this right, or None."""
-    if right < _CONTROL and not only_looks(number, args):
-        return "needs_control"
-    if right < _OBSERVE and number not in _NAMELESS:
-        return "needs_observe"
-    return None
-
-
 def check_text(text):
     """Raise ValueError for control characters: what a host names is shown on others' terminals."""
     text = text.encode()
@@ -80,19 +77,10 @@ def check_text(text):
         raise ValueError("control characters")
 
 
-class Reply:
-    """The reply to a request, stored so that a repeat of the request gets it again."""
-
-    def __init__(self, request_id):
-        self.request_id = request_id
-        self.code = _FAILED
-        self.value = None
-        self.pending = True
-
-
 class Requests:
-    """Carries out requests, and remembers the replies for repeats.
+    """Carries out requests, and remembers the replies: a repeat of a request gets it again.
 
+    A reply is a list: the request's id, the code, the value, and whether it is to be sent.
     hosts: a row for each host, see `_ROW_ID`: under another right it is another host. The functions
     raise Denied, KeyError for an unknown id, TypeError and ValueError.
     """
@@ -100,8 +88,7 @@ class Requests:
     def __init__(self, agent):
         self.agent = agent
         self.hosts = []
-        self.session = None  # of the host that requests something, and
-        self.row = None  # its row
+        self.session = None  # of the host that requests something
         self.functions = (
             self._ping,
             agent.start_monitoring,
@@ -154,7 +141,7 @@ class Requests:
             session.replies = row
             for reply in row[_ROW_REPLIES:]:
                 if reply is not None:
-                    reply.pending = False
+                    reply[_PENDING] = False
         return row
 
     def process(self, session, request_id, reader):
@@ -166,58 +153,58 @@ class Requests:
         if row is None:
             return  # it comes again
         self.session = session
-        self.row = row
         # A place holds every fourth id; with four under way at most, an older one is a late repeat.
         place = _ROW_REPLIES + (request_id & _MAX_PENDING - 1)
         reply = row[place]
-        if reply is None or 0 < (request_id - reply.request_id & 0xFFFF) < 0x8000:
-            # First of all it is in its place: what it does must not be done again.
-            row[place] = reply = Reply(request_id)
-            self._carry_out(reply, reader)
-        elif request_id == reply.request_id:
-            reply.pending = True
-            if row[_ROW_UNTIL]:
-                row[_ROW_UNTIL] = self.agent.clock.s + _REPEATS_S
-
-    def _carry_out(self, reply, reader):
-        """Call the function of a request; put its result or its error into the reply."""
+        if reply is not None and not 0 < (request_id - reply[_REQUEST_ID] & 0xFFFF) < 0x8000:
+            if request_id == reply[_REQUEST_ID]:
+                reply[_PENDING] = True
+                if row[_ROW_UNTIL]:
+                    row[_ROW_UNTIL] = self.agent.clock.s + _REPEATS_S
+            return
+        # First of all it is in its place: what it does must not be done again.
+        row[place] = reply = [request_id, _FAILED, None, True]
         try:
             number = reader.integer()
             args = []
-            for _ in range(reader.array()):
+            left = read_array(reader)
+            while left:
                 args.append(read_value(reader, 1))
+                left -= 1
             function = None
             if number is not None and 0 <= number < len(self.functions):
                 function = self.functions[number]
             if function is None:
-                reply.code = _UNKNOWN_REQUEST
+                reply[_CODE] = _UNKNOWN_REQUEST
             else:
-                missing = missing_right(self.row[_ROW_RIGHT], number, args)
-                if missing:
-                    raise deny(missing)
+                right = row[_ROW_RIGHT]
                 if not only_looks(number, args):
-                    self.row[_ROW_UNTIL] = self.agent.clock.s + _REPEATS_S
+                    if right < _CONTROL:
+                        raise deny("needs_control")
+                    row[_ROW_UNTIL] = self.agent.clock.s + _REPEATS_S
+                elif right < _OBSERVE and number not in _NAMELESS:
+                    raise deny("needs_observe")
                 for value in args:
                     if isinstance(value, str):
                         check_text(value)
-                reply.value = function(*args)
-                reply.code = _OK
+                reply[_VALUE] = function(*args)
+                reply[_CODE] = _OK
         except Denied as error:
-            reply.code = _DENIED
-            reply.value = (
+            reply[_CODE] = _DENIED
+            reply[_VALUE] = (
                 error.reason,
                 error.available,
                 error.retry_after_ms,
                 error.blockers[:_MAX_BLOCKERS],
             )
         except KeyError:
-            reply.code = _NOT_FOUND
+            reply[_CODE] = _NOT_FOUND
         except TypeError:
-            reply.code = _BAD_ARGUMENTS
+            reply[_CODE] = _BAD_ARGUMENTS
         except ValueError:  # Malformed, too
-            reply.code = _BAD_ARGUMENTS
+            reply[_CODE] = _BAD_ARGUMENTS
         except Exception as error:  # whatever it is, the host gets its name and the board goes on
-            reply.value = cut(type(error).__name__, 32)
+            reply[_VALUE] = cut(type(error).__name__, 32)
 
     def send_replies(self, uplink, row, is_shared=False):
         """Send the replies of a row that are due; return False where the link did not take one.
@@ -228,16 +215,16 @@ class Requests:
         while place < _ROW_REPLIES + _MAX_PENDING:
             reply = row[place]
             place += 1
-            if reply is not None and reply.pending:
-                reply.pending = False  # first: one that cannot be encoded must not be in the way
-                at = uplink.begin(_REPLY, 4 if is_shared else 3)
-                at = put(uplink.payload, at, reply.request_id)
-                at = put(uplink.payload, at, reply.code)
-                uplink.at = put(uplink.payload, at, reply.value)
+            if reply is not None and reply[_PENDING]:
+                reply[_PENDING] = False  # first: one that cannot be encoded must not be in the way
+                uplink.begin(_REPLY, 4 if is_shared else 3)
+                uplink.at = put(uplink.payload, uplink.at, reply[_REQUEST_ID])
+                uplink.at = put(uplink.payload, uplink.at, reply[_CODE])
+                uplink.at = put(uplink.payload, uplink.at, reply[_VALUE])
                 if is_shared:
                     uplink.put(row[_ROW_ID])
                 if not uplink.send():
-                    reply.pending = True
+                    reply[_PENDING] = True
                     return False
         return True
 

@@ -281,10 +281,9 @@ class StoredPolicy:
     def apply(self, data):
         """Check the content of a file, then put it in force; raise if any of it is invalid."""
         end = len(data) - 2
-        if data[0] != _VERSION or crc16(data, 0, end) != data[end] << 8 | data[end + 1]:
+        if data[0] != _VERSION or crc16(data, 0, len(data)):
             raise ValueError
-        reader = Reader(data)
-        reader.begin(1, end)
+        reader = Reader(data, 1, end)
         interval_ms, budget_permille, limits, rows, stored_quotas = read_value(reader)
         if reader.at != end or len(limits) != 4 or None in limits or budget_permille is None:
             raise ValueError

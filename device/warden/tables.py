@@ -48,7 +48,8 @@ class Table:
         payload = uplink.payload
         at = put(payload, uplink.begin(self.kind, len(self.fields) + 1), row)
         for name in self.fields:
-            value = getattr(entry, name)
+            # As an attribute, which is looked for in vain first, it would take ten times as long.
+            value = self.until_ms(entry) if name == "left_ms" else getattr(entry, name)
             at = put(payload, at, value.id if hasattr(value, "id") else value)
         uplink.at = at
         return True

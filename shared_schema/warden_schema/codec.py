@@ -41,13 +41,13 @@ def put(buf: bytearray, at: int, value: object) -> int:
         if size > 8:
             raise OverflowError  # more than 64 bits
         buf[at] = head if value >= 0 else head + 4
-        at += size
-        place = at
-        while size:  # the lowest byte is the last
+        size += at
+        place = size
+        while place > at:  # the lowest byte is the last
             buf[place] = value & 0xFF
             value >>= 8
             place -= 1
-            size -= 1
+        at = size
     return at + 1
 
 
@@ -64,11 +64,6 @@ def put_array(buf: bytearray, at: int, count: int) -> int:
 
 def put_object(buf: bytearray, at: int, value: object) -> int:
     """Put a text, bytes or an array."""
-    if isinstance(value, list) or isinstance(value, tuple):  # both at once: a tuple each time
-        at = put_array(buf, at, len(value))
-        for item in value:
-            at = put(buf, at, item)
-        return at
     head = 0xC4
     if isinstance(value, str):
         if _PACKS_STR and len(buf) - at > 43:
@@ -85,6 +80,13 @@ def put_object(buf: bytearray, at: int, value: object) -> int:
                 return at + 1 + count
         head = 0xD9
         value = value.encode()
+    elif isinstance(value, list) or isinstance(value, tuple):  # both at once: a tuple each time
+        at = put_array(buf, at, len(value))
+        count = 0
+        while count < len(value):  # a `for` would have its frame in the heap
+            at = put(buf, at, value[count])
+            count += 1
+        return at
     elif not (isinstance(value, bytes) or isinstance(value, bytearray)):
         raise TypeError
     count = len(value)
@@ -124,35 +126,15 @@ def cut(text: str, limit: int) -> str:
 
 
 class Reader:
-    """Reads items one after the other from buf[at:end]; raises Malformed, and nothing else."""
+    """Reads items one after the other from buf[at:end]; raises Malformed, and nothing else.
 
-    def __init__(self, buf: bytes | bytearray) -> None:
+    `warden_schema.values` reads what is no integer.
+    """
+
+    def __init__(self, buf: bytes | bytearray, at: int, end: int) -> None:
         self.buf = buf
-        self.at = 0
-        self.end = 0
-
-    def begin(self, at: int, end: int) -> None:
-        """Start reading at `at`; `end` is the first byte that is not there."""
-        self.at = at
+        self.at = at  # where the next item is
         self.end = end
-
-    def skip(self, count: int) -> int:
-        """Step over `count` bytes; return where they begin."""
-        at = self.at
-        if count > self.end - at:
-            raise Malformed  # it ends early
-        self.at = at + count
-        return at
-
-    def array(self) -> int:
-        """Read an array's head; return how many items it claims."""
-        head = self.buf[self.skip(1)]
-        if head & 0xF0 == 0x90:
-            return head & 0x0F
-        if head != 0xDC:
-            raise Malformed  # not an array
-        at = self.skip(2)
-        return self.buf[at] << 8 | self.buf[at + 1]
 
     def integer(self) -> int | None:
         """Read an integer or None; allocates nothing for a positive one below 2**30."""
@@ -170,11 +152,14 @@ class Reader:
         if head < 0xCC or head > 0xD3:
             raise Malformed  # not an integer
         size = 1 << (head & 3)
-        at = self.skip(size)
+        end = at + 1 + size
+        if end > self.end:
+            raise Malformed  # it ends early
+        self.at = end
         value = 0
-        while at < self.at:
-            value = value << 8 | self.buf[at]
+        while at < end - 1:
             at += 1
+            value = value << 8 | self.buf[at]
         if head >= 0xD0 and value >> 8 * size - 1:
             value -= 1 << 8 * size
         return value

@@ -41,8 +41,7 @@ def _encoded(value: Any) -> bytes:
 
 
 def _decoded(data: bytes) -> Any:
-    reader = codec.Reader(data)
-    reader.begin(0, len(data))
+    reader = codec.Reader(data, 0, len(data))
     value = values.read_value(reader)
     if reader.at != len(data):
         raise codec.Malformed

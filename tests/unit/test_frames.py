@@ -37,7 +37,7 @@ HostSession.find HostSession._send_row Sample.mark_dirty Sample.encode Sample.pu
 Sample.compare Sample.encode_delta Sample.put Sample.on_sent
 fragmentation_permille
 Uplink.ready Uplink.begin Uplink.put Uplink.send Uplink.acknowledge
-Deframer.feed encode put Reader.begin Reader.array Reader.integer
+Deframer.feed encode put Reader.integer
 StreamLink.readable StreamLink.read StreamLink.write StreamLink.flags read_once
 """
 _DECIDE = """

@@ -101,10 +101,11 @@ def differ(a, at, b, count):
 
 def find_bytes(reader, count):
     """Return where the next item begins, bytes of that length; Malformed for anything else."""
-    at = reader.skip(2 + count)
-    if reader.buf[at] != 0xC4 or reader.buf[at + 1] != count:
+    at = reader.at + 2
+    reader.at = at + count
+    if reader.at > reader.end or reader.buf[at - 2] != 0xC4 or reader.buf[at - 1] != count:
         raise Malformed
-    return at + 2
+    return at
 
 
 def next_boot_number(path):
@@ -231,8 +232,7 @@ class Peer:
         """Answer a GREETING by a CHALLENGE."""
         if self.has_failed or self.right != _NOBODY:
             return
-        reader.array()
-        reader.integer()
+        reader.at = 2
         version = reader.integer()
         right = reader.integer()
         if version != _KEYS_VERSION:
@@ -266,10 +266,9 @@ class Peer:
         if self.mac is None:
             if self.has_failed or self.transcript is None:
                 return
-            offered = reader.array() - 1
-            reader.integer()
             places = []
-            for _ in range(min(offered, 2)):
+            reader.at = 2
+            for _ in range(min((reader.buf[0] & 0x0F) - 1, 2)):
                 places.append(find_bytes(reader, _KEY_BYTES))
             right = self.transcript[1]
             found = None

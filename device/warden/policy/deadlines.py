@@ -12,6 +12,7 @@ _NEVER_S = const(0x3FFFFFFF)
 _MAX_ID = const(0x3FFFFFFF)
 _NEXT_S = const(60)  # deadlines are checked this often in any case
 _NORMAL = const(1)  # a priority
+_CHANGED = const(1)  # of a row, as `tables` has it
 
 
 class Row:
@@ -19,8 +20,8 @@ class Row:
 
     # table; row, id (0 until it is in the table) and began_s (the uptime then) are an entry's own.
     # What is usual stands in the classes once: 56 bytes less for each entry. What an entry has of
-    # its own is set before another thread can see it: where there is no GIL, an attribute that came
-    # later would move the others while that one reads them.
+    # its own is set when it is made: later there may be no memory for an attribute; and where there
+    # is no GIL, it would move the others while another thread reads them.
     priority = _NORMAL
     session = None  # that it belongs to
 
@@ -53,14 +54,15 @@ class Rows(Table):
 
         Only with `None in rows`: a row is free.
         """
-        rows = self.rows
-        entry.row = row = rows.index(None)
-        entry.id = self.next_id
-        self.next_id = entry.id % _MAX_ID + 1
+        entry.row = row = self.rows.index(None)
+        entry.id = number = self.next_id
+        self.next_id = number % _MAX_ID + 1
         entry.began_s = self.clock.s
         self.end_in(row, ms)
-        rows[row] = entry  # from here on others see it
-        self.mark_dirty(row)
+        self.rows[row] = entry  # from here on others see it
+        # As mark_dirty() does, written out: it is for each decision.
+        self.dirty[row] = self.dirty[row] or _CHANGED
+        self.clock.poll_now = self.clock.rows_dirty = True
 
     def remove(self, entry):
         """Take an entry out; return False if it is not there any more."""
@@ -136,7 +138,7 @@ class Rows(Table):
                         blockers.append(entry.id)
                 elif reason == "table" or self.blocks(entry, wanted):
                     blockers.append(entry.id)
-                    left = entry.left_ms
+                    left = self.until_ms(entry)
                     if left is not None and (soonest is None or left < soonest):
                         soonest = left
             return deny(reason, available, soonest, tuple(blockers))

@@ -47,7 +47,9 @@ class Events(Table):
         ring[place + _DETAIL] = detail
         ring[place + 5] = value
         self.seq += 1
-        self.mark_dirty(0)
+        # As mark_dirty() does, written out: it is for each decision.
+        self.dirty[0] = self.dirty[0] or _CHANGED
+        self.clock.poll_now = self.clock.rows_dirty = True
 
     def post(self, kind, subject=None, detail=None, value=None):
         """Add an event, as add(), for a caller that does not have the lock."""

@@ -286,7 +286,7 @@ class Operations(Rows):
         """Return the milliseconds to the end of its time or its grace; None while it waits."""
         if op.state == _WAITING or op.state == _ADMITTING:
             return None
-        return super().until_ms(op)
+        return Rows.until_ms(self, op)
 
     def end(self, op, promote=True, how="ended"):
         """End an operation, whatever its state; return False if it had ended before.
