@@ -292,17 +292,17 @@ class HostSession:
         `next` counts on after the last table, and each time round a table is searched from a row
         further on: one that changes all the time keeps none behind it.
         """
-        tables = self.tables
-        place = self.next
-        for _ in tables:
-            dirty = tables[place % len(tables)].dirty
-            row = dirty.find(flag, place // len(tables) & _LAST_ROW)
+        count = len(self.tables)
+        end = self.next + count
+        while self.next < end:
+            dirty = self.tables[self.next % count].dirty
+            row = dirty.find(flag, self.next // count & _LAST_ROW)
             if row < 0:
                 row = dirty.find(flag)
             if row >= 0:
-                self.next = place
                 return row
-            place += 1
+            self.next += 1
+        self.next -= count
         return -1
 
     def _send_row(self, table, row):
