@@ -53,6 +53,8 @@ def text(name: str, value: Any, may_be_empty: bool = True) -> str:
     """Return a name, cut to the length that the board stores."""
     if not isinstance(value, str) or not (value or may_be_empty):
         raise ValueError(f"{name} must be a {'' if may_be_empty else 'non-empty '}str.")
+    if any(character < " " or "\x7f" <= character < "\xa0" for character in value):
+        raise ValueError(f"{name} must be without control characters, not {value!r}.")
     return value.encode(errors="replace")[: ids.MAX_NAME].decode(errors="ignore")
 
 

@@ -693,9 +693,14 @@ class Board:
         """Have the board sample every `interval` seconds, 0.02 to 600, as far as a budget allows.
 
         budget: the share of the core that the agent may take, 0.001 to 1; None: as it is.
+        ValueError for what makes no sense.
         """
-        budget_permille = () if budget is None else (round(budget * 1000),)
-        await self._request(ids.START_MONITORING, round(interval * 1000), *budget_permille)
+        if interval is None:
+            raise ValueError("interval must be a number of seconds.")
+        interval_ms, permille = _arguments.monitoring(interval, budget)
+        await self._request(
+            ids.START_MONITORING, interval_ms, *(() if permille is None else (permille,))
+        )
 
     async def stop_monitoring(self) -> None:
         """Have the board stop sampling."""

@@ -685,10 +685,10 @@ def test_after_any_damage_a_request_happened_at_most_once(seed: int, count: int)
             transport.to_host, transport.to_board = Damaging(source), Damaging(source)
             requests = []
             for number in range(count):
-                requests.append(asyncio.create_task(board.start_monitoring(number / 1000)))
+                requests.append(asyncio.create_task(board.start_monitoring((20 + number) / 1000)))
                 await asyncio.sleep(source.random() * 0.3)
             results = await asyncio.gather(*requests, return_exceptions=True)
-        done = [arguments[0] for _, arguments in peer.done]
+        done = [arguments[0] - 20 for _, arguments in peer.done]
         for number, result in enumerate(results):
             assert result is None or isinstance(result, RequestError)
             assert done.count(number) == 1 or (result and not done.count(number))

@@ -1107,8 +1107,9 @@ def test_a_refusal_has_its_error_code() -> None:
     async def main() -> None:
         peer = FakeBoard()
         async with connect(FakeTransport(peer)) as board:
+            peer.answer[ids.PING] = lambda arguments: (ids.BAD_ARGUMENTS, None)
             with pytest.raises(boardwarden.RequestRefused) as caught:
-                await board.start_monitoring(0.001)
+                await board.ping()
             assert caught.value.code == ids.BAD_ARGUMENTS
             peer.answer[ids.PING] = lambda arguments: (ids.FAILED, "MemoryError")
             with pytest.raises(boardwarden.RequestRefused, match="MemoryError"):

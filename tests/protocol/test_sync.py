@@ -124,8 +124,12 @@ def test_errors_are_raised_in_the_calling_thread() -> None:
         boardwarden.open(FakeTransport(FakePrompt()), timeout=0.3),
     ):
         pass
-    with boardwarden.open(FakeTransport(FakeBoard())) as board:
+    peer = FakeBoard()
+    peer.answer[ids.PING] = lambda arguments: (ids.BAD_ARGUMENTS, None)
+    with boardwarden.open(FakeTransport(peer)) as board:
         with pytest.raises(boardwarden.RequestRefused):
+            board.ping()
+        with pytest.raises(ValueError, match="interval"):
             board.start_monitoring(0.001)
         listener = board.console()
     for ask in (board.ping, board.wait_sample, board.interrupt):

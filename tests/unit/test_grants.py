@@ -20,10 +20,12 @@ from boardwarden import (
     ResourceType,
     _arguments,
     _quantities,
+    connect,
     models,
 )
 from boardwarden._mirror import readers, tables
 from boardwarden._protocol import diagnosis
+from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
 
 NAN = float("nan")
@@ -229,11 +231,11 @@ def test_a_long_name_is_cut_at_a_character_as_on_the_board() -> None:
         *({"amount": wrong} for wrong in (0, -1, 2**30, 1.5, "8k", True, None, NAN)),
         *({"resource": CPU, "amount": wrong} for wrong in (0, 1.001, 250, NAN, "1", -0.1)),
         *({"resource": wrong} for wrong in (4, -1, "memory", None, True)),
-        *({"owner": wrong} for wrong in (None, 5, b"x")),
+        *({"owner": wrong} for wrong in (None, 5, b"x", "a\x1b[31m", "\x00", "\x7f", "\x9b")),
         *({"rank": wrong} for wrong in (4, -1, "high", None)),
         *({"ttl": wrong} for wrong in (0, -1, NAN, float("inf"), "60", 0.0001, 2**30)),
         *({"mount": "/sd"}, {"resource": STORAGE, "mount": 5}),
-        *({"resource": STORAGE, "mount": wrong} for wrong in ("/" + "x" * 24, "/\udcff")),
+        *({"resource": STORAGE, "mount": wrong} for wrong in ("/" + "x" * 24, "/\udcff", "/\x1b")),
     ],
     ids=str,
 )
@@ -252,7 +254,7 @@ def test_an_operation_is_converted_to_the_boards_units() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        *({"name": wrong} for wrong in ("", None, 5)),
+        *({"name": wrong} for wrong in ("", None, 5, "a\nb")),
         *({"timeout": wrong} for wrong in (0, -1, NAN)),
         *({"memory": wrong} for wrong in (0, -2, -1.0, 1.5, "4k")),
         *({"wait": wrong} for wrong in (-1, NAN, "1")),
@@ -264,6 +266,17 @@ def test_an_invalid_operation_raises_value_error(wrong: dict[str, Any]) -> None:
     given = {"name": "x", "rank": 1, "timeout": None, "memory": None, "wait": 0.0}
     with pytest.raises(ValueError, match=r".{20}"):
         _arguments.operation(**{**given, **wrong})
+
+
+@pytest.mark.parametrize("wrong", [None, 0, -1, 0.019, 601, NAN, float("inf"), 10**30, "1", True])
+async def test_an_interval_or_a_budget_that_makes_no_sense_is_not_sent(wrong: Any) -> None:
+    peer = FakeBoard()
+    async with connect(FakeTransport(peer)) as board:
+        with pytest.raises(ValueError, match="interval must be"):
+            await board.start_monitoring(wrong)
+        with pytest.raises(ValueError, match="budget must be"):
+            await board.start_monitoring(1.0, 2 if wrong in (None, 0.019) else wrong)
+    assert peer.done == []
 
 
 def test_limits_are_converted_to_the_boards_units() -> None:

@@ -131,6 +131,23 @@ def test_one_that_began_to_wait_later_is_not_taken_for_the_one_that_preempted(pa
     ) == [(2.2, 6, "preempted")]
 
 
+def test_the_order_of_requests_is_that_of_their_ids_though_a_row_seems_to_come_early(
+    path: Path,
+) -> None:
+    urgent = {**WAITING, "id": 9, "priority": "high"}
+    assert ends(
+        path,
+        ONE_PLACE,
+        *begun(2.02, 1, 8),
+        change(2.01, "operation", 9, urgent),
+        event(2.03, 2, "operation", 8, "preempted"),
+        event(4.03, 3, "operation", 8, "overdue"),
+        *begun(4.03, 4, 9, priority="high", remaining_s=0.5),
+        event(4.2, 5, "operation", 9, "ended"),
+        event(4.3, 6, "operation", 8, "ended"),
+    ) == [(2.03, 8, "preempted"), (4.03, 8, "overdue")]
+
+
 def test_an_operation_too_short_for_a_row_is_preempted_only_where_it_was(path: Path) -> None:
     two = change(0, "limits", None, {**LIMITS, "max_operations": 2})
     assert ends(

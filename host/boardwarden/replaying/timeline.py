@@ -119,7 +119,7 @@ class Timeline:
             for event in self.events
             if (event.kind, event.detail) == ("operation", "preempted")
         ]
-        self._began: defaultdict[Any, list[tuple[float, int]]] = defaultdict(list)  # by name
+        self._began: defaultdict[Any, list[tuple[float, float]]] = defaultdict(list)  # by name
         # Operations that did not wait, as far as was seen, and when they began.
         self._at_once: list[tuple[int, tuple[float, float]]] = []
         for (kind, number), rows in self._rows.items():
@@ -313,26 +313,24 @@ class Timeline:
         self, row: dict[str, Any], seen_s: float, began: Event | None
     ) -> tuple[float, float]:
         """Return when an operation began to wait: as it preempted another, if it did."""
+        latest_s = seen_s + _ABOUT_S
         if began is not None:
-            seen_s = min(seen_s, began.uptime_s)
+            seen_s, latest_s = min(seen_s, began.uptime_s), min(latest_s, began.uptime_s)
         since_s = row.get("began_s") or 0
-        before = [at for number, at in self._at_once if number < row["id"] and at[0] <= seen_s]
+        before = [at for number, at in self._at_once if number < row["id"] and at[0] <= latest_s]
         since = max([(since_s, _FIRST), *before])  # ids are given in the order of requests
         if _preempts(row):
-            preempted = bisect_right(self._preempted, (seen_s, _LAST)) - 1
-            if preempted >= 0 and self._preempted[preempted] >= since:
-                uptime_s, number = self._preempted[preempted]
-                return uptime_s, number - 0.7
+            preempted = _nearest(self._preempted, seen_s, since, latest_s)
+            if preempted is not None:
+                return preempted[0], preempted[1] - 0.7
         return max(since[0], seen_s), _FIRST
 
     def _beginning_of_lease(self, row: dict[str, Any], seen_s: float) -> tuple[float, float]:
         """Return when a lease was granted: with its operation, if it is the memory of one."""
-        began = self._began[row.get("owner")]
-        after = bisect_right(began, (seen_s, _LAST))
-        for place in (after - 1, after):  # the row comes later; when is known about
-            if 0 <= place < len(began) and -1 < began[place][0] - seen_s < _ABOUT_S:
-                uptime_s, number = began[place]
-                return uptime_s, number - 0.6
+        granted = self._began[row.get("owner")]
+        began = _nearest(granted, seen_s, (seen_s - 1, _FIRST), seen_s + _ABOUT_S)
+        if began is not None:
+            return began[0], began[1] - 0.6
         return seen_s, _FIRST
 
     def _with_times(
@@ -365,6 +363,23 @@ class Timeline:
         return replace(
             begin, timeout_s=timeout_s, range_s=(least_s, most_s), wait_s=wait_s, ran=ran
         )
+
+
+def _nearest(
+    found: Sequence[tuple[float, float]],
+    seen_s: float,
+    since: tuple[float, float],
+    latest_s: float,
+) -> tuple[float, float] | None:
+    """Return the last of these moments before a row came, else the next one; None: out of range.
+
+    A row comes later than what it tells of; but when it came is known about.
+    """
+    after = bisect_right(found, (seen_s, _LAST))
+    for place in (after - 1, after):
+        if 0 <= place < len(found) and since <= found[place] and found[place][0] <= latest_s:
+            return found[place]
+    return None
 
 
 def _preempts(row: dict[str, Any]) -> bool:
