@@ -27,7 +27,7 @@ help:
 	@echo "make check  lint, types, the tests that need no board: one minute"
 	@echo "make test   lint, types, all tests, firmware tests (CI=true: nothing skipped): nine minutes"
 	@echo "make soak   the same tests with their long campaigns: an hour, never in CI"
-	@echo "make coverage  what the host's tests run of the code"
+	@echo "make coverage  what the tests run of the host's code: 95 % at least"
 	@echo "make lint   ruff and mypy only"
 	@echo "make mpy    the agent as .mpy, for each architecture"
 	@echo "make footprint  the heap that the agent takes on a board of 32 bits"
