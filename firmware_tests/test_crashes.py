@@ -11,6 +11,7 @@ from rig import FakeLink, board, poll_all, poll_for_sample, skip_seconds
 from warden.board import Board
 from warden.crash_setup import attach, make_crashes
 from warden.crashes import Crashes
+from warden.runner import Runner
 from warden.running import running_agent, running_policy
 
 _TASK, _THREAD, _CALLBACK, _APPLICATION = range(4)
@@ -208,7 +209,6 @@ def test_an_application_that_took_every_block_of_the_heap_is_kept_all_the_same()
     except Exception:  # it may be the one object that MicroPython has for such a moment
         pass
     no_memory.empty()
-    warden.stop()
     assert Crashes.current.state == _BY_EXCEPTION
     caught = warden.exceptions()[-1]
     assert caught["kind"] == "application"
@@ -216,6 +216,10 @@ def test_an_application_that_took_every_block_of_the_heap_is_kept_all_the_same()
     if not Crashes.current.backed:
         after = make_crashes(board())
         assert after.rows[5][0] == "exception", "the file has it, too"
+    assert Runner.current.spare_status is None
+    warden.run(lambda: None)
+    assert Runner.current.spare_status is not None, "for status() in such a heap"
+    warden.stop()
 
 
 def test_what_the_application_returns_is_returned():

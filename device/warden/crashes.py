@@ -88,7 +88,7 @@ class Crashes(io.IOBase):
 
     current = None
     # Bytes of `reserve`: for a row, its text, and what is garbage while it is written; or an item.
-    room = 480 if sys.maxsize >> 32 else 240
+    room = 640 if sys.maxsize >> 32 else 320
 
     # --- exceptions -----------------------------------------------------------------------------
 

@@ -93,9 +93,7 @@ class HostSession:
         try:
             self.reader.end = self.deframer.length
             self.process(self.reader)
-        except Malformed:
-            self.deframer.bad += 1
-        except TypeError:  # None where a number belongs
+        except (Malformed, TypeError):  # TypeError: None where a number belongs
             self.deframer.bad += 1
 
     def process(self, reader):

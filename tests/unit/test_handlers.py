@@ -19,6 +19,8 @@ _NEED_MEMORY = {
     *("warden/policy/publish.py", "warden/sensors/find_table.py", "warden/setup.py"),
     *("warden/policy_setup.py", "warden/runner.py", "warden_schema/loops.py"),
 }
+# A host's malformed frame in such a heap counts as a fault of the agent instead: nothing is lost.
+_A_FAULT = {"warden/host_session.py"}
 
 
 def _handlers_of_several(file: Path) -> list[int]:
@@ -39,5 +41,5 @@ def test_no_handler_of_what_runs_beside_an_application_needs_the_heap() -> None:
                 found[str(file.relative_to(root))] = _handlers_of_several(file)
     assert len(found) > 60
     several = {name for name, lines in found.items() if lines}
-    assert several - _NEED_MEMORY == set()
-    assert _NEED_MEMORY - several == set(), "which are named for nothing"
+    assert several - _NEED_MEMORY - _A_FAULT == set()
+    assert (_NEED_MEMORY | _A_FAULT) - several == set(), "which are named for nothing"
