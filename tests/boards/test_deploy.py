@@ -26,7 +26,9 @@ from boardwarden.cli import deploy as cli_deploy
 from boardwarden.deploy import compiler, deploying, programs, starting
 from boardwarden.deploy.choosing import Heap
 from boardwarden.deploy.parts import room_files
+from boardwarden.deploy.repl import Repl
 from boardwarden.errors import DeployError, LinkLost
+from boardwarden.transport.sim import find_micropython
 
 ASYNCIO_APP = b"""\
 import asyncio
@@ -79,6 +81,15 @@ def test_remove_takes_away_what_the_agent_kept_and_says_who_still_imports_it(boa
         name: data for name, data in board.files().items() if data is not None
     }
     assert any("main.py still imports warden" in said for said in talk.said), talk.said
+
+
+def test_a_board_that_starts_slowly_answers_all_tries_at_once(board, tmp_path):
+    slowly = tmp_path / "slowly"
+    slowly.write_text(f'#!/bin/sh\nsleep 2.5\nexec {find_micropython()} "$@"\n')
+    slowly.chmod(0o755)
+    with ReplBoard(board.folder, program=str(slowly)) as slow, Repl(slow.port) as repl:
+        repl.enter()
+        assert repl.call("return 1") == 1
 
 
 # --- the agent itself -----------------------------------------------------------------------------

@@ -118,12 +118,12 @@ class Repl:
     def enter(self) -> None:
         """Stop whatever runs and get to the raw REPL; raise DeployError if none answers."""
         try:
-            for _ in range(_ENTER_TRIES):
+            for tried in range(_ENTER_TRIES):
                 self._port.write(b"\r\x03\x03")
                 time.sleep(0.1)  # for the program that is stopped to say so
                 self._port.read(self._port.in_waiting)
                 self._port.write(b"\r\x01")
-                if self._reads(_BANNER, _ENTER_S):
+                if self._reads(_BANNER, _ENTER_S) and (not tried or self._settle()):
                     return
         except OSError as error:
             raise self._gone() from error
@@ -131,6 +131,18 @@ class Repl:
             f"No MicroPython answers at {self.address}: is it a MicroPython board, and is its REPL "
             "on this port?"
         )
+
+    def _settle(self) -> bool:
+        """Return whether the board is in the raw REPL and has answered all that was written.
+
+        One that was starting does so late: then the first banner is that of an earlier try.
+        """
+        until = time.monotonic() + _PROMPT_S
+        while self._port.read(1):  # until it is silent
+            if time.monotonic() > until:
+                return False
+        self._port.write(b"\r\x01")
+        return self._reads(_BANNER, _ENTER_S)
 
     def soft_reset(self) -> None:
         """Start the board anew with boot.py, without main.py; be in the raw REPL again."""
