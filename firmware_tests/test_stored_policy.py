@@ -509,13 +509,13 @@ def test_what_refuses_all_for_ten_minutes_is_set_aside():
     _clean()
 
 
-def test_a_policy_under_which_three_boots_ended_early_is_set_aside():
+def test_a_policy_under_which_a_threshold_ended_two_boots_early_is_set_aside():
     _need_files()
     _clean()
     rig = Rig()
     rig.set_all()
     assert rig.ask(KEEP, SAVE)[0] == OK
-    for early, state in ((2, IN_FORCE), (3, SET_ASIDE)):
+    for early, state in ((1, IN_FORCE), (2, SET_ASIDE)):
         _write("warden.note", b"%dcpu critical, 999" % early)
         warden.start(link=False)
         try:

@@ -37,7 +37,7 @@ _FORGET = const(2)
 _INSIST = const(3)
 
 _NORMAL = const(1)  # a priority
-_MAX_EARLY = const(3)  # boots that ended early
+_MAX_EARLY = const(2)  # boots that a threshold ended early
 _REFUSED_MS = const(600_000)
 
 _NO_FILES = const((2, 19))  # ENOENT; ENODEV: nothing is mounted
@@ -260,7 +260,7 @@ class StoredPolicy:
         """Put the stored policy in force, instead of what `start()` was given.
 
         One that is broken makes an event, and changes nothing; one under which three boots ended
-        early is set aside. Never raises for what it reads.
+        early, or two by a threshold's reset, is set aside. Never raises for what it reads.
         """
         policy = self.agent.policy
         if self.agent.board.is_safe or policy.early_resets >= _MAX_EARLY:
