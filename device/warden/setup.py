@@ -49,7 +49,7 @@ _UPTIME_S = const(0)
 _UPTIME_MS = const(1)
 _DROPPED_FIGURE = const(16)
 _INTERVAL_FIGURE = const(20)
-_COUNTS = const(4)  # those of frames and of faults
+_COUNT_FIGURES = const(4)  # those of frames and of faults
 _TRIALS = const(16)  # of a wait, as `sensors.load` has it
 # Of a history, as `history` has them: places in its ring, tiers, open slots, and what each holds.
 _RING = const(1248)
@@ -250,7 +250,7 @@ def make_sample():
     sample = Sample()
     sample.figures = figures = array("i", [_UNKNOWN] * _VALUES)
     figures[_UPTIME_S] = figures[_UPTIME_MS] = figures[_INTERVAL_FIGURE] = 0
-    for place in range(_DROPPED_FIGURE, _DROPPED_FIGURE + _COUNTS):
+    for place in range(_DROPPED_FIGURE, _DROPPED_FIGURE + _COUNT_FIGURES):
         figures[place] = 0
     sample.period_ms = 0
     sample.storage_permille = sample.storage_used = None
