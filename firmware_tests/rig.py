@@ -68,11 +68,11 @@ def poll_for_sample(agent):
     Return whether one was taken. Allocates nothing itself.
     """
     sample = agent.sample
-    s = sample.uptime_s
-    ms = sample.uptime_ms  # apart: not every firmware assigns two without a tuple
+    s = sample.figures[0]  # its uptime, as `figures` has it
+    ms = sample.figures[1]  # apart: not every firmware assigns two without a tuple
     for _ in range(_ENOUGH_POLLS):
         poll_now(agent)
-        if sample.uptime_s != s or sample.uptime_ms != ms:
+        if sample.figures[0] != s or sample.figures[1] != ms:
             return True
     return False
 

@@ -4,6 +4,7 @@
 import os
 from array import array
 
+from figures import put_figure
 from harness import has_module, no_heap, skip
 from rig import board, forget_writes
 from warden.crash_setup import make_crashes
@@ -180,10 +181,10 @@ def test_figures_and_the_running_operation_are_those_of_the_last_sample():
     box = boots.boot()
     box.add = _ignore
     sample = make_sample()
-    sample.uptime_s = 70_000
-    sample.live_bytes = 51_200
-    sample.largest_free_block_bytes = None
-    sample.loop_lag_worst_ms = 84
+    put_figure(sample, "uptime_s", 70_000)
+    put_figure(sample, "live_bytes", 51_200)
+    put_figure(sample, "largest_free_block_bytes", None)
+    put_figure(sample, "loop_lag_worst_ms", 84)
     box.update(sample)
     entry = _entries(boots.boot())[-1]
     assert (entry[_UPTIME], entry[_LIVE], entry[_LARGEST]) == (70_000, 51_200, None)
@@ -362,8 +363,8 @@ def test_in_seven_registers_all_fits_but_the_name():
     box = boots.boot()
     box.add = _ignore
     sample = make_sample()
-    sample.uptime_s = 200
-    sample.live_bytes = 51_200
+    put_figure(sample, "uptime_s", 200)
+    put_figure(sample, "live_bytes", 51_200)
     box.update(sample)
     entry = _entries(boots.boot())[-1]
     assert (entry[_CAUSE], entry[_UPTIME], entry[_LIVE], entry[_WHO]) == ("soft", 200, 51_200, None)
@@ -417,7 +418,7 @@ def test_a_boot_of_three_minutes_clears():
     assert box.bad == 2
     box.add = _ignore
     sample = make_sample()
-    sample.uptime_s = 180
+    put_figure(sample, "uptime_s", 180)
     box.update(sample)
     assert box.bad == 0
     assert not boots.boot("wdt").is_safe

@@ -10,6 +10,7 @@ import socket
 import time
 
 import warden
+from figures import figure
 from frames import framed
 from rig import free_port
 from warden.running import get_runner
@@ -71,11 +72,11 @@ async def _watch(agent, seconds):
     lease = ends = None
     while time.ticks_diff(time.ticks_us(), began_us) < seconds * 1_000_000:
         await asyncio.sleep_ms(2)
-        uptime = sample.uptime_s * 1000 + sample.uptime_ms
+        uptime = figure(sample, "uptime_s") * 1000 + figure(sample, "uptime_ms")
         if uptime != last:
             if last is not None:
                 late_samples = max(late_samples, abs(uptime - last - _INTERVAL_MS))
-                spent += sample.overhead_permille
+                spent += figure(sample, "overhead_permille")
                 shares += 1
             last = uptime
         if lease is None:

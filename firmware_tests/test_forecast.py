@@ -1,5 +1,6 @@
 """The forecast: clear rises are seen, chance is not, and nothing is allocated."""
 
+from figures import put_figure
 from harness import no_heap
 from virtual_board import Rig
 from warden.policy.forecast import NEVER, Forecast
@@ -20,8 +21,8 @@ class Past:
         self.s = 0
 
     def add(self, value):
-        self.sample.live_bytes = value
-        self.sample.uptime_s = self.s
+        put_figure(self.sample, "live_bytes", value)
+        put_figure(self.sample, "uptime_s", self.s)
         self.history.add(self.sample)
         self.s += 1
 
@@ -157,6 +158,26 @@ def test_full_is_where_an_allocation_of_the_usual_size_fails():
     Heap.left = 25_000
     assert forecast.memory(Heap, 0) == 31
     assert Heap.renew_shift == 6  # and what is live is measured eight times as often
+
+
+def test_what_is_live_may_become_known_later_than_the_largest_block():
+    class Heap:  # the application had turned collections off, and made one then
+        total = _LIMIT
+        live = None
+        left = 20_000
+
+    past = Past()
+    past.add(10_000)
+    forecast = past.forecast
+    forecast.memory(Heap, 0)
+    Heap.live = 29_000
+    Heap.left = 10_000
+    forecast.memory(Heap, 0)
+    assert forecast.full == _LIMIT
+    Heap.live = 33_000
+    Heap.left = 7000
+    forecast.memory(Heap, 0)
+    assert forecast.full == _LIMIT - 20_000  # that are in other blocks
 
 
 def test_a_forecast_allocates_nothing():

@@ -6,6 +6,7 @@ Nothing is raised, memory stays bounded, and the next good frame is understood.
 
 import gc
 
+from figures import figure
 from frames import framed
 from rig import poll_all, poll_now
 from virtual_board import Rig
@@ -61,7 +62,7 @@ def test_a_megabyte_of_noise():
     board = Board()
     for _ in range(1024):
         board.take(bytearray([noise.byte() for _ in range(1024)]))
-    assert board.agent.sample.bad_frames > 100
+    assert figure(board.agent.sample, "bad_frames") > 100
     assert board.understands()
 
 

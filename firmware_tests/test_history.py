@@ -1,5 +1,6 @@
 """Three tiers of fixed size, filled without a host and without allocating."""
 
+from figures import FIELDS, put_figure
 from harness import no_heap, raises
 from warden.setup import make_history, make_sample
 from warden.trend_report import column, read_column, report_trends
@@ -17,8 +18,11 @@ class Filed:
 
     def add(self, s, **figures):
         for name, value in figures.items():
-            setattr(self.sample, name, value)
-        self.sample.uptime_s = s
+            if name in FIELDS:
+                put_figure(self.sample, name, value)
+            else:
+                setattr(self.sample, name, value)
+        put_figure(self.sample, "uptime_s", s)
         self.history.add(self.sample)
 
     def column(self, tier, metric, stat):
@@ -150,9 +154,48 @@ def test_trends_are_of_the_time_that_is_asked_for():
 def test_adding_allocates_nothing_whatever_the_clock_does():
     history = Filed()
     sample = history.sample
-    sample.live_bytes = sample.cpu_permille = sample.loop_lag_ms = sample.storage_used = 65_534
+    for name in ("live_bytes", "cpu_permille", "loop_lag_ms"):
+        put_figure(sample, name, 65_534)
+    sample.storage_used = 65_534
     times = (0, 0, 1, 59, 60, 61, 3600, 7200, 7260, 500_000, 80_000_000)
     with no_heap():
         for s in times:
-            sample.uptime_s = s
+            put_figure(sample, "uptime_s", s)
             history.history.add(sample)
+
+
+def test_all_slots_are_those_of_the_samples_in_them():
+    filed = Filed()
+    samples = []
+    seed = 1
+    s = 0
+    while s < 2 * 3600:
+        seed = (seed * 75 + 74) % 65537
+        s += seed % 30 if seed % 8 else 600  # now and then some minutes have none
+        for _ in range(1 + seed % 3):
+            seed = (seed * 75 + 74) % 65537
+            samples.append((s, seed % 1000))
+    numbers = {}  # of seconds, minutes and hours: the means of shorter slots, least and greatest
+    for s, value in samples:
+        filed.add(s, cpu_permille=value)
+        for step in (1, 60, 3600):
+            least, greatest, _ = numbers.get((step, s // step), (value, value, None))
+            numbers[step, s // step] = min(value, least), max(value, greatest), []
+    for s, value in samples:
+        numbers[1, s][2].append(value)
+    for step, longer in ((1, 60), (60, 3600)):
+        for (each, number), (_, _, means) in sorted(numbers.items()):
+            if each == step:
+                numbers[longer, number * step // longer][2].append(sum(means) // len(means))
+    for tier, (step, slots) in enumerate(((1, 60), (60, 60), (3600, 24))):
+        newest = samples[-1][0] // step  # that one is open
+        for statistic, place in ((0, 0), (1, None), (2, 1)) if tier else ((1, None),):
+            expected = []
+            for number in range(newest - slots, newest):
+                slot = numbers.get((step, number))
+                if slot is None:
+                    expected.append(_NONE)
+                else:
+                    mean = sum(slot[2]) // len(slot[2])
+                    expected.append(mean if place is None else slot[place])
+            assert list(filed.column(tier, 1, statistic)) == expected, (tier, statistic)

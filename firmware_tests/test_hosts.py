@@ -4,13 +4,13 @@ import gc
 import random
 import sys
 
+from figures import FIELDS, UNKNOWN, figure
 from frames import framed
 from harness import no_heap
 from rig import SinkLink, board, poll_now, skip_seconds
 from server_rig import FakeServer
 from virtual_board import VirtualBoard
 from warden.hosts import Hosts
-from warden.sample import FIELDS
 from warden.setup import make_agent
 
 HELLO, REFUSED, SAMPLE, SYNCED, ALIVE, REPLY, LEASE, EVENT, ROWS = 1, 2, 3, 5, 6, 7, 8, 11, 12
@@ -141,7 +141,7 @@ class Rig:
 
     def values(self):
         last = self.agent.sample.last
-        return [last[place] for place in _ORDER]
+        return [None if last[place] == UNKNOWN else last[place] for place in _ORDER]
 
     def allocate(self, owner="app"):
         return self.policy.leases.allocate(0, 16, owner, 1, None)
@@ -166,20 +166,20 @@ def test_a_sample_and_a_row_are_encoded_once_for_all():
     rig.second(*hosts)
     calls = []
     leases = rig.policy.leases
-    encode_delta, encode = rig.agent.sample.encode_delta, leases.encode
+    encode_sample, encode = rig.agent.sample.encode, leases.encode
 
-    def counted_delta(uplink):
-        calls.append("delta")
-        return encode_delta(uplink)
+    def counted_sample(row, uplink):
+        calls.append("sample")
+        return encode_sample(row, uplink)
 
     def counted(row, uplink):
         calls.append("lease")
         return encode(row, uplink)
 
-    rig.agent.sample.encode_delta, leases.encode = counted_delta, counted
+    rig.agent.sample.encode, leases.encode = counted_sample, counted
     rig.allocate()
     rig.second(*hosts)
-    assert sorted(calls) == ["delta", "lease"], calls
+    assert sorted(calls) == ["lease", "sample"], calls
     for mirror in hosts:
         assert mirror.rows[LEASE, 0][3] == "app"
 
@@ -306,7 +306,7 @@ def test_a_host_that_takes_nothing_costs_the_others_nothing_and_is_told_later():
     stalled, well = rig.host(100), rig.host(101)
     rig.second(stalled, well)
     stalled.line.room = 5  # of the next frame
-    dropped = rig.agent.sample.dropped_frames
+    dropped = figure(rig.agent.sample, "dropped_frames")
     leases = []
     for number in range(30):
         if number < 10:
@@ -316,7 +316,7 @@ def test_a_host_that_takes_nothing_costs_the_others_nothing_and_is_told_later():
         stalled.keep_alive()
         rig.second(well)
         assert well.values == rig.values()
-    assert rig.agent.sample.dropped_frames == dropped
+    assert figure(rig.agent.sample, "dropped_frames") == dropped
     assert not rig.agent.clock.rows_dirty, "it is tried each 2 ms"
     stalled.line.room = None
     rig.agent.session.uplink.begin(ASLEEP, 0)
@@ -602,7 +602,7 @@ def test_garbage_of_one_is_counted_and_disturbs_no_other():
         liar.line.inbox.extend(framed([67, 100, 0, 0, []])[:-3] + b"\xc0")
         rig.second(well)
         assert well.values == rig.values()
-    assert rig.agent.sample.bad_frames >= 20
+    assert figure(rig.agent.sample, "bad_frames") >= 20
     well.request(0)
     rig.poll()
     well.read()
@@ -622,7 +622,7 @@ def test_frames_that_come_in_part_are_each_hosts_own():
         assert mirror.replies[0][0] == 0, mirror.replies
     server = rig.agent.session
     assert server.deframer and not any([host.deframer for host in server.hosts])
-    assert rig.agent.sample.bad_frames == rig.agent.faults == 0
+    assert figure(rig.agent.sample, "bad_frames") == rig.agent.faults == 0
 
 
 def test_a_frame_for_whose_part_there_is_no_memory_is_lost_and_no_others():
@@ -647,7 +647,7 @@ def test_a_frame_for_whose_part_there_is_no_memory_is_lost_and_no_others():
     second.read()
     assert second.replies == {0: [0, None]}
     first.read()
-    assert not first.replies and rig.agent.sample.bad_frames == 1
+    assert not first.replies and figure(rig.agent.sample, "bad_frames") == 1
     first.line.inbox.extend(ping)
     rig.poll()
     first.read()

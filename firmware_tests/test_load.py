@@ -8,6 +8,7 @@ from asyncio import core
 from asyncio import create_task as imported_create_task
 
 import warden
+from figures import figure, put_figure
 from harness import no_heap, raises
 from rig import FakeTicks
 from warden.policy.operations import current_task
@@ -27,10 +28,10 @@ def _read(load, period_ms):
     sample.period_ms = period_ms
     load.read(sample)
     return [
-        sample.cpu_permille,
-        sample.loop_lag_ms,
-        sample.loop_lag_worst_ms,
-        sample.tasks,
+        figure(sample, "cpu_permille"),
+        figure(sample, "loop_lag_ms"),
+        figure(sample, "loop_lag_worst_ms"),
+        figure(sample, "tasks"),
     ]
 
 
@@ -252,7 +253,7 @@ async def test_reading_allocates_nothing():
     with no_heap():
         load.read(sample)
     load.detach()
-    assert sample.cpu_permille is not None
+    assert figure(sample, "cpu_permille") is not None
 
 
 class Microseconds(FakeTicks):
@@ -297,8 +298,8 @@ def test_what_is_summed_up_stays_within_30_bits():
         for _ in range(20):
             ticks.pass_us(step)
             hook(step)
-            for figure in (load.idle_us, load.worst_us, load.squares):
-                assert 0 <= figure < 1 << 30, (step, figure)
+            for value in (load.idle_us, load.worst_us, load.squares):
+                assert 0 <= value < 1 << 30, (step, value)
 
 
 def test_a_wait_that_is_broken_off_is_watched_again_and_tasks_are_still_counted():
@@ -355,11 +356,11 @@ async def test_overhead_has_what_watching_takes():
     assert load.wrapped >= 21
     assert load.wrap_us > 0
     load.wrapped, load.wrap_us = 32, 16_000
-    sample.overhead_permille = 5
+    put_figure(sample, "overhead_permille", 5)
     sample.period_ms = 1000
     load.read(sample)
     load.detach()
-    assert sample.overhead_permille == 5 + 32
+    assert figure(sample, "overhead_permille") == 5 + 32
 
 
 async def test_without_steps_asyncio_is_left_as_it_is():
@@ -435,7 +436,11 @@ async def test_without_asyncio_the_load_is_none():
         load = _load()
         sample = make_sample()
         assert not load.read(sample)
-        assert (load.core, sample.tasks, sample.cpu_permille) == (None, None, None)
+        assert (load.core, figure(sample, "tasks"), figure(sample, "cpu_permille")) == (
+            None,
+            None,
+            None,
+        )
         load.detach()
     finally:
         sys.modules["asyncio.core"] = module
@@ -503,7 +508,7 @@ async def test_tasks_are_known_in_a_new_loop_that_were_not_before():
     sample = make_sample()
     assert load.read(sample)
     core._io_queue = old
-    assert sample.tasks == 0
+    assert figure(sample, "tasks") == 0
     load.detach()
     del old.wait_io_event
     await task

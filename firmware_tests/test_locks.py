@@ -1,6 +1,7 @@
 # targets: unix frozen qemu
 """Locks: whether one is held is known, also where there are no threads."""
 
+from figures import figure
 from harness import no_heap, raises
 from virtual_board import Rig
 from warden.sensors.lock import Lock
@@ -77,13 +78,13 @@ def test_a_gate_that_was_left_shut_in_this_thread_is_opened_after_five_seconds()
     rig.board.ticks.pass_ms(1000)
     agent.poll()
     agent.gate.acquire(0)
-    sampled = agent.sample.uptime_s
+    sampled = figure(agent.sample, "uptime_s")
     rig.board.ticks.pass_ms(4000)
     agent.poll()
     agent.poll()
-    assert agent.sample.uptime_s == sampled
+    assert figure(agent.sample, "uptime_s") == sampled
     rig.board.ticks.pass_ms(2000)
     agent.poll()  # opens it
     agent.poll()
-    assert agent.sample.uptime_s > sampled
+    assert figure(agent.sample, "uptime_s") > sampled
     assert agent.faults == 0

@@ -12,7 +12,7 @@ from array import array
 import loops_plain
 from frames import MARGIN, Chance, Fenced
 from harness import skip
-from warden_schema.loops import crc16, stuff, unstuff
+from warden_schema.loops import changes, crc16, stuff, unstuff
 
 try:
     import loops_viper
@@ -26,6 +26,7 @@ class _Chosen:
     crc16 = staticmethod(crc16)
     stuff = staticmethod(stuff)
     unstuff = staticmethod(unstuff)
+    changes = staticmethod(changes)
 
 
 def _others():
@@ -182,3 +183,21 @@ def test_whole_frames_and_damaged_ones_are_read_the_same():
             assert _Reading(kind, 12).read(wire, 1, end) == after, wire
         wholes += after[0] == end - 1 and after[1][0] == len(payload)
     assert wholes > 100, wholes
+
+
+def test_changed_words_are_found_the_same_and_stay_as_they_are():
+    chance = Chance(5)
+    for count in list(range(31)) + [25] * 40:
+        words = array("i", [chance.below(65537) * 16_384 - (1 << 29) for _ in range(count + 1)])
+        last = array("i", words)
+        expected = 0
+        for place in range(count + 1):
+            if chance.below(3) == 0:
+                last[place] = chance.below(7) - 3
+                expected |= (last[place] != words[place]) << place
+        expected &= (1 << count) - 1
+        before = list(words), list(last)
+        for kind in [loops_plain] + _others():
+            assert kind.changes(count, words, last) == expected
+            assert kind.changes(count, words, words) == 0
+            assert (list(words), list(last)) == before

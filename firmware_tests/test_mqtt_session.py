@@ -4,6 +4,7 @@
 import gc
 
 import warden.requests
+from figures import figure
 from frames import framed
 from harness import no_heap
 from mqtt_rig import FakeLink, Rig
@@ -218,7 +219,9 @@ def test_while_the_link_is_down_nothing_is_sent_and_events_are_kept_with_their_t
     when = rig.agent.clock.s
     for _ in range(30):
         assert rig.poll(100_000) == []
-    assert rig.agent.sample.dropped_frames == 0, rig.agent.sample.dropped_frames
+    assert figure(rig.agent.sample, "dropped_frames") == 0, figure(
+        rig.agent.sample, "dropped_frames"
+    )
     rig.link.rejoin()
     messages = rig.poll(1000)
     assert _wholes(messages) == [0]
@@ -262,7 +265,7 @@ def test_frames_of_one_message_are_read_and_what_is_no_frame_is_counted():
     rig.link.receive_bytes(b"")
     hosts = [message[5] for message in rig.poll() if message[0] == REPLY]
     assert hosts == [100, 101], hosts
-    assert rig.agent.sample.bad_frames == 1, rig.agent.sample.bad_frames
+    assert figure(rig.agent.sample, "bad_frames") == 1, figure(rig.agent.sample, "bad_frames")
     for message in ([67, 0, 1, 0, []], [67, None, 1, 0, []], [67, -1, 2, 4, [0, 9]], [64, 1, 7, 0]):
         rig.link.receive(*message)
     assert REPLY not in _kinds(rig.poll())
@@ -273,7 +276,7 @@ def test_frames_of_one_message_are_read_and_what_is_no_frame_is_counted():
     assert [message[2:] for message in rig.poll() if message[0] == REFUSED] == [[1, 7, 100]]
     rig.link.receive(99, 1)
     rig.poll()
-    assert rig.agent.sample.skipped_frames == 1
+    assert figure(rig.agent.sample, "skipped_frames") == 1
 
 
 def test_a_tick_allocates_nothing_and_a_whole_only_the_list_of_limits():

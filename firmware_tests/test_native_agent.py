@@ -4,6 +4,7 @@
 import gc
 import sys
 
+from figures import figure
 from harness import no_heap, raises
 from native_rig import Chance, churn
 from rig import board, poll_now
@@ -120,7 +121,7 @@ def test_a_large_heap_is_read_in_slices_between_the_samples():
     while poll_now(agent) <= 2:  # a slice, and not the whole heap yet
         polls += 1
     assert polls >= 2
-    assert agent.sample.free_bytes == agent.memory.free
+    assert figure(agent.sample, "free_bytes") == agent.memory.free
     assert abs(agent.memory.free - gc.mem_free()) < 2000
     assert len(kept) > 50
 
@@ -128,8 +129,8 @@ def test_a_large_heap_is_read_in_slices_between_the_samples():
 def test_the_sample_has_the_largest_block():
     agent = make_agent(board(), 20, 1000)
     sample = agent.sample
-    assert 0 < sample.largest_free_block_bytes <= sample.free_bytes
-    assert sample.largest_free_block_bytes == agent.memory.largest
+    assert 0 < figure(sample, "largest_free_block_bytes") <= figure(sample, "free_bytes")
+    assert figure(sample, "largest_free_block_bytes") == agent.memory.largest
     assert agent.reasons[2] == 0
 
 

@@ -6,6 +6,7 @@ import select
 import socket
 import sys
 
+from figures import figure, put_figure
 from harness import no_heap
 from rig import free_port
 from warden.counted_socket import CountedSocket
@@ -17,24 +18,23 @@ def _read(network, s):
 
     The same sample each time, as the agent has it.
     """
-    _sample.uptime_s = s
+    put_figure(_sample, "uptime_s", s)
     changed = network.read(_sample)
-    return changed, (_sample.connected, _sample.rssi_dbm)
+    return changed, (figure(_sample, "connected"), figure(_sample, "rssi_dbm"))
 
 
 _sample = make_sample()
 
 
 def _forget():
-    for name, value in make_sample().__dict__.items():
-        setattr(_sample, name, value)
+    _sample.figures = make_sample().figures
 
 
 def _bytes(network):
     """Return the bytes sent and received, as a sample has them."""
     sample = make_sample()
     network.read(sample)
-    return sample.sent_bytes, sample.received_bytes
+    return figure(sample, "sent_bytes"), figure(sample, "received_bytes")
 
 
 def _pair(network):
@@ -176,9 +176,9 @@ def test_reading_allocates_nothing():
     network.wlan.connected = True
     with no_heap():
         network.read(_sample)
-        _sample.uptime_s = 20
+        put_figure(_sample, "uptime_s", 20)
         network.read(_sample)
-    assert _sample.rssi_dbm == -61
+    assert figure(_sample, "rssi_dbm") == -61
     del sys.modules["network"]
 
 
@@ -203,7 +203,7 @@ def test_the_next_sample_says_that_bytes_are_counted():
     assert not _read(network, 1)[0]
     near, far = _pair(network)
     assert _read(network, 2)[0]
-    assert (_sample.sent_bytes, _sample.received_bytes) == (0, 0)
+    assert (figure(_sample, "sent_bytes"), figure(_sample, "received_bytes")) == (0, 0)
     near.close()
     far.close()
 

@@ -3,6 +3,7 @@
 import gc
 
 import no_memory
+from figures import figure
 from harness import no_heap, raises
 from rig import PressedBoard
 from warden.errors import Denied, Preempted
@@ -160,7 +161,7 @@ def test_where_collections_are_off_what_is_used_counts_for_nothing_gives_it_back
     rig.live(350)
     assert asked == []
     rig.live(420)
-    assert asked == [("asked", 1)] and rig.agent.sample.live_bytes is None
+    assert asked == [("asked", 1)] and figure(rig.agent.sample, "live_bytes") is None
     rig.live(520)
     assert raises(Denied, rig.begin, "x").reason == "pressure"
     rig.board.collects = True
@@ -235,7 +236,7 @@ def test_monitoring_that_is_stopped_in_the_midst_of_a_sample_is_no_fault():
     agent.storage.read = read
     rig.live(950)
     rig.begin("normal").complete()  # what that sample found does not hold for ever
-    assert agent.governor.interval_ms == 0 and agent.sample.interval_ms == 0
+    assert agent.governor.interval_ms == 0 and figure(agent.sample, "interval_ms") == 0
     agent.start_monitoring(1000)
     rig.live(950)
     raises(Denied, rig.begin, "normal")

@@ -1,5 +1,6 @@
 """What hosts request: asked over the link, decided on the board, sent in rows and events."""
 
+from figures import put_figure
 from rig import FakeLink, board, poll_all, skip_seconds
 from warden.setup import make_agent
 
@@ -248,7 +249,7 @@ def test_thresholds_are_set_sent_and_taken_away():
 
 def test_a_crossed_threshold_is_sent_as_row_and_event():
     rig = Rig()
-    rig.agent.sample.tasks = 7
+    put_figure(rig.agent.sample, "tasks", 7)
     rig.ask(SET_THRESHOLD, 10, 5, 9, 3, 0, 0)
     sent = rig.evaluate()
     assert _of(THRESHOLD, sent)[0][7:] == [1, 7]

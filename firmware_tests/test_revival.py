@@ -13,6 +13,7 @@ import sys
 import time
 
 import warden
+from figures import figure
 from frames import framed
 from harness import has_module, raises
 from rig import FakeLink, free_port, in_next_sample
@@ -29,7 +30,7 @@ def _agent():
 
 def _uptime_ms():
     sample = _agent().sample
-    return sample.uptime_s * 1000 + sample.uptime_ms
+    return figure(sample, "uptime_s") * 1000 + figure(sample, "uptime_ms")
 
 
 def _start(**options):

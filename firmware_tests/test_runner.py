@@ -10,6 +10,7 @@ from asyncio import core
 import machine
 
 import warden
+from figures import figure
 from harness import raises
 from rig import free_port
 from warden.running import get_runner
@@ -21,7 +22,7 @@ def _agent():
 
 
 def _uptime_s():
-    return _agent().sample.uptime_s
+    return figure(_agent().sample, "uptime_s")
 
 
 def _sleep_until(condition, poll=False):

@@ -1,11 +1,11 @@
 """The board's side of a session: silence, subscription, what it sends, what is requested."""
 
+from figures import FIELDS, figure, put_figure
 from frames import framed
 from harness import no_heap, raises
 from rig import FakeLink, FakeTicks, SinkLink
 from warden.host_session import HostSession
 from warden.requests import Requests
-from warden.sample import FIELDS
 from warden.setup import make_clock, make_sample
 from warden.tables import Table
 from warden_schema.frame import encode
@@ -43,8 +43,8 @@ class Rig:
         self.clock = clock = make_clock(self.ticks)
         self.link = FakeLink(window)
         self.sample = make_sample()
-        self.sample.uptime_s = 1
-        self.sample.interval_ms = 1000
+        put_figure(self.sample, "uptime_s", 1)
+        put_figure(self.sample, "interval_ms", 1000)
         self.calls = []
         self.heard = []  # what was said of hosts
         self.boot_id = 5
@@ -95,7 +95,7 @@ class Rig:
         return self.receive(64, 1, 0, _HOST)
 
     def take_sample(self):
-        self.sample.uptime_s += 1
+        put_figure(self.sample, "uptime_s", figure(self.sample, "uptime_s") + 1)
         self.session.on_sample(False)
 
 
@@ -107,7 +107,7 @@ def test_it_is_silent_until_a_host_subscribes():
     rig = Rig()
     rig.session.on_sample(False)
     assert rig.run(10_000) == []
-    assert rig.sample.dropped_frames == 0
+    assert figure(rig.sample, "dropped_frames") == 0
 
 
 def test_a_subscription_gets_hello_sample_and_synced():
@@ -381,7 +381,7 @@ def test_a_full_link_delays_rows_and_drops_old_samples_only():
         assert rig.run() == []
     rig.link.room = None
     assert _kinds(rig.run()) == [1, 3, 5]
-    assert rig.sample.dropped_frames == 4
+    assert figure(rig.sample, "dropped_frames") == 4
 
 
 def test_a_sample_that_could_not_go_is_nothing_that_a_delta_counts_from():
@@ -391,7 +391,9 @@ def test_a_sample_that_could_not_go_is_nothing_that_a_delta_counts_from():
     rig.session.on_sample(False)
     assert _kinds(rig.run()) == [16]
     rig.link.room = 0
-    rig.sample.live_bytes = 5 if rig.sample.live_bytes is None else None  # that takes a SAMPLE
+    put_figure(
+        rig.sample, "live_bytes", 5 if figure(rig.sample, "live_bytes") is None else None
+    )  # that takes a SAMPLE
     rig.session.on_sample(False)
     assert rig.run() == []
     rig.link.room = None
@@ -458,9 +460,11 @@ def test_what_makes_no_sense_is_counted_and_harmless():
         (None,),
     ):
         sample = rig.sample
-        before = sample.bad_frames + sample.skipped_frames
+        before = figure(sample, "bad_frames") + figure(sample, "skipped_frames")
         assert rig.receive(*message) == []
-        assert sample.bad_frames + sample.skipped_frames == before + 1, message
+        assert figure(sample, "bad_frames") + figure(sample, "skipped_frames") == before + 1, (
+            message
+        )
     assert rig.receive(64, None, 0, 5)[-1][0] == 2  # no major version that is known
     assert rig.session.host_id == _HOST
     assert rig.calls == []
@@ -483,8 +487,8 @@ def test_unknown_kinds_are_counted_and_skipped():
     rig.subscribe()
     for kind in (0, 1, 63, 68, 100, 127):
         rig.receive(kind, 1, 2)
-    assert rig.sample.skipped_frames == 6
-    assert rig.sample.bad_frames == 0
+    assert figure(rig.sample, "skipped_frames") == 6
+    assert figure(rig.sample, "bad_frames") == 0
     assert _kinds(rig.receive(66, _HOST, 0)) == []
 
 
@@ -499,14 +503,15 @@ def test_a_payload_without_a_kind_or_with_one_in_another_form_is_bad():
     for head in range(0x91, 0xA0):  # behind it is a CRC, which is no kind
         rig.link.inbox.extend(wire[: encode(bytearray((head, 0, 0)), 1, wire)])
         rig.run()
-    assert (rig.sample.bad_frames, rig.sample.skipped_frames) == (len(messages) + 15, 0)
+    counts = figure(rig.sample, "bad_frames"), figure(rig.sample, "skipped_frames")
+    assert counts == (len(messages) + 15, 0)
 
 
 def test_a_whole_frame_with_a_broken_payload_is_counted():
     rig = Rig()
     rig.link.inbox.extend(framed([67, _HOST, 0, 0])[:-4] + b"\xc0")
     rig.run()
-    assert rig.sample.bad_frames == 1
+    assert figure(rig.sample, "bad_frames") == 1
 
 
 def test_a_request_may_not_crash_the_board_with_its_argument_count():

@@ -7,6 +7,7 @@ takes any, so that these figures are the same wherever this runs.
 
 import sys
 
+from figures import figure
 from frames import framed
 from harness import raises
 from rig import FakeLink
@@ -53,7 +54,7 @@ class Working:
             self.link.receive(KEEPALIVE, _HOST, self.agent.session.uplink.seq - 1 & 0xFFFF)
         self.agent.poll()
         sample = self.agent.sample
-        uptime = sample.uptime_s * 1000 + sample.uptime_ms
+        uptime = figure(sample, "uptime_s") * 1000 + figure(sample, "uptime_ms")
         if not self.sampled or self.sampled[-1] != uptime:
             self.sampled.append(uptime)
         for message in self.link.sent():
@@ -97,7 +98,7 @@ def test_a_polled_loop_with_operations_in_each_turn_starves_nothing():
         told = made.when(SAMPLE) + made.when(DELTA)
         assert len(told) >= len(made.sampled) - 1, operations
         assert made.agent.faults == 0
-        assert made.agent.sample.dropped_frames == 0
+        assert figure(made.agent.sample, "dropped_frames") == 0
 
 
 def test_work_that_begins_after_a_while_starves_nothing_either():
@@ -120,7 +121,7 @@ def test_who_waits_for_a_place_polls_the_agent_meanwhile():
     lease = made.policy.leases.allocate(3, 10, ttl_ms=300)
     raises(Denied, made.policy.operations.new("waits", wait_ms=2000).__enter__)
     assert not lease.active
-    assert made.agent.sample.uptime_s >= 1
+    assert figure(made.agent.sample, "uptime_s") >= 1
 
 
 # --- floods ---------------------------------------------------------------------------------------
@@ -202,7 +203,7 @@ class Flooded:
             if self.lease_ended_ms is None and not self.lease.active:
                 self.lease_ended_ms = (board.us - self.began_us) // 1000
             sample = self.agent.sample
-            uptime = sample.uptime_s * 1000 + sample.uptime_ms
+            uptime = figure(sample, "uptime_s") * 1000 + figure(sample, "uptime_ms")
             if not self.sampled or self.sampled[-1] != uptime:
                 self.sampled.append(uptime)
             self.link.outbox = bytearray()

@@ -4,9 +4,10 @@
 import sys
 import time
 
+from figures import figure
 from harness import no_heap, raises
 from warden.sensors.threads import get_ident
-from warden.setup import count_threads, make_sample
+from warden.setup import count_threads, detect, make_agent
 
 
 def _wait_for(condition):
@@ -133,10 +134,8 @@ def test_threads_are_unknown_where_the_application_imported_first():
 
     before = sys.modules.get("_thread")
     sys.modules["_thread"] = _thread
-    threads = count_threads()
-    sample = make_sample()
-    threads.read(sample)
-    assert threads.early and sample.threads is None
+    agent = make_agent(detect(), 1000, storage=False)
+    assert agent.threads.early and figure(agent.sample, "threads") is None
     _restore(before)
 
 
@@ -148,10 +147,13 @@ def test_a_second_agent_finds_the_counter_of_the_first():
 
 def test_a_sample_gets_the_count_and_allocates_nothing():
     threads, before = _installed()
-    sample = make_sample()
+    agent = make_agent(detect(), 1000, storage=False)
+    assert agent.threads is threads
+    threads.active = 3
     with no_heap():
-        assert not threads.read(sample)
-    assert sample.threads == 1
+        agent.take_sample(0)
+    threads.active = 1
+    assert figure(agent.sample, "threads") == 3
     _restore(before)
 
 

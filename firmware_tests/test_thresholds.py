@@ -1,5 +1,6 @@
 """Thresholds: levels with hysteresis and a hold time, for metrics that should be low or high."""
 
+from figures import FIELDS, put_figure
 from harness import no_heap, raises
 from rig import PressedBoard
 from warden.policy.thresholds import METRICS, Thresholds
@@ -313,8 +314,9 @@ class Measured:
 
     def file(self, s, live, storage_used=None):
         """File a sample."""
-        self.sample.uptime_s = s
-        self.sample.live_bytes = self.memory.live = live
+        put_figure(self.sample, "uptime_s", s)
+        self.memory.live = live
+        put_figure(self.sample, "live_bytes", live)
         self.sample.storage_used = storage_used
         self.history.add(self.sample)
 
@@ -363,11 +365,18 @@ def test_all_others_are_those_of_the_sample():
     sample = measured.sample
     names = {"loop_lag": "loop_lag_ms", "loop_lag_worst": "loop_lag_worst_ms"}
     names.update(cpu="cpu_permille", overhead="overhead_permille", storage="storage_permille")
+
+    def put(name, value):
+        if name in FIELDS:
+            put_figure(sample, name, value)
+        else:
+            setattr(sample, name, value)
+
     for name in METRICS:
         if name not in _NOT_IN_SAMPLE and "system_heap" not in name:
-            setattr(sample, names.get(name, name), 17)
+            put(names.get(name, name), 17)
             assert measured.read(name) == 17, name
-            setattr(sample, names.get(name, name), None)
+            put(names.get(name, name), None)
             assert measured.read(name) is None, name
 
 

@@ -5,6 +5,7 @@ import os
 
 import harness
 import warden
+from figures import figure, put_figure
 from harness import Skip, no_heap, raises
 from rig import board, forget_writes
 from warden.crash_setup import make_crashes
@@ -89,10 +90,11 @@ def test_what_the_budget_does_not_allow_is_written_when_it_does():
     box.commit()
     sample = make_sample()
     assert (wear.written[_RESETS], box.deadline_s) == (before, 900)
-    box.uptime_s = lambda: sample.uptime_s
-    for sample.uptime_s in (60, 899, 900, 960):
+    box.uptime_s = lambda: figure(sample, "uptime_s")
+    for s in (60, 899, 900, 960):
+        put_figure(sample, "uptime_s", s)
         box.update(sample)
-        assert (wear.written[_RESETS] > before) == (sample.uptime_s >= 900)
+        assert (wear.written[_RESETS] > before) == (s >= 900)
     assert box.deadline_s == 0 and wear.left == 0
     _forget()
 
@@ -105,7 +107,7 @@ def test_time_without_a_crash_and_boots_are_counted_over_boots():
     for number in range(2, 7):
         box.add = lambda sample: None
         sample = make_sample()
-        sample.uptime_s = 7200
+        put_figure(sample, "uptime_s", 7200)
         box.update(sample)
         box = _boot(fake)
         assert (box.boots, box.live_s) == (number, 7200 * (number - 1))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the loops over bytes cost a Cortex-M3, in bytecode and in viper: `loops_cost.py`.
+"""What the loops over bytes and words cost a Cortex-M3, in bytecode and in viper: `loops_cost.py`.
 
 Runs the firmware in QEMU with `-icount shift=5`, where an instruction takes 32 ns of the board's
 clock: the figures repeat exactly. Times are those of the board's 25 MHz timer around one call, less
@@ -30,6 +30,7 @@ _NS_AN_INSTRUCTION = 32
 _TWINS = ("loops_plain", "loops_viper")
 _PROGRAM = """
 import gc, io, machine, micropython, sys, vfs
+from array import array
 mem = machine.mem32
 mem[0x40000000] = 0
 mem[0x40000008] = mem[0x40000004] = 838860799
@@ -68,10 +69,14 @@ keepalive = bytearray(b'\\x93\\x42\\xce\\x0c\\x0d\\x0a\\x7d\\xcd\\x12\\x34  ')
 keepalive_wire = bytearray(100)
 keepalive_end = frame.encode(keepalive, 10, keepalive_wire)
 deframer = frame.Deframer(128)
+figures = array('i', range(100, 125))
+last = array('i', figures)
+last[3] += 1
 
 def nothing(): pass
 def crc(): kind.crc16(data, 0, 33)
 def stuff(): kind.stuff(data, 33, wire)
+def changes(): kind.changes(25, figures, last)
 def encode(): frame.encode(message, 24, wire)
 def feed_request(): deframer.feed(request_wire, 0, request_end)
 def feed_keepalive(): deframer.feed(keepalive_wire, 0, keepalive_end)
@@ -92,6 +97,7 @@ for kind in (plain, viper):
     frame.crc16, frame.stuff, frame.unstuff = kind.crc16, kind.stuff, kind.unstuff
     cost('crc16() of 33 bytes', crc)
     cost('stuff() of 33 bytes', stuff)
+    cost('a tick: changes() of 25 words', changes)
     cost('a tick: frame.encode() of a DELTA of 24 bytes', encode)
     cost('a request: Deframer.feed() of 30 bytes', feed_request)
     assert deframer.length == 30
@@ -119,7 +125,8 @@ def program() -> str:
             files[f"{twin}.mpy"] = _compiled(SCHEMA / f"{twin}.py", twin, folder)
         text = (SCHEMA / "frame.py").read_text().replace("warden_schema.loops", "loops_plain")
         files["frame.mpy"] = _compiled(SCHEMA, "frame", folder, text)
-        names = "crc16 = stuff = unstuff = 0\ndef f(data, start, end, payload, progress): pass\n"
+        names = "changes = crc16 = stuff = unstuff = 0\n"
+        names += "def f(data, start, end, payload, progress, words, last): pass\n"
         files["loops.mpy"] = _compiled(SCHEMA, "loops", folder, names)
     return f"files = {files!r}\ntwins = {_TWINS!r}\n{_PROGRAM}"
 

@@ -7,7 +7,7 @@ whether the middle two are done.
 
 from micropython import const
 
-from warden.sample import fragmentation_permille
+from warden.sample import Sample, fragmentation_permille
 
 _BUSY_MS = const(10)  # until the next try where another thread is polling
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
@@ -17,6 +17,31 @@ _IDLE_POLLS = const(16)  # of which `governor.idle_us` is the time
 _MAX_IDLE_POLLS = const(500_000)  # so that nothing exceeds 30 bits
 _TICKS_MASK = const(0x3FFFFFFF)  # a port's ticks may have more bits
 _FAR_MS = const(0x20000000)
+# Places among a sample's figures.
+_UNKNOWN = const(-0x3FFFFFFF - 1)
+_UPTIME_S = const(0)
+_UPTIME_MS = const(1)
+_FREE_FIGURE = const(2)
+_CPU_FIGURE = const(3)
+_OVERHEAD_FIGURE = const(4)
+_WORST_LAG_FIGURE = const(5)
+_LAG_FIGURE = const(6)
+_LIVE_FIGURE = const(7)
+_LINK_FIGURE = const(8)
+_TASKS_FIGURE = const(9)
+_RSSI_FIGURE = const(10)
+_SENT_FIGURE = const(11)
+_RECEIVED_FIGURE = const(12)
+_LARGEST_FIGURE = const(13)
+_THREADS_FIGURE = const(14)
+_CONNECTED_FIGURE = const(15)
+_DROPPED_FIGURE = const(16)
+_FAULTS_FIGURE = const(19)
+_INTERVAL_FIGURE = const(20)
+_TOTAL_FIGURE = const(21)
+_WANTED_FIGURE = const(22)
+_BUDGET_FIGURE = const(23)
+_LOW_WATER_FIGURE = const(24)
 _STUCK_MS = const(5000)  # between the gate's lock and what it guards there is nothing
 
 
@@ -114,8 +139,9 @@ class Agent:
             left = min(left, wait)
         else:
             self.idle_polls = self.governor.spent_us = self.governor.host_spent_us = 0
-            if self.sample.interval_ms:  # a last sample says that monitoring is stopped
-                self.sample.interval_ms = self.sample.wanted_interval_ms = 0
+            wait = self.sample.figures
+            if wait[_INTERVAL_FIGURE]:  # a last sample says that monitoring is stopped
+                wait[_INTERVAL_FIGURE] = wait[_WANTED_FIGURE] = 0
                 if self.session is not None:
                     self.session.on_sample(False)
         if self.session is not None:
@@ -179,16 +205,18 @@ class Agent:
         sample = self.sample
         clock = self.clock
         governor = self.governor
-        sample.period_ms = -clock.until_ms(sample.uptime_s, sample.uptime_ms)
-        sample.uptime_s = clock.s
-        sample.uptime_ms = clock.ms
-        sample.faults = self.faults
+        wait_ms = sample.figures
+        changed = wait_ms[_UPTIME_MS]
+        sample.period_ms = -clock.until_ms(wait_ms[_UPTIME_S], changed)
+        wait_ms[_UPTIME_S] = clock.s
+        wait_ms[_UPTIME_MS] = clock.ms
+        wait_ms[_FAULTS_FIGURE] = self.faults
+        wait_ms[_THREADS_FIGURE] = _UNKNOWN if self.threads.early else self.threads.active
         wait_ms = min(self.idle_polls, _MAX_IDLE_POLLS)
         governor.spent_us += wait_ms * governor.idle_us // _IDLE_POLLS
         self.idle_polls = 0
         wait_ms = None if self.session is None else self.session.uplink.sent
         governor.update(sample, wait_ms)
-        self.threads.read(sample)
         changed = self.load.read(sample)
         changed |= self.network.read(sample)
         changed |= self.storage.read(sample)
@@ -228,17 +256,18 @@ class Agent:
         governor.set(interval_ms, budget_permille)
         clock = self.clock
         clock.advance()
-        sample = self.sample
-        is_new = (
-            sample.wanted_interval_ms != interval_ms
-            or sample.budget_permille != governor.budget_permille
-        )
-        if is_new:
-            sample.interval_ms = sample.wanted_interval_ms = interval_ms
-            sample.budget_permille = governor.budget_permille
+        figures = self.sample.figures
+        if (
+            figures[_WANTED_FIGURE] != interval_ms
+            or figures[_BUDGET_FIGURE] != governor.budget_permille
+        ):
+            figures[_INTERVAL_FIGURE] = figures[_WANTED_FIGURE] = interval_ms
+            figures[_BUDGET_FIGURE] = governor.budget_permille
             if self.session is not None:
                 self.session.on_sample(False)
-        wait_ms = max(0, interval_ms // 10 + clock.until_ms(sample.uptime_s, sample.uptime_ms))
+        wait_ms = max(
+            0, interval_ms // 10 + clock.until_ms(figures[_UPTIME_S], figures[_UPTIME_MS])
+        )
         wait_ms += clock.ms
         self.deadline_s = clock.s + wait_ms // 1000
         self.deadline_ms = wait_ms % 1000
@@ -264,37 +293,37 @@ class Agent:
             status["system_heap"] = None if self.system_heap is None else {}
             status["board"] = self.board.facts
         sample = self.sample
-        total = sample.total_bytes
-        free = sample.free_bytes
+        get = Sample.get  # what is bound to the sample would have to be allocated
+        total = get(sample, _TOTAL_FIGURE)
+        free = get(sample, _FREE_FIGURE)
+        largest = get(sample, _LARGEST_FIGURE)
         metrics = status["memory"]
         metrics["total_bytes"] = total
         metrics["used_bytes"] = total - free
         metrics["available_bytes"] = free
-        metrics["live_bytes"] = sample.live_bytes
-        metrics["largest_free_block_bytes"] = sample.largest_free_block_bytes
-        metrics["fragmentation_permille"] = fragmentation_permille(
-            free, sample.largest_free_block_bytes
-        )
-        metrics["low_water_bytes"] = sample.low_water_bytes
+        metrics["live_bytes"] = get(sample, _LIVE_FIGURE)
+        metrics["largest_free_block_bytes"] = largest
+        metrics["fragmentation_permille"] = fragmentation_permille(free, largest)
+        metrics["low_water_bytes"] = get(sample, _LOW_WATER_FIGURE)
         metrics["usage_permille"] = (total - free) // (total // 1000)
         metrics = status["cpu"]
-        metrics["usage_permille"] = sample.cpu_permille
-        metrics["active_threads"] = sample.threads
-        metrics["active_tasks"] = sample.tasks
-        metrics["loop_lag_ms"] = sample.loop_lag_ms
-        metrics["loop_lag_worst_ms"] = sample.loop_lag_worst_ms
-        metrics["uptime_s"] = sample.uptime_s
+        metrics["usage_permille"] = get(sample, _CPU_FIGURE)
+        metrics["active_threads"] = get(sample, _THREADS_FIGURE)
+        metrics["active_tasks"] = get(sample, _TASKS_FIGURE)
+        metrics["loop_lag_ms"] = get(sample, _LAG_FIGURE)
+        metrics["loop_lag_worst_ms"] = get(sample, _WORST_LAG_FIGURE)
+        metrics["uptime_s"] = get(sample, _UPTIME_S)
         metrics = status["network"]
-        connected = sample.connected
+        connected = get(sample, _CONNECTED_FIGURE)
         metrics["connected"] = None if connected is None else connected == 1
-        metrics["rssi_dbm"] = sample.rssi_dbm
-        metrics["sent_bytes"] = sample.sent_bytes
-        metrics["received_bytes"] = sample.received_bytes
+        metrics["rssi_dbm"] = get(sample, _RSSI_FIGURE)
+        metrics["sent_bytes"] = get(sample, _SENT_FIGURE)
+        metrics["received_bytes"] = get(sample, _RECEIVED_FIGURE)
         metrics = status["overhead"]
-        metrics["cpu_permille"] = sample.overhead_permille
+        metrics["cpu_permille"] = get(sample, _OVERHEAD_FIGURE)
         metrics["budget_permille"] = self.governor.budget_permille
-        metrics["bytes_per_s"] = sample.link_bytes_per_s
-        metrics["dropped_frames"] = sample.dropped_frames
+        metrics["bytes_per_s"] = get(sample, _LINK_FIGURE)
+        metrics["dropped_frames"] = get(sample, _DROPPED_FIGURE)
         if self.system_heap is not None:
             self.system_heap.fill(status["system_heap"])
         status["storage"] = self.storage.mounts
@@ -303,6 +332,6 @@ class Agent:
         status["faults"] = self.faults
         self.clock.advance()
         status["memory"]["live_age_ms"] = self.memory.live_age_ms()
-        status["age_ms"] = -self.clock.until_ms(sample.uptime_s, sample.uptime_ms)
+        status["age_ms"] = -self.clock.until_ms(get(sample, _UPTIME_S), get(sample, _UPTIME_MS))
         status["running"] = running
         return status

@@ -36,6 +36,11 @@ from warden.wear import wear
 from warden_schema.codec import cut, put
 from warden_schema.frame import crc16
 
+# Places among a sample's figures.
+_UPTIME_S = const(0)
+_WORST_LAG_FIGURE = const(5)
+_LIVE_FIGURE = const(7)
+_LARGEST_FIGURE = const(13)
 _HEAD = const(0xB1)
 _CRC = const(6)  # where parts of the record begin
 _FIGURES = const(8)
@@ -231,16 +236,18 @@ class Crashes(io.IOBase):
     def update(self, sample):
         """Add a sample to the history, then bring the record up to it; allocates nothing."""
         self.add(sample)
-        # With one variable more, what is on the stack would be a block of the heap.
+        sample = sample.figures
+        # With one variable more, what is on the stack would be a block of the heap. What is not
+        # known has zeros in its last 16 bits.
         pack_into(
-            "<IHHH", self.buf, _FIGURES, sample.uptime_s, (sample.live_bytes or 0) >> 8,
-            (sample.largest_free_block_bytes or 0) >> 8, (sample.loop_lag_worst_ms or 0) >> 2,
+            "<IHHH", self.buf, _FIGURES, sample[_UPTIME_S], sample[_LIVE_FIGURE] >> 8 & 0xFFFF,
+            sample[_LARGEST_FIGURE] >> 8 & 0xFFFF, sample[_WORST_LAG_FIGURE] >> 2 & 0xFFFF,
         )  # fmt: skip
         if self.events is not None and self.events.seq != self.seq:
             self.put_last()
         elif self.copy is not None:
             self.copy(self.buf)
-        sample = sample.uptime_s
+        sample = sample[_UPTIME_S]
         self.board.facts["crash_free_s"] = self.live_s + sample
         if self.bad and sample >= self.end_s and not self.is_safe:
             self.bad = 0  # this boot is a good one

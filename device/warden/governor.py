@@ -18,6 +18,13 @@ _SNAPSHOT_PERIOD_S = const(60)  # no more often than this
 _MAX_DEBT_MS = const(375)  # half a second, of which its share is three quarters
 _MAX_COST_US = const(8_000_000)  # so that nothing exceeds 30 bits
 _MAX_RATE_PERIOD_MS = const(60_000)  # in which 2**16 bytes cannot have gone unseen, at 1 kB/s
+_UNKNOWN = const(-0x3FFFFFFF - 1)
+# Places among a sample's figures.
+_OVERHEAD_FIGURE = const(4)
+_LINK_FIGURE = const(8)
+_INTERVAL_FIGURE = const(20)
+_WANTED_FIGURE = const(22)
+_BUDGET_FIGURE = const(23)
 _MAX_RISE = const(64)  # a mean may double, and rise by so much, at a time
 
 
@@ -75,15 +82,16 @@ class Governor:
         sent: bytes on the wire, modulo 2**16, or None without a link. Allocates nothing.
         """
         period_ms = sample.period_ms
-        sample.link_bytes_per_s = None
+        sample = sample.figures
+        sample[_LINK_FIGURE] = _UNKNOWN
         if period_ms > 0:
             us = max(min(self.spent_us, _MAX_COST_US), 0)
-            sample.overhead_permille = min((us + (period_ms >> 1)) // period_ms, 1000)
+            sample[_OVERHEAD_FIGURE] = min((us + (period_ms >> 1)) // period_ms, 1000)
             us -= self.sample_us + self.host_spent_us
             us = (us << 6) // period_ms if us > 0 else 0
             self.other_mean = self.smooth(self.other_mean, us)
             if sent is not None and period_ms < _MAX_RATE_PERIOD_MS:
-                sample.link_bytes_per_s = (sent - self.sent & 0xFFFF) * 1000 // period_ms
+                sample[_LINK_FIGURE] = (sent - self.sent & 0xFFFF) * 1000 // period_ms
         self.sent = sent or 0
         if self.interval_ms:
             # The interval at which samples stay within their part of the budget: a quarter is a
@@ -101,9 +109,9 @@ class Governor:
                 if not self.wanted_interval_ms:  # another thread has stopped monitoring meanwhile
                     self.interval_ms = 0
         self.spent_us = self.sample_us = self.host_spent_us = 0
-        sample.interval_ms = self.interval_ms
-        sample.wanted_interval_ms = self.wanted_interval_ms
-        sample.budget_permille = self.budget_permille
+        sample[_INTERVAL_FIGURE] = self.interval_ms
+        sample[_WANTED_FIGURE] = self.wanted_interval_ms
+        sample[_BUDGET_FIGURE] = self.budget_permille
 
     def smooth(self, mean, value):
         """Return a moving mean with one more value, which counts a quarter and is capped.

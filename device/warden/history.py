@@ -7,6 +7,11 @@ all samples in it. Figures are scaled to 16 bits; 0xFFFF is no value. `trend_rep
 from micropython import const
 
 _METRICS = const(4)
+# Places among a sample's figures.
+_UPTIME_S = const(0)
+_CPU_FIGURE = const(3)
+_LAG_FIGURE = const(6)
+_LIVE_FIGURE = const(7)
 _NO_VALUE = const(0xFFFF)
 # By tier: how long a slot is, how many there are that are closed, and where they begin in the ring.
 _STEP_S = const((1, 60, 3600))
@@ -16,19 +21,22 @@ _TIER_BEGIN = const((0, 240, 480))
 # greatest of each: those of the mean at place n are at 2 * n + _EXTREMES. `make_history` knows how
 # many these are.
 _EXTREMES = const(96)
-# What the open slot of a tier has of a metric, one after the other; first the least.
-_GREATEST = const(1)
+# What the open slot of a tier has of a metric, one after the other; first the least, _NO_VALUE
+# where nothing was added. A second has no least and no greatest.
+_GREATEST = const(1)  # -1 where nothing was added
 _SUM = const(2)
 _COUNT = const(3)
 _OPEN = const(4)  # values
 _HOURS = const(2)  # the last tier
 _TIERS = const(3)
 _TIER_BITS = const(4)  # those of four metrics are 16
-# The same of the next tier, which has longer slots.
-_LONGER_LEAST = const(16)
-_LONGER_GREATEST = const(17)
+# The same of the next tiers, which have longer slots.
 _LONGER_SUM = const(18)
 _LONGER_COUNT = const(19)
+_MINUTE_LEAST = const(16)
+_MINUTE_GREATEST = const(17)
+_HOUR_LEAST = const(32)
+_HOUR_GREATEST = const(33)
 
 
 class History:
@@ -42,37 +50,41 @@ class History:
     def add(self, sample):
         """Add a sample, whose uptime is never less than the last one's; allocates nothing."""
         numbers = self.numbers
+        figures = sample.figures
         for tier in range(_TIERS):  # shorter slots first: the longer ones gather them
-            number = sample.uptime_s // _STEP_S[tier]
+            number = figures[_UPTIME_S] // _STEP_S[tier]
             if numbers[tier] >= number:
                 break
             while numbers[tier] < number:
                 self.close(tier)
                 if numbers[tier] < number - _SLOTS[tier]:
                     numbers[tier] = number - _SLOTS[tier]  # what is older is gone
-        value = sample.live_bytes
-        self.gather(0, value and value >> self.shift)
-        self.gather(_OPEN, sample.cpu_permille)
-        self.gather(2 * _OPEN, sample.loop_lag_ms)
-        self.gather(3 * _OPEN, sample.storage_used)
+        self.gather(0, figures[_LIVE_FIGURE] >> self.shift)
+        self.gather(_OPEN, figures[_CPU_FIGURE])
+        self.gather(2 * _OPEN, figures[_LAG_FIGURE])
+        if sample.storage_used is not None:
+            self.gather(3 * _OPEN, sample.storage_used)
 
     def gather(self, place, value):
-        """Add a value to the open second, at the place of its metric, if it is not None."""
-        if value is not None:
+        """Add a value to the open slots, at the place of its metric; below 0: it is not known.
+
+        Means go from each slot into the next longer one when it ends; least and greatest at once.
+        """
+        if value >= 0:
             if value >= _NO_VALUE:
                 value = _NO_VALUE - 1
             slots = self.slots
-            if not slots[place + _COUNT]:
-                slots[place] = slots[place + _GREATEST] = value
-            elif value < slots[place]:
-                slots[place] = value
-            elif value > slots[place + _GREATEST]:
-                slots[place + _GREATEST] = value
             slots[place + _SUM] += value
             slots[place + _COUNT] += 1
+            if value < slots[place + _MINUTE_LEAST]:
+                slots[place + _MINUTE_LEAST] = value
+                slots[place + _HOUR_LEAST] = min(value, slots[place + _HOUR_LEAST])
+            if value > slots[place + _MINUTE_GREATEST]:
+                slots[place + _MINUTE_GREATEST] = value
+                slots[place + _HOUR_GREATEST] = max(value, slots[place + _HOUR_GREATEST])
 
     def close(self, tier):
-        """Put a tier's open slot into the ring, and into the open one of the next; open another.
+        """Put a tier's open slot into the ring, its mean into the next tier's; open another.
 
         A metric of which nothing was added has no value.
         """
@@ -87,21 +99,14 @@ class History:
                 slots[place + _SUM] = 0
                 slots[place + _COUNT] = 0
                 if tier != _HOURS:
-                    if not slots[place + _LONGER_COUNT]:
-                        slots[place + _LONGER_LEAST] = slots[place]
-                        slots[place + _LONGER_GREATEST] = slots[place + _GREATEST]
-                    if slots[place] < slots[place + _LONGER_LEAST]:
-                        slots[place + _LONGER_LEAST] = slots[place]
-                    if slots[place + _GREATEST] > slots[place + _LONGER_GREATEST]:
-                        slots[place + _LONGER_GREATEST] = slots[place + _GREATEST]
                     slots[place + _LONGER_SUM] += mean
                     slots[place + _LONGER_COUNT] += 1
-            elif tier:
-                slots[place] = slots[place + _GREATEST] = mean
             ring[at] = mean
             if tier:  # not of seconds
                 ring[2 * at + _EXTREMES] = slots[place]
-                ring[2 * at + _EXTREMES + 1] = slots[place + _GREATEST]
+                ring[2 * at + _EXTREMES + 1] = slots[place + _GREATEST] & _NO_VALUE
+                slots[place] = _NO_VALUE
+                slots[place + _GREATEST] = -1
             place += _OPEN
             at += 1
         self.numbers[tier] += 1

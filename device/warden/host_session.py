@@ -4,9 +4,10 @@ Sends nothing until a host subscribes, and stops three seconds after its last fr
 arrives, nothing is raised: damage and unknown kinds are counted.
 """
 
+from array import array
+
 from micropython import const
 
-from warden.sample import FIELDS
 from warden.sensors.capabilities import update_reasons
 from warden.sensors.threads import import_lock
 from warden.uplink import Uplink
@@ -37,6 +38,8 @@ _NEXT_MS = const(2)  # until the next ones
 _FULL_MS = const(100)  # until the next try on a full link
 _NOTHING_MS = const(60_000)  # until the next look where no host listens
 
+_SKIPPED_FIGURE = const(17)  # places among a sample's figures
+_BAD_FIGURE = const(18)
 _FAILED = const(3)
 _LIMITS = const((_MAX_PAYLOAD, _MAX_REQUEST, _MAX_PENDING, _MAX_MOUNTS))  # as ids.LIMITS
 
@@ -64,7 +67,7 @@ class HostSession:
         self.requests = None  # loaded at the first one
         self.replies = None  # to this host, see `Requests`
         self.sample = agent.sample
-        self.sample.last = [None] * len(FIELDS)
+        self.sample.last = array("i", self.sample.figures)
         self.tables = [agent.storage]
         self.next = 0
         self.table = None  # the table of which a row is being sent, and
@@ -87,7 +90,7 @@ class HostSession:
             at = self.deframer.feed(self.buf, at, end)
             if self.deframer.length:
                 self._on_payload()
-        self.sample.bad_frames = self.deframer.bad
+        self.sample.figures[_BAD_FIGURE] = self.deframer.bad
 
     def _on_payload(self):
         try:
@@ -114,7 +117,7 @@ class HostSession:
             self.events_from = reader.integer() if reader.buf[0] & 0x0F > 4 else None
             self.subscribe(host_id)
         elif not _KEEPALIVE >= kind >= _UNSUBSCRIBE and kind != _REQUEST:
-            self.agent.sample.skipped_frames += 1
+            self.agent.sample.figures[_SKIPPED_FIGURE] += 1
         elif reader.integer() != self.host_id or not self.host_id:
             pass  # of another host
         elif kind == _UNSUBSCRIBE:

@@ -4,10 +4,11 @@ What is sent to all is encoded once, and framed for each: frames are numbered fo
 that is owed a row is sent it when its connection takes it, which no other host waits for.
 """
 
+from array import array
+
 from micropython import const
 
 from warden.host_session import HostSession
-from warden.sample import FIELDS
 from warden.sensors.capabilities import update_reasons
 from warden_schema.codec import Malformed, Reader, put
 from warden_schema.frame import Deframer, encode
@@ -35,6 +36,8 @@ _HEARD_MS = const(1500)  # a host that lives says so every second
 _SILENCE_MS = const(3000)
 _CLOSE_MS = const(1000)  # for a refused host to read why, and go
 _NO_BASE = const(-1)
+_DROPPED_FIGURE = const(16)  # places among a sample's figures
+_BAD_FIGURE = const(18)
 _NONE_OWED = const(-1)  # is owed
 
 # A host is owed a row: it has changed, or the host subscribed, and waits for it, and for SYNCED.
@@ -148,7 +151,7 @@ class Host(HostSession):
                 self.server.reader.end = deframer.length
                 self._on_payload()
         self.store_part(deframer)
-        self.agent.sample.bad_frames += deframer.bad
+        self.agent.sample.figures[_BAD_FIGURE] += deframer.bad
         if host_id and not self.host_id:
             self.link.drop()  # it has unsubscribed: until its end is read, it would be in the way
         return end
@@ -158,9 +161,9 @@ class Host(HostSession):
         try:
             self.process(self.server.reader)
         except Malformed:  # as in a `HostSession`
-            self.agent.sample.bad_frames += 1
+            self.agent.sample.figures[_BAD_FIGURE] += 1
         except TypeError:
-            self.agent.sample.bad_frames += 1
+            self.agent.sample.figures[_BAD_FIGURE] += 1
         self.uplink.host = None
 
     def store_part(self, deframer):
@@ -530,7 +533,7 @@ class Hosts:
                 self.buf = bytearray(_MAX_INPUT)
                 self.reader = Reader(self.buf, 0, 0)
                 self.deframer = Deframer(_MAX_REQUEST)
-                self.sample.last = [None] * len(FIELDS)
+                self.sample.last = array("i", self.sample.figures)
                 self.sample.deltas_left = 0
             self.hosts.append(kind(self, link))
         except MemoryError:  # the others go on
@@ -575,7 +578,7 @@ class Hosts:
         if missed is not None:
             self.is_sample_new = True
             if missed:
-                self.sample.dropped_frames += 1
+                self.sample.figures[_DROPPED_FIGURE] += 1
 
     def pump(self, rows):
         """Send what is due, as far as each connection takes it; return the ms until there is more.
@@ -669,7 +672,7 @@ class Hosts:
         for host in self.hosts:
             if host.sample_dirty and host.can_take and host.host_id:
                 if not is_encoded:
-                    self.sample.put_last(self.uplink)
+                    self.sample.put_whole(self.uplink, self.sample.last)
                     is_encoded = True
                 host.send_sample()
 

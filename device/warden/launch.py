@@ -6,7 +6,6 @@ import sys
 from micropython import const
 
 from warden.runner import Runner
-from warden.sample import FIELDS
 from warden.sensors.threads import get_ident, import_lock
 from warden.setup import detect, make_agent, open_link
 
@@ -86,7 +85,9 @@ def make_room(module, agent):
     for name in parts.split():
         if name in names:  # which nobody looks up there
             del names[name]
-    made = [name for name in set(FIELDS + tuple(agent.__dict__)) if name not in names]
+    made = [
+        name for name in tuple(agent.__dict__) + tuple(agent.memory.__dict__) if name not in names
+    ]
     for name in made[:_LATER]:
         names[name] = None
     for name in made[:_LATER]:

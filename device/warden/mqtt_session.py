@@ -9,6 +9,7 @@ from micropython import const
 from warden.host_session import HostSession
 from warden.link.mqtt import status
 
+_BAD_FIGURE = const(18)  # a place among a sample's figures
 _SUBSCRIBE = const(64)
 _UNSUBSCRIBE = const(65)
 _MAX_WAITING = const(4)  # hosts
@@ -55,7 +56,7 @@ class MqttSession(HostSession):
             host_id = self.host_id
             self._on_payload()
             self.host_id = host_id
-        self.sample.bad_frames = deframer.bad
+        self.sample.figures[_BAD_FIGURE] = deframer.bad
 
     def process(self, reader):
         """Act on a payload, whichever host it is from."""

@@ -15,7 +15,7 @@ from warden.governor import Governor
 from warden.history import History
 from warden.host_session import HostSession
 from warden.link.stream import StreamLink
-from warden.sample import FIELDS, Sample
+from warden.sample import Sample
 from warden.sensors.capabilities import update_reasons
 from warden.sensors.find_table import find_table
 from warden.sensors.load import Load
@@ -42,11 +42,20 @@ _NOT_REPORTED = const(6)
 _NO_ROOM = const(12)
 _NO_WATCHDOG = const(14)
 _HEAP_STATE_BYTES = const(76)
+_UNKNOWN = const(-0x3FFFFFFF - 1)
+_VALUES = const(25)  # of a sample
+# Places among a sample's figures.
+_UPTIME_S = const(0)
+_UPTIME_MS = const(1)
+_DROPPED_FIGURE = const(16)
+_INTERVAL_FIGURE = const(20)
+_COUNT_FIGURES = const(4)  # those of frames and of faults
 _TRIALS = const(16)  # of a wait, as `sensors.load` has it
-# Of a history, as `history` has them: places in its ring, tiers, values of their open slots.
+# Of a history, as `history` has them: places in its ring, tiers, open slots, and what each holds.
 _RING = const(1248)
 _TIERS = const(3)
-_OPEN_SLOTS = const(48)
+_OPEN_SLOTS = const(12)  # of four metrics in each tier
+_OPEN_SLOT = const((0xFFFF, -1, 0, 0))
 _NATIVE_SLICE = const(4096)  # bytes of the table: a pause like those of the agent's other steps
 _RENEW_SHIFT = const(3)  # an eighth of the heap was used since: live may be wrong by so much
 
@@ -239,15 +248,15 @@ def make_clock(board):
 def make_sample():
     """Return a Sample, of which nothing is known yet."""
     sample = Sample()
-    for name in FIELDS:
-        setattr(sample, name, None)
-    sample.uptime_s = sample.uptime_ms = 0
-    sample.dropped_frames = sample.skipped_frames = sample.bad_frames = sample.faults = 0
+    sample.figures = figures = array("i", [_UNKNOWN] * _VALUES)
+    figures[_UPTIME_S] = figures[_UPTIME_MS] = figures[_INTERVAL_FIGURE] = 0
+    for place in range(_DROPPED_FIGURE, _DROPPED_FIGURE + _COUNT_FIGURES):
+        figures[place] = 0
     sample.period_ms = 0
     sample.storage_permille = sample.storage_used = None
     sample.dirty = bytearray(1)
-    sample.last = None  # a list of FIELDS as the host has them, once there is a link
-    sample.mask = 0  # of what has changed in the message encoded last; all for a SAMPLE
+    sample.last = None  # the figures as the host has them, once there is a link
+    sample.mask = 0  # of what had changed when the message was encoded
     sample.seq = 0  # of its frame
     sample.deltas_left = 0  # until the next SAMPLE
     sample.last_seq = 0  # of the frame that the host has them from
@@ -259,7 +268,7 @@ def make_history(total):
     history = History()
     history.shift = shift_for(total)
     history.ring = array("H", b"\xff\xff" * _RING)
-    history.slots = [0] * _OPEN_SLOTS
+    history.slots = list(_OPEN_SLOT) * _OPEN_SLOTS
     history.numbers = [0] * _TIERS
     return history
 
@@ -413,7 +422,7 @@ def watch_network():
     network = Network()
     network.available = False
     network.early = "network" in sys.modules
-    network.wlan = network.connected = network.rssi_dbm = network.sent = network.received = None
+    network.wlan = network.sent = network.received = None
     network.deadline_s = 0
     if module("network") is None:
         return network

@@ -5,7 +5,7 @@ import sys
 try:
     if sys.implementation.name != "micropython":
         raise ImportError
-    from warden_schema.loops_viper import crc16, stuff, unstuff
+    from warden_schema.loops_viper import changes, crc16, stuff, unstuff
 except (ImportError, ValueError, SyntaxError, TypeError):
     # Not there, of another machine, no emitter, or a constant too large for it.
-    from warden_schema.loops_plain import crc16, stuff, unstuff
+    from warden_schema.loops_plain import changes, crc16, stuff, unstuff

@@ -73,3 +73,14 @@ def unstuff(data, at: int, end: int, payload, progress) -> int:
     progress[_TO] = to
     progress[_FLIP] = flip
     return at
+
+
+def changes(count: int, words, last) -> int:
+    """Return a bit for each of `count` words (up to 30) that is not as it was in `last`."""
+    mask = 0
+    while count:
+        count -= 1
+        mask += mask
+        if words[count] != last[count]:
+            mask += 1
+    return mask

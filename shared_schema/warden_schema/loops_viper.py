@@ -67,3 +67,15 @@ def unstuff(data: ptr8, at: int, end: int, payload: ptr8, progress: ptr32) -> in
     progress[_TO] = to
     progress[_FLIP] = flip
     return at
+
+
+@micropython.viper
+def changes(count: int, words: ptr32, last: ptr32) -> int:
+    """Return a bit for each of `count` words (up to 30) that is not as it was in `last`."""
+    mask = 0
+    while count:
+        count -= 1
+        mask += mask
+        if words[count] != last[count]:
+            mask += 1
+    return mask

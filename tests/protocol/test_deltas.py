@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from array import array
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from boardwarden._protocol.framing import Deframer
 from boardwarden._protocol.messages import Deltas
 from warden_schema import ids
 
+UNKNOWN = -(2**30)  # of what the board cannot tell
 _BOARD_PATH = [str(FAKES), str(REPO / "device")]
 
 
@@ -39,9 +41,9 @@ def agent() -> Iterator[SimpleNamespace]:
     before = {name: module for name, module in sys.modules.items() if name.startswith("warden.")}
     sys.path[:0] = _BOARD_PATH
     try:
-        from warden import setup, uplink
+        from warden import sample, setup, uplink
 
-        yield SimpleNamespace(setup=setup, uplink=uplink)
+        yield SimpleNamespace(sample=sample, setup=setup, uplink=uplink)
     finally:
         del sys.path[: len(_BOARD_PATH)]
         for name in [name for name in sys.modules if name.split(".")[0] == "warden"]:
@@ -75,15 +77,16 @@ class Board:
         self.values: list[int | None] = [5] * len(ids.SAMPLE_VALUES)
         self.values[:3] = [100, 0, 1000]
         self.sample = agent.setup.make_sample()
-        self.sample.last = [None] * len(ids.SAMPLE_VALUES)
+        self.order = agent.sample._ORDER
+        self.sample.last = array("i", self.sample.figures)
         self.table = self.sample
         self.link = FakeLink()
         self.uplink = agent.uplink.Uplink(self.link)
         self.uplink.seq = seq
 
     def tell(self, sent: bool = True) -> bytes:
-        for name, value in zip(ids.SAMPLE_VALUES, self.values, strict=True):
-            setattr(self.sample, name, value)
+        for place, value in zip(self.order, self.values, strict=True):
+            self.sample.figures[place] = UNKNOWN if value is None else value
         self.link.full = not sent
         assert self.table.encode(0, self.uplink)
         if not self.uplink.send():

@@ -71,16 +71,70 @@ def _value(file: str, name: str) -> Any:
 
 
 def test_a_sample_has_the_schemas_values() -> None:
-    fields = _value("sample.py", "FIELDS")
+    fields = _value("../../firmware_tests/figures.py", "FIELDS")
     order = _value("sample.py", "_ORDER")
     assert tuple(fields[place] for place in order) == ids.SAMPLE_VALUES
     assert sorted(order) == list(range(len(fields)))
     sample = _constants(REPO / "device/warden/sample.py")
-    assert (sample["VALUES"], sample["WHOLE"]) == (len(fields), (1 << len(fields)) - 1)
+    assert sample["VALUES"] == len(fields)
+    assert sample["UNKNOWN"] == -(2**30)  # no figure is: see the property of deltas
+
+
+# What the board's code calls a figure's place, by its name in the schema.
+_FIGURES = {
+    "FREE": "free_bytes",
+    "CPU": "cpu_permille",
+    "OVERHEAD": "overhead_permille",
+    "WORST_LAG": "loop_lag_worst_ms",
+    "LAG": "loop_lag_ms",
+    "LIVE": "live_bytes",
+    "LINK": "link_bytes_per_s",
+    "TASKS": "tasks",
+    "RSSI": "rssi_dbm",
+    "SENT": "sent_bytes",
+    "RECEIVED": "received_bytes",
+    "LARGEST": "largest_free_block_bytes",
+    "THREADS": "threads",
+    "CONNECTED": "connected",
+    "DROPPED": "dropped_frames",
+    "SKIPPED": "skipped_frames",
+    "BAD": "bad_frames",
+    "FAULTS": "faults",
+    "INTERVAL": "interval_ms",
+    "TOTAL": "total_bytes",
+    "WANTED": "wanted_interval_ms",
+    "BUDGET": "budget_permille",
+    "LOW_WATER": "low_water_bytes",
+}
+
+
+_OTHER_PLACES = ("MAX_FIGURE",)  # no place
+
+
+def test_the_places_of_figures_are_those_that_are_sent() -> None:
+    order = _value("sample.py", "_ORDER")
+    found = {}
+    for file in FILES:
+        for name, value in _constants(file).items():
+            if name.endswith("_FIGURE") and name not in _OTHER_PLACES:
+                found[name.removesuffix("_FIGURE")] = value
+    names = {name: ids.SAMPLE_VALUES[order.index(place)] for name, place in found.items()}
+    assert names == _FIGURES
+
+
+def test_the_metrics_of_thresholds_are_the_samples_figures() -> None:
+    order = _value("sample.py", "_ORDER")
+    metrics = _value("policy/thresholds.py", "METRICS")
+    places = _value("policy/thresholds.py", "_METRIC_FIGURES")
+    others = {"cpu": "cpu_permille", "overhead": "overhead_permille"}
+    others |= {"loop_lag": "loop_lag_ms", "loop_lag_worst": "loop_lag_worst_ms"}
+    for metric, place in zip(metrics, places, strict=False):  # the last are no sample's
+        if place:
+            assert ids.SAMPLE_VALUES[order.index(place)] == others.get(metric, metric)
 
 
 def test_a_delta_has_the_schemas_bits() -> None:
-    fields = _value("sample.py", "FIELDS")
+    fields = _value("../../firmware_tests/figures.py", "FIELDS")
     sample = _constants(REPO / "device/warden/sample.py")
     assert fields[sample["FIRST_BIT"] : sample["NEEDS_SAMPLE"]] == ids.DELTA_VALUES
     assert (fields[sample["UPTIME_S"]], fields[sample["UPTIME_MS"]]) == ("uptime_s", "uptime_ms")
@@ -141,7 +195,7 @@ def test_history_has_the_schemas_metrics() -> None:
     made = _constants(REPO / "device/warden/setup.py")
     assert made["RING"] == means + (len(ids.STATISTICS) - 1) * (minutes + hours)
     assert history["TIERS"] == made["TIERS"] == len(ids.TIERS)
-    assert made["OPEN_SLOTS"] == history["TIERS"] << history["TIER_BITS"]
+    assert made["OPEN_SLOTS"] * history["OPEN"] == history["TIERS"] << history["TIER_BITS"]
     assert _value("trend_report.py", "_NAMES") == ids.METRICS
 
 

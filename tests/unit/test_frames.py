@@ -29,12 +29,12 @@ Governor.refill_host Governor.charge_host Governor.host_wait_ms Governor.update
 History.add History.gather History.close Memory.scan Memory.read Memory.collect
 Memory.collect_in_ms Memory.used_now Memory.free_now
 Memory.set_live Memory.renew Memory.live_age_ms Memory.prove Memory.block
-Load.read Load.create_task Threads.read
+Load.read Load.create_task
 Network.read Storage.read update_reasons _note
 HostSession.listen HostSession.process HostSession.renew
 HostSession.on_sample HostSession.pump HostSession.send HostSession._send_hello
-HostSession.find HostSession._send_row Sample.mark_dirty Sample.encode Sample.put_last
-Sample.compare Sample.encode_delta Sample.put Sample.on_sent
+HostSession.find HostSession._send_row Sample.mark_dirty Sample.encode Sample.put_whole
+Sample.put Sample.on_sent
 fragmentation_permille
 Uplink.ready Uplink.begin Uplink.put Uplink.send Uplink.acknowledge
 Deframer.feed encode put Reader.integer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from typing import Any
 
 from boardwarden.board import Board
@@ -34,22 +35,24 @@ class Steady:
         self._uplink = agent.load("uplink").Uplink(self._wire)
         self._uplink.seq = seq & 0xFFFF
         self._sample = agent.load("setup").make_sample()
-        self._sample.last = [None] * len(ids.SAMPLE_VALUES)
+        self._sample.last = array("i", self._sample.figures)
         figures: dict[str, Any] = {**FakeBoard().values, **_STEADY}
         for name in ids.SAMPLE_VALUES:
-            setattr(self._sample, name, figures.get(name))
+            agent.put_figure(self._sample, name, figures.get(name))
         self._count = 0
 
     def frame(self) -> bytes:
         """The next sample's frame."""
         self._count += 1
         turn = self._count % 7
-        sample = self._sample
-        sample.uptime_s = 10 + self._count
-        sample.uptime_ms = turn
-        sample.free_bytes = 180_000 - 96 * turn
-        sample.cpu_permille = 120 + turn
-        sample.loop_lag_ms = turn // 3
+        for name, value in (
+            ("uptime_s", 10 + self._count),
+            ("uptime_ms", turn),
+            ("free_bytes", 180_000 - 96 * turn),
+            ("cpu_permille", 120 + turn),
+            ("loop_lag_ms", turn // 3),
+        ):
+            agent.put_figure(self._sample, name, value)
         self._sample.encode(0, self._uplink)
         if not self._uplink.send():
             raise RuntimeError("the link in memory did not take a frame")

@@ -93,14 +93,13 @@ _POLLS = (
 BOARD = (
     Target("a tick that watches, beyond reading the heap", "", 90_000,
            "stock.tick_watching_beyond_instructions", 70_000,
-           "plain bytecode: the interpreter's loop takes a third, 480 look-ups of names as much, 60"
-           " calls a tenth; to compare, encode and send the sample takes 75 000, to read sensors"
-           " and file it 62 000"),
+           "plain bytecode: the interpreter's loop takes a third, look-ups of names as much, 55"
+           " calls a tenth; to compare, encode and send the sample takes 53 000, to read sensors"
+           " and file it 57 000"),
     Target("a tick with all tables full, beyond reading the heap", "", 120_000,
            "stock.tick_full_beyond_instructions", 95_000,
-           "that, and 100 000: eight thresholds 75 000, of which two forecasts take 20 000 each; 16"
-           " metered tasks that rest 8 000, and one that ran 2 000 more; a second turn, as the heap"
-           " is read in slices"),
+           "that, and 95 000: eight thresholds 68 000, of which the forecast of memory takes"
+           " 24 000; 16 metered tasks that rest 9 000, and one that ran 2 000 more"),
     Target("bytes of heap a tick", "bytes", 0, "stock.tick_full_heap_bytes"),
     Target("a poll with nothing due", "", 4_000, "stock.poll_full_instructions", 2_000,
            "the clock and the link are asked, by two calls, and 20 names are looked up"),

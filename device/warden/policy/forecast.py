@@ -58,7 +58,7 @@ class Forecast:
         """
         memory.renew_shift = _LEAK_RENEW_SHIFT
         left = memory.left
-        if left is not None:
+        if left is not None and memory.live is not None:
             fall = self.largest - left
             if fall > 0 and fall * 2 >= memory.live - self.live:
                 self.lost = memory.total - memory.live - left

@@ -14,6 +14,7 @@ _PROFILE_PLACE = const(6)
 _KIND_MEMORY = const(0)  # of a lease
 _KIND_STORAGE = const(1)
 _KIND_CPU_TIME = const(2)
+_CPU_FIGURE = const(3)  # a place among a sample's figures
 _CPU_LIMIT_PERMILLE = const(900)
 _UNLIMITED = const(0x3FFFFFFF)
 _MAX_MS = const(0x3FFFFFFF)  # twelve days
@@ -169,7 +170,7 @@ class Policy(Table):
                 return 0
             return (row[4] - row[2] * reserve // 1000) * row[1]
         if kind == _KIND_CPU_TIME:
-            return _CPU_LIMIT_PERMILLE - (self.agent.sample.cpu_permille or 0)
+            return _CPU_LIMIT_PERMILLE - max(0, self.agent.sample.figures[_CPU_FIGURE])
         return _UNLIMITED
 
     def set_limits(self, *values):

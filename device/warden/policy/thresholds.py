@@ -41,18 +41,16 @@ METRICS = (
     "system_heap_largest_free_block_bytes",
     "system_heap_low_water_bytes",
 )
-# Those that are not in the sample by that name.
+# For each of them its place among a sample's figures, 0 for those that are found elsewhere.
+_METRIC_FIGURES = const(b"\0\0\0\0\x03\x06\x05\0\0\0\x09\x0e\x0f\x0a\x04\x08\x10\x12\x13\0\0\0\0")
+_UNKNOWN = const(-0x3FFFFFFF - 1)
 _MEMORY = const(0)
 _MEMORY_EXHAUSTED_IN = const(1)
 _STORAGE_USED = const(2)
 _STORAGE_EXHAUSTED_IN = const(3)
-_CPU = const(4)
-_LOOP_LAG = const(5)
-_LOOP_LAG_WORST = const(6)
 _AVAILABLE_BYTES = const(7)
 _LIVE_BYTES = const(8)
 _LARGEST_FREE_BLOCK = const(9)
-_OVERHEAD = const(14)
 _FRAGMENTATION = const(19)
 _SYSTEM_HEAP_METRICS = const(20)  # the first of three
 _FORECAST_METRICS = const((1, 3))
@@ -254,6 +252,10 @@ class Thresholds(Table):
     def read(self, metric):
         """Return a metric's value now, None where the board cannot tell; allocates nothing."""
         agent = self.policy.agent
+        place = _METRIC_FIGURES[metric]
+        if place:
+            place = agent.sample.figures[place]
+            return None if place == _UNKNOWN else place
         if metric == _MEMORY or metric == _AVAILABLE_BYTES or metric == _LIVE_BYTES:
             memory = agent.memory  # not the sample's: garbage may have been collected since
             live = memory.live
@@ -268,26 +270,15 @@ class Thresholds(Table):
             return self.policy.forecast.memory(agent.memory, self.policy.pressure.blocks.usual)
         if metric == _STORAGE_EXHAUSTED_IN:
             return self.policy.forecast.storage(agent.storage)
-        sample = agent.sample
         if metric == _STORAGE_USED:
-            return sample.storage_permille
-        if metric == _CPU:
-            return sample.cpu_permille
-        if metric == _LOOP_LAG:
-            return sample.loop_lag_ms
-        if metric == _LOOP_LAG_WORST:
-            return sample.loop_lag_worst_ms
+            return agent.sample.storage_permille
         if metric == _LARGEST_FREE_BLOCK:
             return agent.memory.left
-        if metric == _OVERHEAD:
-            return sample.overhead_permille
         if metric == _FRAGMENTATION:
             memory = agent.memory
             if memory.live is None:
                 return None
             return fragmentation_permille(memory.total - memory.live, memory.left)
-        if metric >= _SYSTEM_HEAP_METRICS:
-            if agent.system_heap is None:
-                return None
-            return agent.system_heap.values[metric - _SYSTEM_HEAP_METRICS]
-        return getattr(sample, METRICS[metric])
+        if agent.system_heap is None:
+            return None
+        return agent.system_heap.values[metric - _SYSTEM_HEAP_METRICS]

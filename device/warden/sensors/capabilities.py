@@ -25,6 +25,9 @@ _CAN_RSSI = const(9)
 _CAN_NETWORK_BYTES = const(10)
 _CAN_TIMER = const(13)
 
+_RSSI_FIGURE = const(10)  # places among a sample's figures
+_CONNECTED_FIGURE = const(15)
+
 
 def update_reasons(agent):
     """Bring `agent.reasons` up to now; return whether one changed. Allocates nothing.
@@ -50,11 +53,13 @@ def update_reasons(agent):
         reason = _NO_MODULE
     elif network.wlan is None:
         reason = _IMPORTED_EARLY if network.early else _NOT_CONNECTED
-    changed |= _note(reasons, _CAN_WLAN, network.connected, reason)
-    if network.connected is not None:
-        reason = _NOT_REPORTED if network.connected else _NOT_CONNECTED
-    changed |= _note(reasons, _CAN_RSSI, network.rssi_dbm, reason)
     changed |= _note(reasons, _CAN_NETWORK_BYTES, network.sent, _NOT_COUNTED)
+    network = agent.sample.get(_CONNECTED_FIGURE)
+    changed |= _note(reasons, _CAN_WLAN, network, reason)
+    if network is not None:
+        reason = _NOT_REPORTED if network else _NOT_CONNECTED
+    network = agent.sample.get(_RSSI_FIGURE)
+    changed |= _note(reasons, _CAN_RSSI, network, reason)
     changed |= _note(reasons, _CAN_TIMER, agent.board.has_timer or None, _NO_MODULE)
     return changed
 

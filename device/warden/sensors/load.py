@@ -31,6 +31,13 @@ _TRIALS = const(16)  # of which `wrap_us` is the time
 _MAX_WRAPPED = const(400_000)  # so that nothing exceeds 30 bits
 _MAX_LOAD_MS = const(900_000)  # µs ticks wrap after 17.9 minutes
 _TASK = const(0)  # of ids.EXCEPTION_KINDS
+_UNKNOWN = const(-0x3FFFFFFF - 1)
+# Places among a sample's figures.
+_CPU_FIGURE = const(3)
+_OVERHEAD_FIGURE = const(4)
+_WORST_LAG_FIGURE = const(5)
+_LAG_FIGURE = const(6)
+_TASKS_FIGURE = const(9)
 
 
 def imported_asyncio():
@@ -206,20 +213,21 @@ class Load:
             core = self.core
         was_in_task = self.in_task
         self.in_task = self.steps and core.cur_task is not None
-        sample.cpu_permille = sample.loop_lag_ms = sample.loop_lag_worst_ms = None
         period_ms = sample.period_ms
+        sample = sample.figures
+        sample[_CPU_FIGURE] = sample[_LAG_FIGURE] = sample[_WORST_LAG_FIGURE] = _UNKNOWN
         if not 0 < period_ms < _MAX_LOAD_MS or self.idle_us < 0:  # ticks have jumped back
             was_in_task = False
         if was_in_task and self.in_task:
-            sample.cpu_permille = max(0, 1000 - self.idle_us // period_ms)
-            sample.loop_lag_worst_ms = (self.worst_us + 500) // 1000
+            sample[_CPU_FIGURE] = max(0, 1000 - self.idle_us // period_ms)
+            sample[_WORST_LAG_FIGURE] = (self.worst_us + 500) // 1000
             if self.squares < _MAX_SQUARES:
                 # squares * 64 µs / (2 * period); 64 / 2000 = 4 / 125
-                sample.loop_lag_ms = (self.squares // period_ms * 4 // 125 * 64 + 500) // 1000
-            if sample.overhead_permille is not None:
+                sample[_LAG_FIGURE] = (self.squares // period_ms * 4 // 125 * 64 + 500) // 1000
+            if sample[_OVERHEAD_FIGURE] >= 0:
                 period_ms = min(self.wrapped, _MAX_WRAPPED) * self.wrap_us // _TRIALS // period_ms
-                sample.overhead_permille = min(1000, sample.overhead_permille + period_ms)
-        sample.tasks = self.tasks
+                sample[_OVERHEAD_FIGURE] = min(1000, sample[_OVERHEAD_FIGURE] + period_ms)
+        sample[_TASKS_FIGURE] = _UNKNOWN if self.tasks is None else self.tasks
         self.idle_us = self.worst_us = self.squares = self.wrapped = 0
         changed = self.changed
         self.changed = False

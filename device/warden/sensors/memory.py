@@ -35,6 +35,13 @@ _HEAP_LIVE = const(9)
 _HEAP_LEFT = const(10)
 
 _NO_TABLE = const(13)  # a reason, from ids
+_UNKNOWN = const(-0x3FFFFFFF - 1)
+# Places among a sample's figures.
+_FREE_FIGURE = const(2)
+_LIVE_FIGURE = const(7)
+_LARGEST_FIGURE = const(13)
+_TOTAL_FIGURE = const(21)
+_LOW_WATER_FIGURE = const(24)
 
 
 class Memory:
@@ -134,17 +141,18 @@ class Memory:
 
     def read(self, sample):
         """Put the figures into the sample; return whether one became known or unknown."""
-        sample.total_bytes = self.total
-        sample.free_bytes = self.free
-        changed = (sample.largest_free_block_bytes is None) != (self.largest is None)
-        changed |= (sample.live_bytes is None) != (self.live is None)
-        sample.largest_free_block_bytes = self.largest
-        sample.live_bytes = self.live
-        if self.live is not None:
-            left = self.total - self.live
-            if sample.low_water_bytes is None or left < sample.low_water_bytes:
-                sample.low_water_bytes = left
-        return changed
+        figures = sample.figures
+        figures[_TOTAL_FIGURE] = self.total
+        figures[_FREE_FIGURE] = self.free
+        largest = _UNKNOWN if self.largest is None else self.largest
+        live = _UNKNOWN if self.live is None else self.live
+        # The sign of one changes.
+        changed = figures[_LARGEST_FIGURE] ^ largest | figures[_LIVE_FIGURE] ^ live
+        figures[_LARGEST_FIGURE] = largest
+        figures[_LIVE_FIGURE] = live
+        if live >= 0 and not 0 <= figures[_LOW_WATER_FIGURE] <= self.total - live:
+            figures[_LOW_WATER_FIGURE] = self.total - live
+        return changed < 0
 
     def collect(self, pause=_SAMPLE_COLLECT_PAUSE):
         """Collect garbage if allowed and not too soon, and measure what is live; return if it did.

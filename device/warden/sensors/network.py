@@ -7,10 +7,17 @@ application makes is seen by standing in for the module (`wlan`), or given with 
 from micropython import const
 
 _WLAN_PERIOD_S = const(10)  # some ports ask the radio for its state
+_UNKNOWN = const(-0x3FFFFFFF - 1)
+# Places among a sample's figures.
+_UPTIME_S = const(0)
+_RSSI_FIGURE = const(10)
+_SENT_FIGURE = const(11)
+_RECEIVED_FIGURE = const(12)
+_CONNECTED_FIGURE = const(15)
 
 
 class Network:
-    """`connected` is 1 or 0, `rssi_dbm` the signal's strength; `wlan` is what they are read of.
+    """Whether `wlan` is connected is 1 or 0; beside that, its signal's strength.
 
     sent, received: bytes of sockets that are counted, modulo 2**30. None is what nobody can tell.
     available: whether the firmware has WLAN; early: the application may have made one unseen. Made
@@ -19,19 +26,19 @@ class Network:
 
     def read(self, sample):
         """Put the figures into the sample; return whether a capability may have changed."""
-        sample.sent_bytes = self.sent
-        sample.received_bytes = self.received
-        if sample.uptime_s < self.deadline_s:
+        sample = sample.figures
+        if self.sent is not None:
+            sample[_SENT_FIGURE] = self.sent
+            sample[_RECEIVED_FIGURE] = self.received
+        if sample[_UPTIME_S] < self.deadline_s:
             return False
-        self.deadline_s = sample.uptime_s + _WLAN_PERIOD_S
+        self.deadline_s = sample[_UPTIME_S] + _WLAN_PERIOD_S
         if self.wlan is not None:
-            self.connected = self.rssi_dbm = None
+            sample[_CONNECTED_FIGURE] = sample[_RSSI_FIGURE] = _UNKNOWN
             try:
-                self.connected = 1 if self.wlan.isconnected() else 0
-                if self.connected:
-                    self.rssi_dbm = int(self.wlan.status("rssi"))
+                sample[_CONNECTED_FIGURE] = 1 if self.wlan.isconnected() else 0
+                if sample[_CONNECTED_FIGURE]:
+                    sample[_RSSI_FIGURE] = int(self.wlan.status("rssi"))
             except Exception:  # not a station, or the port does not tell
                 pass
-        sample.connected = self.connected
-        sample.rssi_dbm = self.rssi_dbm
         return True

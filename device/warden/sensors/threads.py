@@ -61,10 +61,6 @@ class Threads:
     `warden.setup.count_threads`, which lists what else it has.
     """
 
-    def read(self, sample):
-        """Put the count into the sample, None if not all are seen."""
-        sample.threads = None if self.early else self.active
-
     def locked(self):
         """Tell whether some lock of the agent is locked, by whichever thread.
 

@@ -14,12 +14,14 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from boardwarden.transport.sim import board_files
+from warden_schema.ids import SAMPLE_VALUES
 
 _DAY_MS = 86_400_000
 _NEVER_S = 0x3FFFFFFF  # of a deadline that there is not
 _INTERVAL_MS = 600_000  # nobody waits for a sample: see Agent.sample
 _BUDGET_PERMILLE = 1000
 _MAX_FIGURE = 0x3FFFFFFF  # of 31 bits
+_UNKNOWN = -_MAX_FIGURE - 1  # as the agent's sample has what is not known
 _THOUSANDTHS = ("cpu", "loop_lag_s", "loop_lag_worst_s", "overhead")
 # What the agent's sample calls a figure where that is not its name in a recording.
 _SAMPLE_NAMES = {
@@ -225,8 +227,19 @@ class Sensors:
         for name, figure in zip(COLUMNS[:-_OF_SYSTEM_HEAP], figures, strict=False):
             if name not in _OF_MEMORY:
                 known = figure is not None and abs(figure) <= _MAX_FIGURE
-                setattr(sample, _SAMPLE_NAMES.get(name, name), figure if known else None)
+                put_figure(sample, _SAMPLE_NAMES.get(name, name), figure if known else None)
         return False
+
+
+def put_figure(sample: Any, name: str, value: int | None) -> None:
+    """Set a figure of the agent's sample, named as in SAMPLE_VALUES; None: it is not known."""
+    sample.figures[_place(name)] = _UNKNOWN if value is None else int(value)
+
+
+def _place(name: str) -> int:
+    """Return where the agent's sample has the figure of a name in SAMPLE_VALUES."""
+    order: bytes = load("sample")._ORDER
+    return order[SAMPLE_VALUES.index(name)]
 
 
 def _read_nothing(_sample: Any) -> bool:
@@ -251,8 +264,7 @@ class Agent:
         self.clock = self._agent.clock
         self.policy = self._agent.policy
         self._sensors = Sensors(self._agent)
-        for sensor in (self._agent.threads, self._agent.network):
-            sensor.read = _read_nothing
+        self._agent.network.read = _read_nothing
         self._agent.load.read = self._sensors.read
         self._pass(start_ms)
 
@@ -280,12 +292,13 @@ class Agent:
     @property
     def cpu_permille(self) -> int | None:
         """What of the core is in use, as the last sample has it; may be set."""
-        permille: int | None = self._agent.sample.cpu_permille
+        sample = self._agent.sample
+        permille: int | None = sample.get(_place("cpu_permille"))
         return permille
 
     @cpu_permille.setter
     def cpu_permille(self, permille: int | None) -> None:
-        self._agent.sample.cpu_permille = permille
+        put_figure(self._agent.sample, "cpu_permille", permille)
 
     def sample(self, uptime_ms: int, figures: Figures) -> None:
         """Have the agent take a sample that finds these figures, and do what follows."""

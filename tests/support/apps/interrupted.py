@@ -54,7 +54,7 @@ async def look():
     uptimes = set()
     for _ in range(250):  # longer than an operation that must stop has time for that
         await asyncio.sleep_ms(10)
-        uptimes.add((agent.sample.uptime_s, agent.sample.uptime_ms))
+        uptimes.add(tuple(agent.sample.figures[:2]))
     return len(uptimes), lease.active
 
 
