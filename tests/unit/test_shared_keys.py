@@ -148,10 +148,27 @@ def test_once_it_is_proved_only_that_the_board_needs_a_key_counts() -> None:
     assert host.refused == [ids.NEEDED]
 
 
-def test_a_wrong_key_and_a_board_that_has_not_ours_end_it() -> None:
+def test_a_board_that_forgot_the_handshake_meanwhile_is_asked_again() -> None:
+    host, board = Host(), Board()
+    wrong = ids.KEY_REFUSED, 0, ids.WRONG, host.subscription.host_id
+    for _ in range(2):
+        (greeting,) = host.keys.due(0.0)
+        host.receive(*board.answer(greeting))
+        assert host.keys.due(0.0)[0][1] == ids.PROOF
+        host.receive(*wrong)  # for one that began anew
+        shake(host, board)
+        assert (host.keys.proved, host.refused) == (True, [])
+        host.keys.on_open(0.0)
+
+
+def test_a_key_that_is_wrong_twice_and_a_board_that_has_not_ours_end_it() -> None:
     host = Host()
-    host.receive(ids.KEY_REFUSED, 0, ids.WRONG, host.subscription.host_id)
-    assert host.refused == [ids.WRONG]
+    for refused in ([], [ids.WRONG]):
+        assert host.keys.due(0.0)[0][1] == ids.GREETING
+        host.receive(ids.CHALLENGE, 0, 1, b"b", 7, bytes(16), host.subscription.host_id)
+        assert host.keys.due(0.0)[0][1] == ids.PROOF
+        host.receive(ids.KEY_REFUSED, 0, ids.WRONG, host.subscription.host_id)
+        assert host.refused == refused
     host = Host()
     own = host.subscription.host_id
     host.receive(ids.CHALLENGE, 0, 1, b"b", 7, bytes(16), own)

@@ -227,6 +227,7 @@ class SharedKeys(Keys):
         self, secret: Secret | None, listener: KeysListener, subscription: SharedSubscription
     ) -> None:
         self._subscription = subscription
+        self._was_wrong = False  # once, since the board proved the key last
         super().__init__(secret, listener)
 
     def _begin(self, now: float) -> None:
@@ -238,6 +239,22 @@ class SharedKeys(Keys):
         self._pause_s = _REPEAT_S[0]
         if self.secret is not None:
             self._subscription.set_right(self._right)
+
+    def _on_refused(self, reason: int, now: float) -> None:
+        """Believe that the key is wrong the second time.
+
+        A board keeps few handshakes: one that it forgot and began anew does not take the answer to
+        its first CHALLENGE.
+        """
+        if reason == ids.WRONG and not self._was_wrong:
+            self._was_wrong = True
+            self._begin(now)
+        else:
+            super()._on_refused(reason, now)
+
+    def _on_proved(self, proof: bytes) -> None:
+        super()._on_proved(proof)
+        self._was_wrong = False
 
     def due(self, now: float) -> list[bytes]:
         """Return the payloads to send now."""
