@@ -4,7 +4,7 @@
 import os
 
 import warden
-from harness import Skip, raises
+from harness import Skip, no_heap, raises
 from rig import FakeLink, board, poll_now
 from warden.policy.publish import has_stored_policy
 from warden.policy.thresholds import METRICS
@@ -473,6 +473,37 @@ def test_what_acts_at_once_is_stored_only_if_the_host_insists():
     rig.ask(SET_LIMITS, None, None, 800, None)
     assert rig.ask(KEEP, SAVE)[1][0] == "keep:acts_now"
     assert rig.ask(KEEP, INSIST) == (OK, [IN_FORCE, 0])
+    _clean()
+
+
+def test_a_time_that_ends_all_at_once_is_stored_only_if_the_host_insists_and_then_set_aside():
+    _need_files()
+    requests = (
+        ((SET_LIMITS, None, 1, None, None), (SET_LIMITS, None, 249, None, None)),
+        ((SET_QUOTA, "b", None, None, None, 1), (SET_QUOTA, "b", None, None, None, 249)),
+    )
+    good = ((SET_LIMITS, None, 250, None, None), (SET_QUOTA, "b", None, None, None, 250))
+    for place in range(2):
+        for request in requests[place]:
+            _clean()
+            rig = Rig()
+            assert rig.ask(*request)[0] == OK
+            assert rig.ask(KEEP, SAVE) == (DENIED, ["keep:acts_now", None, None, []]), request
+            assert "warden.policy" not in os.listdir()
+            assert rig.ask(*good[place])[0] == OK
+            assert rig.ask(KEEP, SAVE)[0] == OK, request
+            assert rig.ask(*request)[0] == OK
+            assert rig.ask(KEEP, INSIST)[0] == OK
+            after = rig.restored()
+            assert after.state() == IN_FORCE
+            policy = after.policy
+            for ms, is_over in ((599_999, False), (1, True)):
+                with no_heap():
+                    policy.stored_policy.evaluate(ms)
+                assert policy.pressure.pending == is_over
+            policy.deliver()
+            assert after.state() == SET_ASIDE, request
+            assert policy.quotas == {} and policy.limits() == [2, 300_000, 100, 5000]
     _clean()
 
 

@@ -14,6 +14,7 @@ _SYSTEM_HEAP = 17
 _REASON = 14  # its place among the capabilities
 _AVAILABLE = 0
 _NO_MODULE = 1
+_IMPOSSIBLE = 18
 _LIMITS = (4, 300_000, 100, 5000)
 _NAMES = METRICS[-3:]
 
@@ -140,6 +141,58 @@ def test_where_there_is_no_memory_for_the_list_what_is_known_stands():
         on.pass_s(agent, 10)
         assert esp32.calls == 2 and agent.faults == 0
         assert agent.system_heap.values == (500, 400, 300)
+
+
+def test_figures_that_cannot_be_are_none_with_a_reason():
+    good = (1000, 500, 400, 300)
+    absurd = (
+        (1000, -500, -400, 300),
+        (1000, 500, 400, -300),
+        (1 << 40, 1 << 40, 400, 300),  # more than any memory
+        (1000, 1001, 400, 300),  # free beyond the total
+        (1000, 500, 501, 300),  # the largest block beyond free
+        (1000, 500, 400, 501),  # the least ever beyond what is free now
+        (1000, 500.0, 400, 300),
+        (1000, None, 400, 300),
+        (1000, True, 1, 1),
+        (1000, "500", 400, 300),
+        (1000, 500, 400),
+        (0, 0, 0, 0),  # a heap of nothing
+        500,
+    )
+    half = (0x3FFFFFFF, 500, 400, 300)
+    for regions in [(each,) for each in absurd] + [(good, absurd[0]), (half, half), ()]:
+        esp32 = FakeEsp32(*regions)
+        with _On(esp32) as (on, agent):
+            assert agent.system_heap.values == (None, None, None), regions
+            assert agent.reasons[_REASON] == _IMPOSSIBLE, regions
+            esp32.regions = [good]
+            on.pass_s(agent, 10)
+            assert agent.system_heap.values == (500, 400, 300)
+            assert agent.reasons[_REASON] == _AVAILABLE and agent.faults == 0
+    esp32 = FakeEsp32(good)
+    esp32.error = OSError(5)  # not documented, either
+    with _On(esp32) as (_, agent):
+        assert agent.reasons[_REASON] == _IMPOSSIBLE
+
+
+def test_a_host_is_told_when_its_figures_cease_to_make_sense_and_when_they_do_again():
+    esp32 = FakeEsp32((1000, 500, 400, 300))
+    link = FakeLink()
+    with _On(esp32, link) as (on, agent):
+        agent.policy.thresholds.set(_NAMES[0], 400, 200)
+        link.receive(64, 1, 0, 77)
+        poll_all(agent)
+        link.sent()
+        for free, reason, sent in ((-500, _IMPOSSIBLE, [None] * 3), (500, 0, [500, 400, 300])):
+            esp32.regions = [(1000, free, 400, 300)]
+            on.pass_s(agent, 10)
+            messages = link.sent()
+            hello = [message for message in messages if message[0] == _HELLO][-1]
+            assert hello[8][_REASON] == reason
+            assert [each[2:] for each in messages if each[0] == _SYSTEM_HEAP] == [sent]
+            assert agent.policy.thresholds.read(METRICS.index(_NAMES[0])) == sent[0]
+            assert agent.policy.thresholds.all()[1].level == 0 and agent.faults == 0
 
 
 def test_it_is_not_known_until_it_was_read():

@@ -180,7 +180,7 @@ def make_agent(
     if hasattr(module("esp32"), "idf_heap_info"):
         from warden.sensors.system_heap import SystemHeap
 
-        agent.system_heap = SystemHeap(clock)
+        agent.system_heap = SystemHeap(agent)
     agent.history = make_history(agent.memory.total)
     agent.reasons = bytearray(_CAPABILITIES)  # why the board cannot tell what
     agent.reasons[_CAN_RESET_CAUSE] = 0 if board.identity[4] is not None else _NOT_REPORTED

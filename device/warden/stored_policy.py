@@ -5,9 +5,9 @@ Imported only where one is stored or a host requests it. The file is a version b
 under another name and renamed, so that a loss of power leaves the old one or the new one. FAT has
 to remove the old one first: where only the other name is there, that is read.
 
-It has a brake: what would refuse everything at this moment is not stored unless the host insists;
-what has refused all for ten minutes, or ended three boots early, is set aside: renamed, and not in
-force any more. And it is not written more often than flash lasts ten years.
+It has a brake: what would refuse or end everything at this moment is not stored unless the host
+insists; what has done so for ten minutes, or ended three boots early, is set aside: renamed, and
+not in force any more. And it is not written more often than flash lasts ten years.
 """
 
 import os
@@ -39,6 +39,8 @@ _INSIST = const(3)
 _NORMAL = const(1)  # a priority
 _MAX_EARLY = const(2)  # boots that a threshold ended early
 _REFUSED_MS = const(600_000)
+_TURN_MS = const(250)  # between two turns of the agent's task: what has less time ends at once
+_QUOTA_TTL = const(3)  # a place in a quota
 
 _NO_FILES = const((2, 19))  # ENOENT; ENODEV: nothing is mounted
 _READ_ONLY = const((1, 13, 30))  # EPERM, EACCES, EROFS
@@ -135,7 +137,7 @@ class StoredPolicy:
     # --- the brake ------------------------------------------------------------------------------
 
     def acts_now(self):
-        """Tell whether what is in force is critical, or leaves nothing to grant, at this moment."""
+        """Tell whether what is in force is critical, or leaves no memory or time, right now."""
         thresholds = self.agent.policy.thresholds
         for entry in thresholds.all():
             value = thresholds.read(entry.metric)
@@ -145,10 +147,20 @@ class StoredPolicy:
         return self.leaves_nothing()
 
     def leaves_nothing(self):
-        """Tell whether the reserve is all that there is of memory, or more."""
+        """Tell whether the reserve is all that there is of memory, or a time ends all at once.
+
+        That of operations, or of the sessions of a name. Allocates nothing.
+        """
         memory = self.agent.memory
-        reserve = self.agent.policy.memory_reserve_permille
-        return memory.total - (memory.live or 0) <= memory.total // 1000 * reserve
+        policy = self.agent.policy
+        quotas = policy.quotas
+        for name in quotas:
+            if (quotas[name][_QUOTA_TTL] or _TURN_MS) < _TURN_MS:
+                return True
+        reserve = memory.total // 1000 * policy.memory_reserve_permille
+        return (
+            policy.operation_timeout_ms < _TURN_MS or memory.total - (memory.live or 0) <= reserve
+        )
 
     def evaluate(self, period_ms):
         """Note whether all that is NORMAL is refused, period_ms after the last time."""

@@ -639,9 +639,9 @@ class Board:
         """Have the board store its present policy, which is then in force with no host, too.
 
         It overrides the application's own limits and thresholds. Raises Denied with the reason
-        "keep:acts_now" where something is critical under it at this moment, or nothing is left to
-        grant, unless you `insist`; "keep:worn", "keep:no_files", "keep:read_only",
-        "keep:full" or another that begins with "keep:".
+        "keep:acts_now" where something is critical under it at this moment, nothing is left to
+        grant, or a time ends all at once, unless you `insist`; "keep:worn", "keep:no_files",
+        "keep:read_only", "keep:full" or another that begins with "keep:".
         """
         await self._request_stored_policy("insist" if insist else "write")
 

@@ -326,7 +326,7 @@ REASONS = {
     15: "this port has neither a virtual timer nor threads: a hang is reported when it is over",
     16: "this firmware has no way to interrupt its main program",
     17: "os.dupterm, by which the main program is interrupted, is in use",
-    18: "the file system reports figures that cannot be",
+    18: "the file system, or the port, reports figures that cannot be",
     19: "the application has turned it off: warden.start(steps=False)",
 }
 NO_MODULE = 1

@@ -62,8 +62,8 @@ _REASONS = {
     "keep:worn": "the agent has written to the board's flash as often as it may for now",
     "keep:no_files": "the board has no file system to store a policy in",
     "keep:read_only": "the board's file system is read-only, so it can store no policy",
-    "keep:acts_now": "under this policy something is critical at this moment, or the reserve "
-    "leaves nothing to grant",
+    "keep:acts_now": "under this policy something is critical at this moment, the reserve "
+    "leaves nothing to grant, or a time is so short that it ends all at once",
     "keep:full": "the board's file system is too full to store a policy",
     "session": "the session is closed",
     "quota:memory": "the session's quota of memory is used up",
