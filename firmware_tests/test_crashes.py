@@ -186,6 +186,17 @@ def _interrupt():
     raise KeyboardInterrupt
 
 
+def test_a_link_that_is_no_function_is_refused_at_the_call():
+    ran = []
+    for link in (5, False, "serial"):
+        for starts in (True, False):  # also where the agent runs, which has its link
+            if starts:
+                warden.start(link=False)
+            raises(TypeError, warden.run, lambda: ran.append(1), link=link)
+            warden.stop()
+    assert not ran
+
+
 def test_what_ends_the_application_is_kept_and_raised():
     raises(ValueError, warden.run, _fail)
     caught = warden.exceptions()[-1]

@@ -137,6 +137,41 @@ async def test_an_async_closure_that_raises_or_is_cancelled_leaves_nothing():
         assert started == [True, False] * 2
 
 
+def test_what_makes_no_sense_is_refused_where_the_function_is_guarded():
+    wrong = (
+        {"name": 5},
+        {"name": None},
+        {"name": ""},
+        {"priority": 4},
+        {"priority": None},
+        {"priority": True},
+        {"timeout_ms": 0},
+        {"timeout_ms": "5"},
+        {"memory": -2},
+        {"memory": 1 << 30},
+        {"wait_ms": -1},
+        {"wait_ms": "5"},
+        {"session": 5},
+    )
+
+    def refused(function, arguments):
+        """Return the kind of what it raises, and its text."""
+        try:
+            function(**arguments)
+        except (TypeError, ValueError) as error:
+            return type(error), str(error)
+
+    early = []  # before the agent starts, as a module's functions are guarded
+    for each in wrong:
+        early.append(refused(warden.guarded, dict({"name": "upload"}, **each)))
+    with Started():
+        for place in range(len(wrong)):
+            arguments = dict({"name": "upload"}, **wrong[place])
+            at_begin = refused(warden.operation, arguments)
+            assert at_begin is not None and early[place] == at_begin, wrong[place]
+        warden.guarded("upload", warden.HIGH, 5, warden.LEARNED, None, warden.session("s"))
+
+
 def test_one_that_runs_out_of_memory_raises_what_its_name_is_granted():
     with Started():
         guarded = warden.guarded("upload", memory=warden.LEARNED)

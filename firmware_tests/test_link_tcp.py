@@ -6,6 +6,7 @@ import socket
 import time
 from errno import EAGAIN
 
+import warden
 from frames import decode, deframed, framed
 from harness import no_heap, raises
 from rig import board, free_port
@@ -445,3 +446,20 @@ def test_a_client_tries_again_after_its_host_has_gone():
     host.close()
     listener.close()
     link.close()
+
+
+def test_what_is_no_place_in_a_network_is_refused_where_the_link_is_made():
+    for make in (lambda host, port: warden.TcpServer(port, host), warden.TcpClient):
+        for port in ("80", None, 80.0, True):
+            raises(TypeError, make, "127.0.0.1", port)
+        for port in (-1, 65_536):
+            raises(ValueError, make, "127.0.0.1", port)
+        for host in (None, 5, b"127.0.0.1"):
+            raises(TypeError, make, host, 80)
+    raises(TypeError, warden.TcpServer, 80, ssl_context=5)
+
+
+def test_what_is_no_link_is_refused_by_start():
+    for link in (5, 0, "", b"", [], True, warden.TcpServer):
+        raises(TypeError, warden.start, link=link)
+        raises(RuntimeError, warden.status)

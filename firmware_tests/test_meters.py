@@ -340,5 +340,6 @@ async def test_what_cannot_run_is_refused_at_once():
             raises(TypeError, warden.spawn, wrong)
             raises(TypeError, warden.thread, print, wrong)
         raises(TypeError, warden.thread, 5)
+        raises(TypeError, warden.thread, test_what_cannot_run_is_refused_at_once)  # async
         assert board.meters() == {}
         await warden.spawn(asyncio.sleep_ms(1))

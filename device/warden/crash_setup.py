@@ -122,6 +122,8 @@ def begin(main, link, retry_s):
     safe.
     """
     call = find_row(main)
+    if not (link is None or callable(link)):
+        raise TypeError("link must be a function, which returns a link")
     check_int("retry_s", retry_s, 0, _MAX_RETRY_MS // 1000)
     crashes = install()
     if Runner.current is None and (crashes.is_safe or link is not None):

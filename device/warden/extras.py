@@ -11,6 +11,7 @@ from warden.sleep import Sleeping
 _SLOW_STORAGE = "warden.slow"  # a file in the directory that the board starts in
 _NOTE_WRITE = 2  # a purpose of `wear`
 _LEARNED = -1  # as memory
+_MAX_PORT = 65_535
 
 
 def trends(period_ms):
@@ -50,8 +51,9 @@ def note_slow(agent, is_slow):
 def guarded(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
     """Return a decorator: each call of a function, plain or async, is then an `operation()`."""
     with import_lock:
-        from warden.guard import wrap
+        from warden.guard import check, wrap
 
+        check(name, priority, timeout_ms, memory, wait_ms, session)
         if memory == _LEARNED:  # not at the first call
             from warden.policy.memory_profile import MemoryProfile  # noqa: F401
     runner = Runner.current
@@ -92,6 +94,13 @@ def use_wlan(wlan):
     running_agent().network.wlan = wlan
 
 
+def _check_place(host, port):
+    """Raise TypeError or ValueError for what is no place in a network."""
+    if not isinstance(host, str):
+        raise TypeError("host must be a str")
+    check_int("port", port, 0, _MAX_PORT)
+
+
 def TcpServer(
     port,
     host="0.0.0.0",
@@ -109,6 +118,9 @@ def TcpServer(
     network of which all is trusted, lets it. ssl_context: an `ssl.SSLContext` of the application's,
     with the board's certificate: connections are inside TLS.
     """
+    _check_place(host, port)
+    if ssl_context is not None and not hasattr(ssl_context, "wrap_socket"):
+        raise TypeError("not an ssl.SSLContext")
     is_keyed = key is not None or control_key is not None or open
     if control and is_keyed:
         raise ValueError("control=True is without keys")
@@ -146,6 +158,7 @@ def stored_key(right):
 
 def TcpClient(host, port):
     """Return a link that connects to a host which listens."""
+    _check_place(host, port)
     with import_lock:
         from warden.link.tcp import ClientLink
     return ClientLink(host, port)

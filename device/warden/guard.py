@@ -1,5 +1,26 @@
 """`@warden.guarded(…)`: each call of a function is an operation. Loaded at its first use."""
 
+from micropython import const
+
+from warden.checks import check_int
+
+_LEARNED = const(-1)  # as memory
+_MAX_MEMORY = const(0x3FFFFFFF)
+
+
+def check(name, priority, timeout_ms, memory, wait_ms, session):
+    """Raise now what `Operations.new` would raise at each call."""
+    if not isinstance(name, str) or not name:
+        raise ValueError("an operation has a name")
+    check_int("priority", priority, 0, 3)
+    if timeout_ms is not None:
+        check_int("timeout_ms", timeout_ms, 1, None)
+    if memory is not None:
+        check_int("memory", memory, _LEARNED, _MAX_MEMORY)
+    check_int("wait_ms", wait_ms or 0, 0, None)
+    if not (session is None or hasattr(session, "admit_operation")):
+        raise TypeError("session must be what warden.session() returned")
+
 
 async def _async_function():
     pass

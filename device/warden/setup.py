@@ -125,10 +125,12 @@ def open_link(board, link):
     """
     if link is None:
         return default_link(board)
-    if hasattr(link, "waitable") and hasattr(link, "open"):
-        link.open()
-    if not link or hasattr(link, "waitable"):
-        return link or None
+    if link is False:
+        return None
+    if hasattr(link, "waitable"):
+        if hasattr(link, "open"):
+            link.open()
+        return link
     if not hasattr(link, "write"):
         raise TypeError("link must be a stream, or what warden.TcpServer() and the like return")
     return StreamLink(link)

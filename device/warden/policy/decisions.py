@@ -156,4 +156,5 @@ def thread(function, args=(), name=None):
 
     NotImplementedError where the port has none.
     """
+    _check_callback(function)
     return running_policy().load_meters().thread(function, args, name)

@@ -117,7 +117,7 @@ class Meters(Table):
         """
         if "_thread" not in sys.modules:
             raise NotImplementedError("this port has no threads")
-        if not callable(function) or not isinstance(args, (tuple, list)):  # else it fails in there
+        if not isinstance(args, (tuple, list)):  # else it fails in there
             raise TypeError("a function and a tuple of its arguments")
         meter = self.add(name, _THREAD, _NORMAL, None)
         try:
