@@ -7,8 +7,8 @@ import os
 import pty
 
 import pytest
+from cli_process import SOON, silent_port
 from cli_process import run_and_wait as run
-from cli_process import silent_port
 from repl_board import ReplBoard
 
 from boardwarden.deploy import footprint
@@ -140,6 +140,17 @@ def test_a_stuck_event_loop_is_reported(tmp_path):
     assert done.returncode == 2
     assert "does not answer" in done.stdout
     assert "the application blocks its loop" in " ".join(done.stdout.split())
+
+
+def test_an_agent_whose_application_blocks_from_the_start_is_not_said_to_be_missing(tmp_path):
+    app = tmp_path / "blocks.py"
+    app.write_text("import time, warden\nwarden.start()\ntime.sleep(60)\n")
+    done = run("doctor", f"sim:{app}", waits=SOON)
+    assert (done.returncode, done.stderr) == (2, "")
+    text = " ".join(done.stdout.split())
+    assert "If an agent runs there, its application blocks for longer" in text
+    assert "If none does, start it with a link at this address" in text
+    assert "Start the agent" not in text
 
 
 def test_a_board_that_vanishes_during_the_check_is_reported(tmp_path):

@@ -237,7 +237,7 @@ def test_the_advice_follows_from_the_repls_answers():
     port = "/dev/ttyACM0"
     told = {
         "puts the agent on the board": (Firmware(), True),
-        "nothing starts it": (Firmware(agent="0.1.0"), True),
+        "neither boot.py nor main.py calls": (Firmware(agent="0.1.0"), True),
         "is at its prompt": (Firmware(agent="0.1.0", started_by=("main.py",)), True),
         "does not answer": (Firmware(agent="0.1.0", started_by=("main.py",)), False),
         "no machine.Timer": (

@@ -246,7 +246,7 @@ def _repl_rows(repl: Firmware) -> Iterator[Row]:
         yield "agent", "not installed"
     else:
         by = " and ".join(repl.started_by)
-        started = f"started by {by}" if by else "not started"
+        started = f"started by {by}" if by else "not started by boot.py or main.py"
         yield "agent", f"{repl.agent} at {repl.agent_place}, {started}, does not answer"
     if repl.takes is not None:
         yield "takes", _takes(repl.takes)

@@ -202,7 +202,10 @@ def _for_repl(address: str, found: Firmware, at_prompt: bool) -> tuple[str, ...]
     if found.agent is None:
         return (f"{deploy} puts the agent on the board and starts it there.",)
     if not found.started_by:
-        return (f"The agent is installed, but nothing starts it: {deploy} has main.py do so.",)
+        return (
+            "The agent is installed, but neither boot.py nor main.py calls warden.start(): "
+            f"{deploy} has main.py do so.",
+        )
     by = " and ".join(found.started_by)
     if at_prompt:
         return (
@@ -226,8 +229,10 @@ def _for_silence(address: str, problem: str | None) -> tuple[str, ...]:
     """Return advice where nothing answered."""
     if not is_serial(address):
         return (
-            "Start the agent there, with a link at this address (docs/board.md), and close what "
-            "else is connected to it.",
+            f"If an agent runs there, its application blocks for longer than {_HELLO_S:g} s: see "
+            "that it awaits something, or calls warden.poll(), several times a second.",
+            "If none does, start it with a link at this address (docs/board.md). Close what else "
+            "is connected there.",
         )
     if problem and problem.startswith("No MicroPython"):
         return ("Check port and cable, reset the board, or flash MicroPython on it.",)
