@@ -172,6 +172,43 @@ def test_what_makes_no_sense_is_refused_where_the_function_is_guarded():
         warden.guarded("upload", warden.HIGH, 5, warden.LEARNED, None, warden.session("s"))
 
 
+async def _nothing():
+    pass
+
+
+def test_a_name_with_control_characters_is_refused_wherever_the_application_gives_one():
+    def spawn(name):
+        coro = _nothing()
+
+        async def main():
+            await warden.spawn(coro, name)
+
+        try:
+            asyncio.run(main())
+        finally:
+            coro.close()
+
+    early = warden.guarded  # which needs no agent
+    with Started(4):
+        uses = (
+            early,
+            warden.operation,
+            lambda name: warden.begin(name).complete(),
+            lambda name: warden.allocate(warden.MEMORY, 8, owner=name).release(),
+            lambda name: warden.session(name).close(),
+            lambda name: warden.thread(_names, (), name),
+            lambda name: warden.checkin(name, 1000).close(),
+            spawn,
+        )
+        bad = ("\x1b[2J", "a\nb", "a\x1f", "\x7f", "a\x80", "\x9b2J", "\u0400\x9f", "\xc2\x85")
+        for use in uses:
+            for name in bad:
+                assert str(raises(ValueError, use, name)) == "control characters", name
+            for name in ("~ a", "\xa0\xa1", "\xc2\xbf", "\u0440\u20ac", "\U0001d11e"):
+                use(name)
+        assert warden.operations() == [] and warden.allocations() == []
+
+
 def test_one_that_runs_out_of_memory_raises_what_its_name_is_granted():
     with Started():
         guarded = warden.guarded("upload", memory=warden.LEARNED)

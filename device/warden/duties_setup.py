@@ -5,6 +5,7 @@ import sys
 from micropython import const
 
 from warden.duties import Checkin, Duties
+from warden.errors import check_text
 from warden.hardware_watchdog import start_hardware
 from warden.sensors.threads import import_lock
 from warden_schema.codec import cut
@@ -35,7 +36,7 @@ def duties_of(watchdog):
 
 def add(watchdog, name, every_ms):
     """Return a new Checkin; ValueError if there are eight. One of the same name ends."""
-    name = cut(name, _MAX_NAME)
+    name = check_text(cut(name, _MAX_NAME))
     rows = duties_of(watchdog).rows
     for each in rows:
         if each is not None and each.name == name:

@@ -58,3 +58,14 @@ def deny(reason, available=None, retry_after_ms=None, blockers=()):
 def renew_spare_denied():
     """Replace the Denied made in advance: its traceback grows each time it is raised."""
     _spare_denied[0] = Denied("memory")
+
+
+def check_text(text):
+    """Return a name; ValueError for control characters: hosts show names on terminals."""
+    last = 0
+    for byte in text.encode():
+        # U+0080 to U+009F are 0xC2 and a byte below 0xA0.
+        if byte < 0x20 or byte == 0x7F or (last == 0xC2 and byte < 0xA0):
+            raise ValueError("control characters")
+        last = byte
+    return text

@@ -3,8 +3,11 @@
 from micropython import const
 
 from warden.checks import check_int
+from warden.errors import check_text
+from warden_schema.codec import cut
 
 _LEARNED = const(-1)  # as memory
+_MAX_NAME = const(24)
 _MAX_MEMORY = const(0x3FFFFFFF)
 
 
@@ -12,6 +15,7 @@ def check(name, priority, timeout_ms, memory, wait_ms, session):
     """Raise now what `Operations.new` would raise at each call."""
     if not isinstance(name, str) or not name:
         raise ValueError("an operation has a name")
+    check_text(cut(name, _MAX_NAME))
     check_int("priority", priority, 0, 3)
     if timeout_ms is not None:
         check_int("timeout_ms", timeout_ms, 1, None)

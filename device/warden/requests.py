@@ -7,7 +7,7 @@ session, which ends when it has been gone for long.
 from micropython import const
 
 from warden.checks import check_int
-from warden.errors import Denied, deny
+from warden.errors import Denied, check_text, deny
 from warden.sensors.threads import import_lock
 from warden_schema.codec import cut, put
 from warden_schema.values import read_array, read_value
@@ -63,18 +63,6 @@ def only_looks(number, args):
     if number == _SET_LIMITS:  # with no values it only replies
         return args.count(None) == len(args)
     return _LOOKING >> number & 1 or (number in (_KEEP, _SAFE_MODE) and not any(args))
-
-
-def check_text(text):
-    """Raise ValueError for control characters: what a host names is shown on others' terminals."""
-    text = text.encode()
-    bad = text and (min(text) < 0x20 or text.find(b"\x7f") >= 0)
-    at = text.find(b"\xc2")  # after which those from U+0080 on have a byte below 0xa0
-    while at >= 0 and not bad:
-        bad = text[at + 1] < 0xA0
-        at = text.find(b"\xc2", at + 1)
-    if bad:
-        raise ValueError("control characters")
 
 
 class Requests:

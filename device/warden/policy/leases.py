@@ -8,7 +8,7 @@ a higher priority where its holder agreed to that.
 from micropython import const
 
 from warden.checks import check_int
-from warden.errors import deny
+from warden.errors import check_text, deny
 from warden.policy.deadlines import Row, Rows, check_session, is_weaker
 from warden.sensors.threads import import_lock
 from warden_schema.codec import cut
@@ -153,7 +153,7 @@ class Leases(Rows):
                 self.run_due()
             lease = Lease(self, kind, amount)
             if owner:
-                lease.owner = cut(owner, _MAX_NAME)
+                lease.owner = check_text(cut(owner, _MAX_NAME))
             if priority != _NORMAL:
                 lease.priority = priority
             if mount is not None:

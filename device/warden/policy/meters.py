@@ -9,7 +9,7 @@ import sys
 from micropython import const
 
 from warden.checks import check_int
-from warden.errors import deny
+from warden.errors import check_text, deny
 from warden.sensors.threads import get_ident
 from warden.tables import Table
 from warden_schema.codec import cut
@@ -38,7 +38,7 @@ class Meter:
         self.board = table.policy.agent.board
         self.row = 0
         self.id = number
-        self.name = cut(name or str(number), _MAX_NAME)
+        self.name = check_text(cut(name or str(number), _MAX_NAME))
         self.kind = kind
         self.priority = priority
         self.lease = lease  # of CPU time, or None

@@ -9,7 +9,7 @@ ends, or for a minute: then it is abandoned, for nobody may be there any more wh
 from micropython import const
 
 from warden.checks import check_int
-from warden.errors import Denied, Preempted, TimedOut, deny
+from warden.errors import Denied, Preempted, TimedOut, check_text, deny
 from warden.policy.deadlines import Row, Rows, check_session, is_weaker
 from warden.sensors.threads import get_ident
 from warden_schema.codec import cut
@@ -153,7 +153,7 @@ class Operations(Rows):
             check_session(session)
         try:
             if is_new:
-                self.last_name = name = cut(name, _MAX_NAME)
+                self.last_name = name = check_text(cut(name, _MAX_NAME))
             op = Operation(self, name)
             if priority is not _NORMAL:
                 op.priority = priority

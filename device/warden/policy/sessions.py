@@ -3,7 +3,7 @@
 from micropython import const
 
 from warden.checks import check_int
-from warden.errors import deny
+from warden.errors import check_text, deny
 from warden.policy.deadlines import Row, Rows
 from warden_schema.codec import cut
 
@@ -101,7 +101,7 @@ class Sessions(Rows):
         reason = "memory"
         blockers = ()
         try:
-            name = cut(name, _MAX_NAME)
+            name = check_text(cut(name, _MAX_NAME))
             given = [memory, storage, operations, ttl_ms]
             own = self.policy.quotas.get(name)
             for place in range(4):
