@@ -63,7 +63,7 @@ class Action(IntEnum):
 class StoredPolicy(IntEnum):
     """The state of a board's stored policy; a BROKEN one is damaged, and ignored.
 
-    SET_ASIDE: it refused everything for ten minutes, or three boots ended early under it.
+    SET_ASIDE: it refused or ended all for ten minutes, or three boots ended early under it.
     """
 
     NOTHING = 0

@@ -26,7 +26,7 @@ _STORED: dict[int, str] = {
     StoredPolicy.NOTHING: "none is stored: after a restart the application's holds",
     StoredPolicy.IN_FORCE: "a stored one is in force, and overrides the application's",
     StoredPolicy.BROKEN: "the stored one is damaged, and was ignored: apply one again",
-    StoredPolicy.SET_ASIDE: "the board set the stored one aside: it refused everything, or boots "
+    StoredPolicy.SET_ASIDE: "the board set the stored one aside: it refused or ended all, or boots "
     "ended early",
 }
 Row = tuple[str, str]
