@@ -256,6 +256,16 @@ def test_wrong_amounts_are_refused_in_clear_words():
     assert rig.leases.all() == []
 
 
+def test_each_lease_has_the_owner_that_it_was_given():
+    rig = PolicyRig()
+    long = "x" * 30
+    owners = []
+    for owner in ("a", "b", "b", "", long, long, "a"):
+        owners.append(rig.allocate(MEMORY, 8, owner).owner)
+        raises(ValueError, rig.allocate, MEMORY, 8, "a\x1b")
+    assert owners == ["a", "b", "b", "", "x" * 24, "x" * 24, "a"]
+
+
 def test_an_unknown_id_is_a_clear_error():
     rig = PolicyRig()
     lease = rig.allocate(MEMORY, 1)

@@ -65,7 +65,7 @@ def check_text(text):
     last = 0
     for byte in text.encode():
         # U+0080 to U+009F are 0xC2 and a byte below 0xA0.
-        if byte < 0x20 or byte == 0x7F or (last == 0xC2 and byte < 0xA0):
+        if byte < 0x20 or (byte > 0x7E and (byte == 0x7F or (last == 0xC2 and byte < 0xA0))):
             raise ValueError("control characters")
         last = byte
     return text

@@ -102,6 +102,7 @@ def make_leases(policy):
          "committed", "mount"),
         _MAX_LEASES,
     )  # fmt: skip
+    leases.last_owner = None
     leases.ended = 0  # so many leases, modulo 2**16: who waits for memory sees that it changed
     return leases
 

@@ -153,7 +153,9 @@ class Leases(Rows):
                 self.run_due()
             lease = Lease(self, kind, amount)
             if owner:
-                lease.owner = check_text(cut(owner, _MAX_NAME))
+                if owner is not self.last_owner:
+                    self.last_owner = owner = check_text(cut(owner, _MAX_NAME))
+                lease.owner = owner
             if priority != _NORMAL:
                 lease.priority = priority
             if mount is not None:
