@@ -147,20 +147,20 @@ class StoredPolicy:
         return self.leaves_nothing()
 
     def leaves_nothing(self):
-        """Tell whether the reserve is all that there is of memory, or a time ends all at once.
-
-        That of operations, or of the sessions of a name. Allocates nothing.
-        """
+        """Tell whether the reserve is all that there is of memory, or more; or no time is left."""
         memory = self.agent.memory
+        reserve = self.agent.policy.memory_reserve_permille
+        left = memory.total - (memory.live or 0)
+        return left <= memory.total // 1000 * reserve or self.leaves_no_time()
+
+    def leaves_no_time(self):
+        """Tell whether operations, or the sessions of a name, end at once."""
         policy = self.agent.policy
         quotas = policy.quotas
         for name in quotas:
             if (quotas[name][_QUOTA_TTL] or _TURN_MS) < _TURN_MS:
                 return True
-        reserve = memory.total // 1000 * policy.memory_reserve_permille
-        return (
-            policy.operation_timeout_ms < _TURN_MS or memory.total - (memory.live or 0) <= reserve
-        )
+        return policy.operation_timeout_ms < _TURN_MS
 
     def evaluate(self, period_ms):
         """Note whether all that is NORMAL is refused, period_ms after the last time."""

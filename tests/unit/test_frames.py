@@ -83,6 +83,7 @@ TaskWatchdog.poll TaskWatchdog.on_timer TaskWatchdog.renew TaskWatchdog.current
 TaskWatchdog.check TaskWatchdog.admitted TaskWatchdog.run_due
 """
 _CRASHES = "Crashes.update Crashes.put_last Crashes.uptime_s"
+_STORED = "StoredPolicy.evaluate StoredPolicy.leaves_nothing StoredPolicy.leaves_no_time"
 _DUTIES = "Checkin.feed Checkin.is_late Duties.check Duties.find Duties.skip Duties.relax"
 
 
@@ -120,7 +121,7 @@ def frames(
         ("warden/forecast.py", _FORECAST.split()),
         ("warden/forecast.py", ["rise_of"]),
         ("warden/meters.py", ["Meters.evaluate", "Meters.check"]),
-        ("warden/stored_policy.py", ["StoredPolicy.evaluate", "StoredPolicy.leaves_nothing"]),
+        ("warden/stored_policy.py", _STORED.split()),
         ("warden/task_watchdog.py", _WATCHDOG.split()),
         ("warden/duties.py", _DUTIES.split()),
         ("warden/crashes.py", _CRASHES.split()),

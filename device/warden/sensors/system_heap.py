@@ -12,10 +12,10 @@ _SYSTEM_HEAP = const(17)
 _CHANGED = const(1)  # of a row, see `warden.tables`
 _SUBSCRIBED = const(2)
 _PERIOD_S = const(10)  # to read it allocates a list, and walks over all of its blocks
-_MAX_BYTES = const(0x3FFFFFFF)  # of all regions; beyond, they are considered wrong
+_MAX_HEAP_BYTES = const(0x3FFFFFFF)  # of all regions; beyond, they are considered wrong
 _CAN_SYSTEM_HEAP = const(14)  # a place in ids.CAPABILITIES
 _IMPOSSIBLE = const(18)  # a reason, from ids
-_UNKNOWN = const((None, None, None))
+_NONE_KNOWN = const((None, None, None))
 
 
 class SystemHeap:
@@ -32,7 +32,7 @@ class SystemHeap:
         self.clock = agent.clock
         self.dirty = bytearray(1)
         self.deadline_s = 0
-        self.values = _UNKNOWN
+        self.values = _NONE_KNOWN
 
     def read(self):
         """Read it, every ten seconds at most; where there is no memory for that, it stands."""
@@ -48,7 +48,7 @@ class SystemHeap:
         except MemoryError:
             return
         except Exception:  # not what is documented
-            values = _UNKNOWN
+            values = _NONE_KNOWN
             reason = _IMPOSSIBLE
         reasons = self.agent.reasons
         if values != self.values or reason != reasons[_CAN_SYSTEM_HEAP]:
@@ -89,7 +89,7 @@ def measure():
     total = free = largest = low_water = 0
     for region in esp32.idf_heap_info(esp32.HEAP_DATA):
         size, region_free, region_largest, region_low = region
-        check_int("size", size, 0, _MAX_BYTES)
+        check_int("size", size, 0, _MAX_HEAP_BYTES)
         check_int("free", region_free, 0, size)
         check_int("largest", region_largest, 0, region_free)
         check_int("least", region_low, 0, region_free)
@@ -97,5 +97,5 @@ def measure():
         free += region_free
         largest = max(largest, region_largest)
         low_water += region_low
-    check_int("total", total, 1, _MAX_BYTES)
+    check_int("total", total, 1, _MAX_HEAP_BYTES)
     return free, largest, low_water

@@ -40,8 +40,8 @@ _STORED: dict[int, str] = {
     StoredPolicy.NOTHING: "The board stores none: after a restart it follows its application.",
     StoredPolicy.IN_FORCE: "The board has stored a policy, which holds after a restart.",
     StoredPolicy.BROKEN: "The board's stored policy is damaged, and was ignored: apply one again.",
-    StoredPolicy.SET_ASIDE: "The board set its stored policy aside: it refused or ended all for ten "
-    "minutes, or three boots ended early under it.",
+    StoredPolicy.SET_ASIDE: "The board set its stored policy aside: it refused or ended all for "
+    "ten minutes, or three boots ended early under it.",
 }
 
 
