@@ -272,6 +272,27 @@ def test_a_host_that_used_up_its_share_gets_it_back():
     assert agent.governor.host_us > 0, agent.governor.host_us
 
 
+def test_a_host_that_has_had_its_share_waits_for_more_and_then_is_read_at_once():
+    link = FakeLink()
+    board = VirtualBoard()
+    agent = make_agent(board, 600_000, 10, link)
+    link.receive(64, 1, 0, 77)
+    poll_all(agent)
+    agent.governor.host_us = -1500
+    agent.clock.rows_dirty = True
+    wait = agent.governor.host_wait_ms()
+    assert wait > 100 and poll_now(agent) >= wait, agent.rest_ms
+    assert agent.listen_ms == wait
+    board.ticks.pass_ms(wait)
+    agent.clock.rows_dirty = False
+    agent.poll()  # nothing has come
+    assert agent.listen_ms == 0
+    link.receive(66, 77, None)
+    board.ticks.pass_ms(1)
+    agent.poll()
+    assert not link.readable()
+
+
 def test_polls_that_find_nothing_are_in_what_the_agent_says_it_takes():
     """They do not time themselves: sixteen at the start say what one costs."""
     board = Slow()

@@ -384,6 +384,18 @@ def test_a_full_link_delays_rows_and_drops_old_samples_only():
     assert figure(rig.sample, "dropped_frames") == 4
 
 
+def test_replies_that_could_not_go_are_sent_once_the_link_takes_them():
+    rig = Rig()
+    rig.subscribe()
+    rig.link.room = 0
+    for request_id in range(1, 5):
+        assert rig.receive(67, _HOST, request_id, 0, [request_id]) == []
+    rig.link.room = None
+    replies = sorted([message[2:] for message in rig.run() + rig.run()])
+    assert replies == [[request_id, 0, 2 * request_id] for request_id in range(1, 5)], replies
+    assert rig.run() == [] and rig.calls == [1, 2, 3, 4]
+
+
 def test_a_sample_that_could_not_go_is_nothing_that_a_delta_counts_from():
     rig = Rig()
     rig.subscribe()

@@ -158,18 +158,18 @@ class Agent:
 
         Return the milliseconds until what has arrived can be read.
         """
-        self.listen_ms = wait = self.governor.host_wait_ms()
         if not self.has_input():
+            self.listen_ms = self.governor.host_wait_ms()
             return _MAX_WAIT_MS
         try:
-            if not wait and not self.rows_first:
+            if self.governor.host_us > 0 and not self.rows_first:
                 wait = self.ticks_us()
                 self.session.listen()
                 wait = self.ticks_diff(self.ticks_us(), wait)
                 self.governor.charge_host(wait)
-                self.listen_ms = wait = self.governor.host_wait_ms()
                 # Else to read what a host sends could take all of its share each time.
-                self.rows_first = wait > 0 and self.clock.rows_dirty
+                self.rows_first = self.governor.host_us <= 0 and self.clock.rows_dirty
+            self.listen_ms = wait = self.governor.host_wait_ms()
         except Exception:  # it is counted; sampling and enforcing go on
             self.faults += 1
             self.listen_ms = wait = _AFTER_FAULT_MS
@@ -195,7 +195,7 @@ class Agent:
             if sent != self.session.uplink.sent or (rows and self.clock.rows_dirty):
                 began = self.ticks_diff(self.ticks_us(), began)
                 governor.charge_host(began)
-        return max(left, governor.host_wait_ms())
+        return left if governor.host_us > 0 else max(left, governor.host_wait_ms())
 
     def take_sample(self, late_ms):
         """Read every sensor; add the sample to the history, evaluate it, have it sent.

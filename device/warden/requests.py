@@ -15,11 +15,13 @@ from warden_schema.values import read_array, read_value
 _REPLY = const(7)
 _MAX_PENDING = const(4)  # requests at once; a power of two
 _MAX_BLOCKERS = const(12)
-# A row of `Requests.hosts`: host_id, right, until when the request may come again, the replies.
+# A row of `Requests.hosts`: host_id, right, until when the request may come again, a bit for each
+# reply that is to be sent, the replies.
 _ROW_ID = const(0)
 _ROW_RIGHT = const(1)
 _ROW_UNTIL = const(2)
-_ROW_REPLIES = const(3)
+_ROW_DUE = const(3)
+_ROW_REPLIES = const(4)
 _MAX_REMEMBERED = const(2)  # whose replies are remembered, where a session does not say
 _REPEATS_S = const(6)  # for so long a request may come again
 _DEFAULT_TTL_MS = const(60_000)
@@ -31,7 +33,6 @@ _MAX_SEND_MS = const(60_000)
 _REQUEST_ID = const(0)
 _CODE = const(1)
 _VALUE = const(2)
-_PENDING = const(3)
 
 _OK = const(0)
 _UNKNOWN_REQUEST = const(1)
@@ -68,7 +69,7 @@ def only_looks(number, args):
 class Requests:
     """Carries out requests, and remembers the replies: a repeat of a request gets it again.
 
-    A reply is a list: the request's id, the code, the value, and whether it is to be sent.
+    A reply is a list: the request's id, the code and the value.
     hosts: a row for each host, see `_ROW_ID`: under another right it is another host. The functions
     raise Denied, KeyError for an unknown id, TypeError and ValueError.
     """
@@ -114,7 +115,7 @@ class Requests:
                 hosts.remove(row)
                 break
         else:
-            row = [host_id, right, 0] + [None] * _MAX_PENDING
+            row = [host_id, right, 0, 0] + [None] * _MAX_PENDING
             if len(hosts) >= getattr(session, "limit", _MAX_REMEMBERED):
                 free = getattr(session, "free", bool)  # of one at a time any other may go
                 former = None
@@ -127,9 +128,7 @@ class Requests:
         hosts.append(row)
         if session.replies is None:  # it has subscribed: what it has not requested is not sent
             session.replies = row
-            for reply in row[_ROW_REPLIES:]:
-                if reply is not None:
-                    reply[_PENDING] = False
+            row[_ROW_DUE] = 0
         return row
 
     def process(self, session, request_id, reader):
@@ -142,16 +141,17 @@ class Requests:
             return  # it comes again
         self.session = session
         # A place holds every fourth id; with four under way at most, an older one is a late repeat.
-        place = _ROW_REPLIES + (request_id & _MAX_PENDING - 1)
-        reply = row[place]
+        place = request_id & _MAX_PENDING - 1
+        reply = row[_ROW_REPLIES + place]
         if reply is not None and not 0 < (request_id - reply[_REQUEST_ID] & 0xFFFF) < 0x8000:
             if request_id == reply[_REQUEST_ID]:
-                reply[_PENDING] = True
+                row[_ROW_DUE] |= 1 << place
                 if row[_ROW_UNTIL]:
                     row[_ROW_UNTIL] = self.agent.clock.s + _REPEATS_S
             return
         # First of all it is in its place: what it does must not be done again.
-        row[place] = reply = [request_id, _FAILED, None, True]
+        row[_ROW_REPLIES + place] = reply = [request_id, _FAILED, None]
+        row[_ROW_DUE] |= 1 << place
         try:
             number = reader.integer()
             args = []
@@ -199,12 +199,11 @@ class Requests:
 
         is_shared: all hosts read the stream: each reply says whom it answers.
         """
-        place = _ROW_REPLIES
-        while place < _ROW_REPLIES + _MAX_PENDING:
-            reply = row[place]
-            place += 1
-            if reply is not None and reply[_PENDING]:
-                reply[_PENDING] = False  # first: one that cannot be encoded must not be in the way
+        place = 0
+        while row[_ROW_DUE]:
+            if row[_ROW_DUE] >> place & 1:
+                row[_ROW_DUE] ^= 1 << place  # first: one that cannot be encoded is not in the way
+                reply = row[_ROW_REPLIES + place]
                 uplink.begin(_REPLY, 4 if is_shared else 3)
                 uplink.at = put(uplink.payload, uplink.at, reply[_REQUEST_ID])
                 uplink.at = put(uplink.payload, uplink.at, reply[_CODE])
@@ -212,8 +211,9 @@ class Requests:
                 if is_shared:
                     uplink.put(row[_ROW_ID])
                 if not uplink.send():
-                    reply[_PENDING] = True
+                    row[_ROW_DUE] |= 1 << place
                     return False
+            place += 1
         return True
 
     @property

@@ -34,14 +34,14 @@ def put(buf: bytearray, at: int, value: object) -> int:
         buf[at] = value & 0xFF
     else:
         head = 0xCC
-        size = 1  # of its bytes: 1, 2, 4 or 8
-        while value >> 8 * size and value >> 8 * size - 1 != -1:
+        size = 8  # in bits: 8, 16, 32 or 64
+        while value >> size and value >> size - 1 != -1:
             head += 1
             size += size
-        if size > 8:
-            raise OverflowError  # more than 64 bits
+        if size > 64:
+            raise OverflowError
         buf[at] = head if value >= 0 else head + 4
-        size += at
+        size = at + (size >> 3)
         place = size
         while place > at:  # the lowest byte is the last
             buf[place] = value & 0xFF

@@ -48,7 +48,7 @@ class Forecast:
         self.top = self.older = 0  # of the slots before those that are looked through for falls
         # In which minute the last hour has no fall by more than that, of which metric: mostly so.
         self.calm_slot = self.calm_fall = 0
-        self.begin = self.oldest = 0  # in the ring: of the tier, and its oldest slot
+        self.begin = 0  # in the ring: of the tier
 
     def memory(self, memory, usual):
         """Return when an allocation of the usual size (bytes) will fail.
@@ -132,7 +132,10 @@ class Forecast:
         """Read the slots of a tier from now on."""
         self.tier = tier
         self.begin = tier * _TIER_VALUES + self.metric
-        self.oldest = self.begin + self.history.numbers[tier] % _TIER_SLOTS * _METRICS
+
+    def find_oldest(self):
+        """Return where in the ring the oldest slot of the tier is."""
+        return self.begin + self.history.numbers[self.tier] % _TIER_SLOTS * _METRICS
 
     def find_rise(self):
         """Return the rise of the points of `width` slots; mostly there is none, as two tell."""
@@ -184,7 +187,7 @@ class Forecast:
     def was_higher(self, rise):
         """Tell whether a slot from before the points was as high, and none was near the limit."""
         ring = self.history.ring
-        place = self.oldest
+        place = self.find_oldest()
         end = self.begin + _TIER_VALUES
         slots = _TIER_SLOTS - POINTS * self.width
         edge = 0
@@ -207,16 +210,18 @@ class Forecast:
         self.edge = 0
         rise -= rise >> 2
         self.falls = self.top = self.older = 0
-        self.find_falls_of_means(self.oldest, self.begin + _TIER_VALUES, rise)
-        self.find_falls_of_means(self.begin, self.oldest, rise)
+        oldest = self.find_oldest()
+        self.find_falls_of_means(oldest, self.begin + _TIER_VALUES, rise)
+        self.find_falls_of_means(self.begin, oldest, rise)
         has_teeth = self.falls >= _MANY_FALLS
         if not self.tier:  # a tooth may be longer than a minute
             self.turn_to(_MINUTES)
             slot = self.history.numbers[_MINUTES] * _METRICS + self.metric
             if slot != self.calm_slot or rise < self.calm_fall:
                 self.falls = self.top = 0
-                self.find_falls(self.oldest, self.begin + _TIER_VALUES, rise)
-                self.find_falls(self.begin, self.oldest, rise)
+                oldest = self.find_oldest()
+                self.find_falls(oldest, self.begin + _TIER_VALUES, rise)
+                self.find_falls(self.begin, oldest, rise)
                 has_teeth = has_teeth or self.falls >= _MANY_FALLS
                 self.calm_slot = -1 if self.falls else slot
                 self.calm_fall = rise

@@ -117,23 +117,22 @@ class Memory:
         if self.live is None:
             self.collect()
             return
-        new = self.used - self.live  # since then
-        # A board that frees its memory says so within ten seconds, if it samples so often.
-        is_old = self.live_age_ms() + self.governor.interval_ms >= _OLD_MS
+        every = total >> self.renew_shift
+        pause = _SAMPLE_COLLECT_PAUSE
         if self.free <= total >> _LOW_SHIFT:
-            if new > total >> max(_LOW_RENEW_SHIFT, self.renew_shift) or is_old:
-                self.collect(_LOW_COLLECT_PAUSE)
-        else:
-            every = total >> self.renew_shift
-            pause = _SAMPLE_COLLECT_PAUSE
-            if self.largest is not None and self.largest < self.wanted:
-                # All that is left of it may have been taken meanwhile.
-                every = min(every, total >> _LOW_RENEW_SHIFT, self.largest)
-                pause = _LOW_COLLECT_PAUSE if self.left < self.wanted else _BLOCK_COLLECT_PAUSE
-            if new > every or (
-                (pause < _SAMPLE_COLLECT_PAUSE or self.live > total >> _HIGH_SHIFT) and is_old
-            ):
-                self.collect(pause)
+            every = min(every, total >> _LOW_RENEW_SHIFT)
+            pause = _LOW_COLLECT_PAUSE
+        elif self.largest is not None and self.largest < self.wanted:
+            # All that is left of it may have been taken meanwhile.
+            every = min(every, total >> _LOW_RENEW_SHIFT, self.largest)
+            pause = _LOW_COLLECT_PAUSE if self.left < self.wanted else _BLOCK_COLLECT_PAUSE
+        # Since then more is used, or, where it matters, it is old: a board that frees its memory
+        # says so within ten seconds, if it samples so often.
+        if self.used - self.live > every or (
+            (pause < _SAMPLE_COLLECT_PAUSE or self.live > total >> _HIGH_SHIFT)
+            and self.live_age_ms() + self.governor.interval_ms >= _OLD_MS
+        ):
+            self.collect(pause)
 
     def live_age_ms(self):
         """Return how long ago it was seen what is live, in ms; None if it was not."""
