@@ -100,8 +100,8 @@ pytest:
 check: $(VENV)/.stamp-dev
 	@$(MAKE) --no-print-directory -j2 lint fakes
 
-# What the host's tests run of the code; the report at the end fails under what pyproject.toml says,
-# the two runs do not. It takes half as long again.
+# What the tests run of the host's code. The report at the end fails under what pyproject.toml says,
+# the three runs do not. It takes half as long again.
 coverage: $(VENV)/.stamp-dev
 	@rm -f .coverage .coverage.*
 	@$(MAKE) --no-print-directory pytest COVERAGE="--cov --cov-report= --cov-fail-under=0"

@@ -435,11 +435,9 @@ class Board:
         admitted, and up to two more for one that it preempts.
         """
         args = _arguments.operation(name, priority, timeout, memory, wait)
-        limit = wait + _PREEMPTION_GRACE_S + _MIRRORED_TIMEOUT_S
-        deadline = asyncio.get_running_loop().time() + limit
         operation_id, state = _two_ints(await self._acquire(ids.BEGIN, args, ids.COMPLETE))
         if state in _NOT_ADMITTED:
-            return await self._admitted(operation_id, deadline, limit)
+            return await self._admitted(operation_id, wait)
         return self._operation(operation_id) or Operation(
             id=operation_id,
             name=args[0],
@@ -481,11 +479,13 @@ class Board:
     def _operation(self, operation_id: int) -> Operation | None:
         return next((each for each in self.operations if each.id == operation_id), None)
 
-    async def _admitted(self, operation_id: int, deadline: float, limit: float) -> Operation:
+    async def _admitted(self, operation_id: int, wait: float) -> Operation:
         """Wait until an operation is admitted; complete it if the caller is cancelled.
 
         Where its row does not come in time, to complete it tells whether it was admitted.
         """
+        limit = wait + _PREEMPTION_GRACE_S + _MIRRORED_TIMEOUT_S
+        deadline = asyncio.get_running_loop().time() + limit
         try:
             with contextlib.suppress(asyncio.TimeoutError):
                 return await wait_until(self._poll_admission(operation_id), deadline)

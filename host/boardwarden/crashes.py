@@ -129,7 +129,10 @@ class Restart(Model):
 
 
 def restart(
-    before: Reset | None, resets: Sequence[Reset], port_cause: str | None, at: datetime
+    before: Reset | None,
+    resets: Sequence[Reset],
+    port_cause: str | None,
+    at: datetime | None = None,
 ) -> Restart:
     """Return the restart that ended the boot before this one.
 

@@ -231,7 +231,7 @@ async def test_after_any_trouble_each_mirror_equals_its_board(
         )
         recording = asyncio.create_task(recorder.run(stop))
         # What comes before they follow is not theirs to record.
-        await until(lambda: all(follower.samples for follower in recorder.followers))
+        await until(lambda: all(each.samples for each in recorder.followers), _LIMIT_S)
         came = {one.address: array("q") for one in fleet}
         noting = [
             asyncio.create_task(_note(each, came[one.address]))

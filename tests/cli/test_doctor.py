@@ -224,6 +224,18 @@ def test_a_lost_port_is_told_from_a_silent_board():
     assert "cable" not in silent
 
 
+@pytest.mark.parametrize("connected", [True, False])
+async def test_a_board_that_fell_silent_is_asked_nothing_more(connected, monkeypatch):
+    async def measured(*_):
+        return judged([0.01], connected=connected)
+
+    monkeypatch.setattr(checkup, "measure", measured)
+    peer = testing.FakeBoard()
+    peer.answer[ids.SAFE_MODE] = lambda arguments: (ids.OK, True)
+    found = await checkup.examine(testing.FakeTransport(peer), 1.0)
+    assert found.safe_mode is (True if connected else None)
+
+
 def test_a_hardware_watchdog_that_nothing_feeds_after_the_application_is_a_warning():
     known = {name: Capability(True) for name in ids.CAPABILITIES}
     words = "nothing feeds the hardware watchdog"

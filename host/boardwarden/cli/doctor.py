@@ -19,7 +19,7 @@ from boardwarden._program import (
     print_table,
     reported,
 )
-from boardwarden.crashes import Reset, Restart
+from boardwarden.crashes import Reset, restart
 from boardwarden.deploy.footprint import Taken
 from boardwarden.doctor.boards import (
     QUIET,
@@ -259,8 +259,8 @@ def _repl_rows(repl: Firmware) -> Iterator[Row]:
 
 def _crash(crash: Reset) -> str:
     """Return what ended the boot before this one."""
-    last = Restart(None, crash.cause, crash.expected, crash.uptime_s, crash.who, crash.error)
-    return f"{last}, {crash.count} times in a row" if crash.count > 1 else str(last)
+    told = str(restart(None, (crash,), None))
+    return f"{told}, {crash.count} times in a row" if crash.count > 1 else told
 
 
 def _takes(takes: Taken) -> str:

@@ -94,10 +94,13 @@ async def examine(
             link = await measure(board, seconds, progress, is_mqtt(str(address)))
             identity, known = board.status.board, dict(board.capabilities)
             stored = await find_stored_policy(board)
-            is_safe = await _is_safe(board)
-            crash = next((each for each in board.resets[-1:] if not each.expected), None)
-            takes = _taken(board)
-            return Checkup(address, AGENT, identity, known, stored, takes, link, is_safe, crash)
+            return Checkup(
+                *(address, AGENT, identity, known, stored),
+                takes=_taken(board),
+                link=link,
+                safe_mode=await _is_safe(board) if link.connected else None,
+                crash=next((each for each in board.resets[-1:] if not each.expected), None),
+            )
     except PoorLink as error:
         problem, lossy, malformed = str(error), error.lossy, error.malformed
         return Checkup(address, AGENT, problem=problem, lossy=lossy, malformed=malformed)
@@ -110,7 +113,7 @@ async def examine(
 
 
 async def _is_safe(board: Board) -> bool | None:
-    """Return whether the board is in safe mode; None where it does not say."""
+    """Return whether the board is in safe mode; None if it does not say."""
     try:
         return await board.safe_mode()
     except RequestError:

@@ -120,8 +120,8 @@ class Timeline:
             if (event.kind, event.detail) == ("operation", "preempted")
         ]
         self._began: defaultdict[Any, list[tuple[float, float]]] = defaultdict(list)  # by name
-        # Operations that did not wait, as far as was seen, and when they began.
-        self._at_once: list[tuple[int, tuple[float, float]]] = []
+        # When operations began that did not wait, as far as was seen, and their ids.
+        self._at_once: list[tuple[tuple[float, float], int]] = []
         for (kind, number), rows in self._rows.items():
             if kind == "operation" and rows[0].value:
                 began = [
@@ -131,9 +131,10 @@ class Timeline:
                 ]
                 self._began[rows[0].value.get("name")] += began
                 if began and isinstance(number, int) and rows[0].value.get("state") == "active":
-                    self._at_once.append((number, began[0]))
+                    self._at_once.append((began[0], number))
         for found in self._began.values():
             found.sort()
+        self._at_once.sort()
         moments = [*self._of_samples(), *self._of_events(), *self._of_tables(tables)]
         for (what, number), rows in self._with_short_ones():
             moments += self._of_holder(what, number, rows)
@@ -317,13 +318,21 @@ class Timeline:
         if began is not None:
             seen_s, latest_s = min(seen_s, began.uptime_s), min(latest_s, began.uptime_s)
         since_s = row.get("began_s") or 0
-        before = [at for number, at in self._at_once if number < row["id"] and at[0] <= latest_s]
-        since = max([(since_s, _FIRST), *before])  # ids are given in the order of requests
+        since = max((since_s, _FIRST), self._begun_before(row["id"], latest_s))
         if _preempts(row):
             preempted = _nearest(self._preempted, seen_s, since, latest_s)
             if preempted is not None:
                 return preempted[0], preempted[1] - 0.7
         return max(since[0], seen_s), _FIRST
+
+    def _begun_before(self, number: int, latest_s: float) -> tuple[float, float]:
+        """Return when the last operation began at once that was requested before one of this id."""
+        place = bisect_right(self._at_once, ((latest_s, _LAST), 0))
+        for each in range(place - 1, -1, -1):  # ids are given in the order of requests
+            began, other = self._at_once[each]
+            if other < number:
+                return began
+        return 0.0, _FIRST
 
     def _beginning_of_lease(self, row: dict[str, Any], seen_s: float) -> tuple[float, float]:
         """Return when a lease was granted: with its operation, if it is the memory of one."""
