@@ -23,6 +23,7 @@ from boardwarden.crashes import Reset, Restart
 from boardwarden.deploy.footprint import Taken
 from boardwarden.doctor.boards import (
     QUIET,
+    SILENCE_S,
     Port,
     broker_boards,
     examined,
@@ -176,7 +177,8 @@ def _boards(addresses: Sequence[str], as_json: bool) -> None:
 
 def _broker_boards(address: str, as_json: bool) -> None:
     """Print the boards that a broker knows."""
-    found = asyncio.run(_waited_for(f"asking {address}", broker_boards, address))
+    what = f"asking {address}, and listening for boards that it would not say are gone"
+    found = asyncio.run(_waited_for(what, broker_boards, address))
     if as_json:
         for board in found:
             print_json(board.to_dict())
@@ -187,6 +189,12 @@ def _broker_boards(address: str, as_json: bool) -> None:
     ]
     head = ("board", "is", "agent", "machine", "policy")
     print_table(head, rows, "No board has been at this broker, as far as this user may read.")
+    if any(board.silent for board in found):
+        print_line(
+            f"silent: within {duration(SILENCE_S)} nothing came that this user may read. The board "
+            "is gone or asleep; its application has a last will of its own, so the broker does not "
+            "say which."
+        )
 
 
 def _network_boards(as_json: bool) -> None:

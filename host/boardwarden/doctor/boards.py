@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from boardwarden._protocol.shared_stream import SILENCE_S
 from boardwarden.board import connect
 from boardwarden.errors import (
     AtPrompt,
@@ -144,7 +145,8 @@ class BrokerBoard(Model):
     """A board that was at a broker; `online` is None where what it left there makes no sense.
 
     A broker does not say since when a state is as it is. `policy`: a state as `status` has it, or
-    the hash of the file; None: the board has not said, or it is offline.
+    the hash of the file; None: the board has not said, or it is offline. `silent`: the board said
+    that it is online, but nothing came from it, and its broker would not say that it is gone.
     """
 
     board: str = ""
@@ -155,10 +157,13 @@ class BrokerBoard(Model):
     firmware: str | None = None
     boot_id: int | None = None
     policy: str | None = None
+    silent: bool = False
 
     @property
     def state(self) -> str:
-        """The words for `online`."""
+        """The words for `online` and `silent`."""
+        if self.silent:
+            return "silent"
         return {True: "online", False: "offline", None: "malformed"}[self.online]
 
     @property
@@ -170,9 +175,10 @@ class BrokerBoard(Model):
 async def broker_boards(address: str) -> list[BrokerBoard]:
     """Return the boards that a broker knows, by name; raise a ConnectError.
 
-    address: as a board's, without its name.
+    Those whose last will is not the agent's are listened to, for SILENCE_S at most, until a frame
+    of each has come. address: as a board's, without its name.
     """
-    from boardwarden.transport.mqtt import BoardState, retained_states
+    from boardwarden.transport.mqtt import BoardState, retained_states, unheard
     from boardwarden.transport.mqtt_address import parse_broker
 
     place = parse_broker(address)
@@ -183,15 +189,18 @@ async def broker_boards(address: str) -> list[BrokerBoard]:
         return BrokerBoard(
             board=name,
             address=f"{place}/{name}",
-            online=state.online,
+            online=state.online and name not in silent,
             agent=_text(identity.get("agent")),
             machine=_text(identity.get("machine")),
             firmware=_text(identity.get("firmware")),
             boot_id=state.boot_id,
             policy=None if stored is None else str(stored),
+            silent=name in silent,
         )
 
     found = await retained_states(place)
+    unsure = [name for name, state in found.items() if state.own_will]
+    silent = await unheard(place, unsure, SILENCE_S) if unsure else set()
     return [made(name, state) for name, state in sorted(found.items())]
 
 
