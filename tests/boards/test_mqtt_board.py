@@ -10,6 +10,7 @@ import collections
 import contextlib
 import itertools
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -170,6 +171,22 @@ async def test_a_board_that_has_its_own_will_and_is_dead_is_listed_as_silent(
         (listed,) = await doctor_boards.broker_boards(broker.address)
         assert (listed.state, listed.online, listed.silent) == ("silent", False, True)
         assert listed.agent
+
+
+async def test_how_long_a_board_is_up_is_heard_at_its_broker_and_not_requested(
+    monkeypatch, broker
+) -> None:
+    began_s = time.monotonic()
+    board = BrokerBoard(monkeypatch, broker)
+    async with powered(board), listening(broker) as (own, got):
+        own.publish("boardwarden/x/state", msgpack.packb([0]), True)
+        await own.subscribe([f"boardwarden/{_ID}/down"], lambda *message: requests.append(message))
+        requests: list[tuple[object, ...]] = []
+        await until(lambda: len(got[f"boardwarden/{_ID}/up"]) > 15)
+        listed, offline = await doctor_boards.broker_boards(broker.address, uptime=True)
+        assert 1 <= listed.uptime_s <= time.monotonic() - began_s
+        assert (offline.uptime_s, offline.state) == (None, "offline")
+        assert not requests
 
 
 async def test_who_may_only_look_has_all_and_changes_nothing(monkeypatch, broker) -> None:

@@ -58,7 +58,7 @@ def decode_state(payload: bytes) -> BoardState | None:
         return malformed
     if not fields[0]:
         return BoardState(False)
-    _, identity, boot_id, policy, will, *_ = [*fields, None, None, None, None]
+    _, identity, boot_id, policy, will, *_ = (*fields, None, None, None, None)
     if (
         type(identity) is not list
         or not {*map(type, identity)} <= {str, bytes, int, type(None)}
@@ -68,7 +68,7 @@ def decode_state(payload: bytes) -> BoardState | None:
         return malformed
     known = dict(zip(ids.IDENTITY, identity, strict=False))
     policy = policy.hex() if isinstance(policy, bytes) else policy
-    own_will = will != ids.AVAILABLE if type(will) is int else None
+    own_will = will != ids.AVAILABLE if isinstance(will, int) else None
     return BoardState(True, known, boot_id, policy, own_will)
 
 
@@ -228,28 +228,31 @@ async def retained_states(place: Place) -> dict[str, BoardState]:
     return found
 
 
-async def unheard(place: Place, names: Iterable[str], within_s: float) -> set[str]:
-    """Return from which of these boards no frame comes within so many seconds.
+async def listen(
+    place: Place, names: Iterable[str], within_s: float, is_enough: Callable[[str, bytes], bool]
+) -> None:
+    """Pass to is_enough(name, payload) what these boards send, until that is true of each.
 
-    It returns as soon as there is one of each. Where the broker refuses this user to read them,
-    none comes. Raises a ConnectError.
+    For so many seconds at most; nothing comes where the broker refuses this user to read them.
+    Raises a ConnectError.
     """
-    silent = set(names)
-    topics = {name: f"{TOPICS}/{name}/up" for name in silent}
+    topics = {f"{TOPICS}/{name}/up" for name in names}
     all_heard = asyncio.Event()
 
     def on_frame(topic: str, payload: bytes, retained: bool) -> None:
         name = board_of(topic)
-        if name in silent and not retained:  # else it is of any time
-            silent.discard(name)
+        if name is None or topic not in topics or retained:  # else it is of any time
+            return
+        if is_enough(name, payload):
+            topics.discard(topic)
             broker.unsubscribe([topic], on_frame)
-            if not silent:
+            if not topics:
                 all_heard.set()
 
     broker = shared(place)
     await broker.enter()
     try:
-        if await broker.subscribe([*topics.values()], on_frame):
+        if await broker.subscribe([*topics], on_frame):
             waits = [asyncio.create_task(wait()) for wait in (all_heard.wait, broker.ended)]
             try:
                 await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
@@ -261,6 +264,5 @@ async def unheard(place: Place, names: Iterable[str], within_s: float) -> set[st
     except LinkLost as error:
         raise ConnectError(str(error), str(place)) from error
     finally:
-        broker.unsubscribe([topics[name] for name in silent], on_frame)
+        broker.unsubscribe([*topics], on_frame)
         await broker.leave()
-    return silent
