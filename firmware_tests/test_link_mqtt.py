@@ -338,6 +338,11 @@ def test_whose_will_a_connection_has_is_in_the_capabilities_and_the_state():
     rig.client.connect()
     rig.second()
     assert last_will(rig) == (0, 0)
+    rig.client.set_last_will(b"own", b"gone")
+    rig.client.connect()
+    rig.agent = make_agent(board(), 1000, 1000, rig.link)  # another one, over a connection
+    rig.second()
+    assert last_will(rig) == (_OWN_WILL, _OWN_WILL)
 
 
 def last_will(rig):
