@@ -11,7 +11,7 @@ from warden.tables import Table
 from warden_schema.frame import encode
 
 _HOST = 77
-_MINOR = 7
+_MINOR = 8
 _ROW = 8  # the kind of the rig's rows
 
 

@@ -108,6 +108,10 @@ def lines() -> Iterator[str]:
     yield "`CAPABILITIES`, the bytes of HELLO's `capabilities` in order:"
     yield ""
     yield from _table(("place", "capability"), enumerate(ids.CAPABILITIES))
+    yield "`MQTT_CAPABILITIES`, behind these from a board whose link is over MQTT:"
+    yield ""
+    places = enumerate(ids.MQTT_CAPABILITIES, len(ids.CAPABILITIES))
+    yield from _table(("place", "of a link over MQTT"), places)
     yield "`REASONS`, what such a byte says:"
     yield ""
     yield from _table(("reason", "meaning"), ids.REASONS.items())

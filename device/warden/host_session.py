@@ -25,7 +25,7 @@ _KEEPALIVE = const(66)
 _REQUEST = const(67)
 
 _MAJOR = const(1)
-_MINOR = const(7)
+_MINOR = const(8)
 _MAX_PAYLOAD = const(200)
 _MAX_REQUEST = const(128)
 _MAX_PENDING = const(4)

@@ -28,6 +28,7 @@ class MqttSession(HostSession):
         HostSession.__init__(self, agent)
         self.link = link = agent.link
         link.agent = agent
+        agent.reasons.append(0)  # of the last will, which status() finds out
         link.opened = True
         link.report(status(agent))
         self.uplink.buf = link.buf

@@ -209,7 +209,7 @@ def make_agent(
     # The first sample, and what a poll costs that has nothing to do. Such polls do not time
     # themselves. No host is served before the application goes on: it would mirror a board on which
     # nothing is granted yet.
-    for place in range(_CAN_HANG, len(agent.reasons)):  # until `warden.watchdog()`
+    for place in range(_CAN_HANG, _CAPABILITIES):  # until `warden.watchdog()`
         agent.reasons[place] = _NO_WATCHDOG
     if not storage:
         agent.storage.deadline_s = _NEVER_S

@@ -13,7 +13,7 @@ def _names(text: str) -> tuple[str, ...]:
 # The protocol's version. Another major: refused by both sides. Another minor: only additions,
 # so unknown kinds are counted and skipped and unknown trailing fields are ignored.
 PROTOCOL_MAJOR = 1
-PROTOCOL_MINOR = 7
+PROTOCOL_MINOR = 8
 
 # --- limits (bytes, counts) -------------------------------------------------------------------
 MAX_PAYLOAD = 200  # board to host
@@ -305,6 +305,8 @@ CAPABILITIES = _names(
     "memory live_memory largest_free_block cpu loop_lag tasks threads storage wlan rssi "
     "network_bytes reset_cause unique_id timer system_heap hang hang_line hardware_watchdog"
 )
+# Behind these, from a board whose link is over MQTT; others send no byte for it.
+MQTT_CAPABILITIES = ("last_will",)
 AVAILABLE = 0
 REASONS = {
     AVAILABLE: "available",
@@ -328,6 +330,8 @@ REASONS = {
     17: "os.dupterm, by which the main program is interrupted, is in use",
     18: "the file system, or the port, reports figures that cannot be",
     19: "the application has turned it off: warden.start(steps=False)",
+    20: "the application has a last will of its own, so the broker does not say that the board is "
+    "gone: 25 s without a frame do",
 }
 NO_MODULE = 1
 NO_NATIVE = 2
@@ -348,6 +352,7 @@ NO_INTERRUPT = 16
 NO_SLOT = 17
 IMPOSSIBLE = 18
 TURNED_OFF = 19
+OWN_WILL = 20
 
 # machine.reset_cause() differs between ports; these are its documented names.
 RESET_CAUSES = ("power_on", "hard", "watchdog", "deep_sleep", "soft")

@@ -10,6 +10,7 @@ import collections
 import contextlib
 import itertools
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -25,11 +26,13 @@ from virtual_time import until
 import boardwarden
 from boardwarden import Denied, Gap, connect
 from boardwarden.cli.app import app
+from boardwarden.doctor import boards as doctor_boards
 from boardwarden.recording.reading import Recording
 from boardwarden.recording.recorder import Recorder
 from boardwarden.recording.store import Store
 from boardwarden.serve.watched import Watched
 from boardwarden.transport import mqtt_address, mqtt_broker, tcp, transport_for
+from warden_schema import ids
 
 _ID = "bench.board-1"
 
@@ -118,8 +121,9 @@ async def test_the_agent_and_the_application_share_one_connection(monkeypatch, b
         assert board.said.count(b"app got message") == 20
         assert host.link.gaps == host.link.bad_frames == 0
         (online,) = got[f"boardwarden/{_ID}/state"]
-        number, identity, boot_id, policy = msgpack.unpackb(online)
-        assert (number, policy, boot_id) == (1, 0, host.status.board.boot_id)
+        number, identity, boot_id, policy, will = msgpack.unpackb(online)
+        assert (number, policy, boot_id, will) == (1, 0, host.status.board.boot_id, 0)
+        assert host.capabilities["last_will"].available
         assert identity[2] == "linux"
         assert set(got["app/out"]) == {b"beat"}
         for message in got[f"boardwarden/{_ID}/up"]:
@@ -145,8 +149,44 @@ async def test_the_applications_own_will_is_left_to_it(monkeypatch, broker) -> N
         await board.off()
         await until(lambda: got["app/will"])
         assert got["app/will"] == [b"gone"]
+        assert host.capabilities["last_will"].reason == ids.REASONS[ids.OWN_WILL]
         assert len(got[f"boardwarden/{_ID}/state"]) == 1  # online, as far as that says
         assert host.connected  # for 25 s
+
+
+async def test_a_board_that_has_its_own_will_and_is_dead_is_listed_as_silent(
+    monkeypatch, broker
+) -> None:
+    monkeypatch.setattr(doctor_boards, "SILENCE_S", 60.0)
+    board = BrokerBoard(monkeypatch, broker, will="app/will")
+    await board.on()
+    (listed,) = await doctor_boards.broker_boards(broker.address)  # as soon as it is heard
+    assert (listed.state, listed.online, listed.silent) == ("online", True, False)
+    async with listening(broker) as (own, got):
+        await board.off()
+        await until(lambda: got["app/will"])
+        own.publish(f"boardwarden/{_ID}/up", b"of any time", True)
+        await until(lambda: got[f"boardwarden/{_ID}/up"][-1:] == [b"of any time"])
+        monkeypatch.setattr(doctor_boards, "SILENCE_S", 1.0)
+        (listed,) = await doctor_boards.broker_boards(broker.address)
+        assert (listed.state, listed.online, listed.silent) == ("silent", False, True)
+        assert listed.agent
+
+
+async def test_how_long_a_board_is_up_is_heard_at_its_broker_and_not_requested(
+    monkeypatch, broker
+) -> None:
+    began_s = time.monotonic()
+    board = BrokerBoard(monkeypatch, broker)
+    async with powered(board), listening(broker) as (own, got):
+        own.publish("boardwarden/x/state", msgpack.packb([0]), True)
+        await own.subscribe([f"boardwarden/{_ID}/down"], lambda *message: requests.append(message))
+        requests: list[tuple[object, ...]] = []
+        await until(lambda: len(got[f"boardwarden/{_ID}/up"]) > 15)
+        listed, offline = await doctor_boards.broker_boards(broker.address, uptime=True)
+        assert 1 <= listed.uptime_s <= time.monotonic() - began_s
+        assert (offline.uptime_s, offline.state) == (None, "offline")
+        assert not requests
 
 
 async def test_who_may_only_look_has_all_and_changes_nothing(monkeypatch, broker) -> None:

@@ -81,6 +81,7 @@ def test_a_network_without_boards_is_said(monkeypatch):
     assert (shown.exit_code, shown.output) == (0, "No board announces itself on this network.\n")
 
 
-async def test_a_network_goes_without_a_broker():
-    wrong = await run("boards", "--network", "--broker", "mqtt://b")
-    assert (wrong.status, wrong.out, wrong.err.count("\n")) == (2, "", 1)
+async def test_a_network_goes_without_a_broker_and_uptimes_with_one():
+    for options in (("--network", "--broker", "mqtt://b"), ("--uptime",)):
+        wrong = await run("boards", *options)
+        assert (wrong.status, wrong.out, wrong.err.count("\n")) == (2, "", 1)

@@ -21,6 +21,7 @@ from boardwarden import Board, LinkLost, RequestError, Status, SystemHeap, conne
 from boardwarden._mirror import mirror
 from boardwarden._mirror.mirror import Mirror
 from boardwarden._mirror.state import State, status
+from boardwarden._protocol import shared_stream
 from boardwarden._protocol.subscription import SILENCE_S, SUBSCRIBE_S
 from boardwarden.render.status import link_state
 from boardwarden.testing import FakeBoard, FakeTransport
@@ -172,6 +173,21 @@ def test_unavailable_figures_are_none_with_a_reason() -> None:
             assert "99" in str(board.capabilities["memory"].reason)
             assert board.capabilities["live_memory"].reason == ids.REASONS[ids.NO_NATIVE]
             assert not board.capabilities["timer"].available
+
+    run(main())
+
+
+def test_a_last_will_is_a_capability_of_boards_over_mqtt_alone() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        async with connect(FakeTransport(peer)) as board:
+            assert tuple(board.capabilities) == ids.CAPABILITIES
+        peer.capabilities += bytes([ids.OWN_WILL, 77])  # and one that is of a later version
+        async with connect(FakeTransport(peer)) as board:
+            assert tuple(board.capabilities) == (*ids.CAPABILITIES, "last_will")
+            reason = board.capabilities["last_will"].reason
+            assert reason == ids.REASONS[ids.OWN_WILL]
+            assert f"{shared_stream.SILENCE_S:.0f} s without a frame" in str(reason)
 
     run(main())
 

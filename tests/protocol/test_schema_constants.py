@@ -182,6 +182,9 @@ def test_tables_send_the_schemas_fields_in_its_order() -> None:
 def test_each_capability_has_its_reasons() -> None:
     constants = _constants(REPO / "device/warden/setup.py")
     assert constants["CAPABILITIES"] == len(ids.CAPABILITIES)
+    link = _constants(REPO / "device/warden/link/mqtt.py")
+    assert link["CAN_WILL"] == len(ids.CAPABILITIES)
+    assert ids.MQTT_CAPABILITIES == ("last_will",)
 
 
 def test_history_has_the_schemas_metrics() -> None:

@@ -43,6 +43,7 @@ class Page:
         self.lists = {c[0]: c[1].split(", ") for c in self.table("list | names in order")}
         self.metrics = {cells[1]: cells[2] for cells in self.table("metric | name | unit")}
         self.capabilities = [cells[1] for cells in self.table("place | capability")]
+        self.mqtt_capabilities = [cells[1] for cells in self.table("place | of a link over MQTT")]
         self.reasons = {int(c[0]): c[1] for c in self.table("reason | meaning")}
         self.events = {cells[0]: cells[1] for cells in self.table("kind | subject, detail, value")}
         self.tiers = [(int(c[1]), int(c[2])) for c in self.table("tier | seconds a slot")]
@@ -145,10 +146,11 @@ def test_the_page_has_every_kind_request_list_and_number() -> None:
     for name, found in PAGE_SAYS.lists.items():
         assert tuple(found) == getattr(ids, name), name
     tuples = {name for name, value in vars(ids).items() if isinstance(value, tuple)}
-    elsewhere = {"SAMPLE_VALUES", "DELTA_VALUES", "CAPABILITIES", "TIERS"}
+    elsewhere = {"SAMPLE_VALUES", "DELTA_VALUES", "CAPABILITIES", "MQTT_CAPABILITIES", "TIERS"}
     assert tuples - elsewhere - set(PAGE_SAYS.lists) == {"DEFAULT_THRESHOLD", "RESET_CAUSES"}
     assert PAGE_SAYS.metrics == ids.THRESHOLD_METRICS
     assert tuple(PAGE_SAYS.capabilities) == ids.CAPABILITIES
+    assert tuple(PAGE_SAYS.mqtt_capabilities) == ids.MQTT_CAPABILITIES
     assert PAGE_SAYS.reasons == ids.REASONS
     assert PAGE_SAYS.events == ids.EVENT_KINDS
     assert tuple(PAGE_SAYS.tiers) == ids.TIERS

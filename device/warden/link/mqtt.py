@@ -16,6 +16,8 @@ _ONLINE = const(1)
 _MAX_STATE = const(256)
 _MAX_MESSAGES = const(4)  # that wait; a power of two
 _MAX_MESSAGE = const(1024)  # bytes
+_CAN_WILL = const(18)  # a place among the capabilities
+_OWN_WILL = const(20)  # a reason, from ids
 
 
 class UmqttLink:
@@ -33,6 +35,7 @@ class UmqttLink:
 
     window = 0  # the client itself tells how much it takes
     waitable = None  # messages come when the application reads
+    will = "lw_topic"  # the client's attribute that has the topic of its last will
 
     def locked(self, function):
         """Return a function of the client's, during which no frame goes between its writes."""
@@ -187,13 +190,18 @@ class UmqttLink:
 
 
 def status(agent):
-    """Return the payload of `state`: who is there, and the state of the policy that it stores.
+    """Return the payload of `state`: who is there, its stored policy, and why it has no last will.
 
-    None stands for a board that only watches, 0 for none that is stored; see ids.KEPT.
+    Of the policy None stands for a board that only watches, 0 for none that is stored; see
+    ids.KEPT. The will is a capability, which only a new connection changes.
     """
+    link = agent.link
+    agent.reasons[_CAN_WILL] = will = (
+        0 if getattr(link.client, link.will) is link.state else _OWN_WILL
+    )
     policy = agent.policy
     if policy is not None:
         policy = 0 if policy.stored_policy is None else policy.stored_policy.state
     buf = bytearray(_MAX_STATE)
-    end = put(buf, 0, (_ONLINE, agent.board.identity, agent.board.boot_id, policy))
+    end = put(buf, 0, (_ONLINE, agent.board.identity, agent.board.boot_id, policy, will))
     return bytes(buf[:end])

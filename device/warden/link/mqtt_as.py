@@ -13,6 +13,8 @@ _TOPIC_AT = const(5)  # where the topic of a PUBLISH begins
 class MqttAsLink(UmqttLink):
     """Publishes with the client's own functions, one frame after the other."""
 
+    will = "_lw_topic"
+
     def attach(self, client):
         """Wrap the client's functions, and set its last will where there is none."""
         self.up = bytes(self.wire[_TOPIC_AT : self.head])

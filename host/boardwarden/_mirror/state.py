@@ -192,7 +192,7 @@ def capabilities(hello: tuple[Any, ...]) -> dict[str, Capability]:
         return {}
     reasons = hello[8] or b""
     found = dict.fromkeys(ids.CAPABILITIES, _UNKNOWN)
-    for name, reason in zip(ids.CAPABILITIES, reasons, strict=False):
+    for name, reason in zip((*ids.CAPABILITIES, *ids.MQTT_CAPABILITIES), reasons, strict=False):
         known = ids.REASONS.get(reason, f"reason {reason}, which this version does not know")
         available = reason == ids.AVAILABLE
         found[name] = Capability(available, None if available else known)

@@ -19,6 +19,7 @@ from boardwarden._program import (
     print_table,
     reported,
 )
+from boardwarden._protocol.shared_stream import SILENCE_S
 from boardwarden.crashes import Reset, restart
 from boardwarden.deploy.footprint import Taken
 from boardwarden.doctor.boards import (
@@ -93,6 +94,13 @@ def boards(
         bool,
         typer.Option("--network", help="List the boards that announce themselves by mDNS instead."),
     ] = False,
+    uptime: Annotated[
+        bool,
+        typer.Option(
+            "--uptime",
+            help="With --broker: listen for half a minute at most, and say how long each is up.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the serial ports, and what answers there: an agent, a REPL, nothing.
@@ -100,6 +108,8 @@ def boards(
     Or the boards behind an MQTT broker, and which of them are connected to it.
     """
     with reported():
+        if uptime and not broker:
+            fail("--uptime is of a broker's boards, so it goes with --broker.")
         if network:
             if ports or broker:
                 fail("--network lists boards of this network, so it goes without ports and broker.")
@@ -110,7 +120,7 @@ def boards(
         elif ports:
             fail("--broker lists boards of a broker, so it goes without ports.")
         else:
-            _broker_boards(broker, as_json)
+            _broker_boards(broker, uptime, as_json)
 
 
 def _doctor(address: str, seconds: float, yes: bool, as_json: bool) -> int:
@@ -174,19 +184,29 @@ def _boards(addresses: Sequence[str], as_json: bool) -> None:
             print_line(f"{port.lasting_name} stays the board that is at {port.address} now.")
 
 
-def _broker_boards(address: str, as_json: bool) -> None:
+def _broker_boards(address: str, uptime: bool, as_json: bool) -> None:
     """Print the boards that a broker knows."""
-    found = asyncio.run(_waited_for(f"asking {address}", broker_boards, address))
+    what = f"asking {address}, and listening to its boards"
+    found = asyncio.run(_waited_for(what, broker_boards, address, uptime))
     if as_json:
         for board in found:
             print_json(board.to_dict())
         return
-    rows = [
+    head: tuple[str, ...] = ("board", "is", "agent", "machine", "policy")
+    rows: list[tuple[str, ...]] = [
         (board.board, board.state, board.agent or NOTHING, board.machine or NOTHING, board.stored)
         for board in found
     ]
-    head = ("board", "is", "agent", "machine", "policy")
+    if uptime:
+        head = (*head, "up")
+        rows = [(*row, duration(board.uptime_s)) for row, board in zip(rows, found, strict=True)]
     print_table(head, rows, "No board has been at this broker, as far as this user may read.")
+    if any(board.silent for board in found):
+        print_line(
+            f"silent: within {duration(SILENCE_S)} nothing came that this user may read. The board "
+            "is gone or asleep; its application has a last will of its own, so the broker does not "
+            "say which."
+        )
 
 
 def _network_boards(as_json: bool) -> None:

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from boardwarden._protocol import messages
+from boardwarden._protocol.framing import Deframer
+from boardwarden._protocol.shared_stream import SILENCE_S, WHOLE_S
 from boardwarden.board import connect
 from boardwarden.errors import (
     AtPrompt,
@@ -38,6 +41,7 @@ _ANSWERS = (
 SERVICE = "_boardwarden._tcp.local."
 LISTEN_S = 2.0  # RFC 6762 lets who answers wait for up to 120 ms, and messages get lost
 _RESOLVE_MS = 1500
+_LATE_S = 2.0  # so much later than it is due a board may send its whole state
 _KEPT = {"nothing": "none", "in_force": "stored", "broken": "broken", "set_aside": "set aside"}
 
 
@@ -143,8 +147,10 @@ async def _resolved(network: AsyncZeroconf, name: str) -> NetworkBoard:
 class BrokerBoard(Model):
     """A board that was at a broker; `online` is None where what it left there makes no sense.
 
-    A broker does not say since when a state is as it is. `policy`: a state as `status` has it, or
-    the hash of the file; None: the board has not said, or it is offline.
+    `policy`: a state as `status` has it, or the hash of the file; None: the board has not said, or
+    it is offline. `silent`: the board said that it is online, but nothing came from it, and its
+    broker would not say that it is gone. `uptime_s`: as its last sample has it; None: none came, or
+    nobody listened. A broker does not say since when a state is as it is.
     """
 
     board: str = ""
@@ -155,10 +161,14 @@ class BrokerBoard(Model):
     firmware: str | None = None
     boot_id: int | None = None
     policy: str | None = None
+    silent: bool = False
+    uptime_s: float | None = None
 
     @property
     def state(self) -> str:
-        """The words for `online`."""
+        """The words for `online` and `silent`."""
+        if self.silent:
+            return "silent"
         return {True: "online", False: "offline", None: "malformed"}[self.online]
 
     @property
@@ -167,12 +177,14 @@ class BrokerBoard(Model):
         return NOTHING if self.policy is None else _KEPT.get(self.policy, self.policy)
 
 
-async def broker_boards(address: str) -> list[BrokerBoard]:
+async def broker_boards(address: str, uptime: bool = False) -> list[BrokerBoard]:
     """Return the boards that a broker knows, by name; raise a ConnectError.
 
-    address: as a board's, without its name.
+    Those whose last will is not the agent's are listened to, for SILENCE_S at most, until a frame
+    of each has come. uptime: all that are online are, for half a minute at most, until a sample of
+    each has come. address: as a board's, without its name.
     """
-    from boardwarden.transport.mqtt import BoardState, retained_states
+    from boardwarden.transport.mqtt import BoardState, listen, retained_states
     from boardwarden.transport.mqtt_address import parse_broker
 
     place = parse_broker(address)
@@ -183,16 +195,43 @@ async def broker_boards(address: str) -> list[BrokerBoard]:
         return BrokerBoard(
             board=name,
             address=f"{place}/{name}",
-            online=state.online,
+            online=state.online and name not in silent,
             agent=_text(identity.get("agent")),
             machine=_text(identity.get("machine")),
             firmware=_text(identity.get("firmware")),
             boot_id=state.boot_id,
             policy=None if stored is None else str(stored),
+            silent=name in silent,
+            uptime_s=uptimes.get(name),
         )
 
     found = await retained_states(place)
+    silent = {name for name, state in found.items() if state.own_will}
+    uptimes: dict[str, float] = {}
+
+    def is_enough(name: str, payload: bytes) -> bool:
+        silent.discard(name)
+        up_s = _uptime_in(payload) if uptime else None
+        if up_s is not None:
+            uptimes[name] = up_s
+        return not uptime or up_s is not None
+
+    names = {name for name, state in found.items() if state.online} if uptime else set(silent)
+    if names:
+        await listen(place, names, WHOLE_S + _LATE_S if uptime else SILENCE_S, is_enough)
     return [made(name, state) for name, state in sorted(found.items())]
+
+
+def _uptime_in(frames: bytes) -> float | None:
+    """Return the uptime of a board from a message on `up`; None without a sample in it."""
+    for payload in Deframer().feed(frames):
+        message = messages.decode(payload) if isinstance(payload, bytes) else None
+        if message is not None and message[0] == ids.SAMPLE:
+            values: list[int | None] = message[2]
+            up_s, _, interval_ms, *_ = (*values, None, None, None)
+            if up_s is not None and up_s >= 0 and interval_ms:  # else it is of any time
+                return float(up_s)
+    return None
 
 
 def _text(value: object) -> str | None:

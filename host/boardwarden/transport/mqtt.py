@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -32,13 +32,15 @@ class BoardState(NamedTuple):
     """What a board says of itself in its retained state.
 
     online: None where that makes no sense. policy: the number of a state in `ids.KEPT` or the
-    hash of a file; None: not known.
+    hash of a file; None: not known. own_will: whether the application has a last will of its own,
+    so that the broker goes on saying "online" when the board is gone; None: not known.
     """
 
     online: bool | None
     identity: Mapping[str, Any] = MappingProxyType({})
     boot_id: int | None = None
     policy: int | str | None = None
+    own_will: bool | None = None
 
 
 def decode_state(payload: bytes) -> BoardState | None:
@@ -56,7 +58,7 @@ def decode_state(payload: bytes) -> BoardState | None:
         return malformed
     if not fields[0]:
         return BoardState(False)
-    _, identity, boot_id, policy, *_ = [*fields, None, None, None]
+    _, identity, boot_id, policy, will, *_ = (*fields, None, None, None, None)
     if (
         type(identity) is not list
         or not {*map(type, identity)} <= {str, bytes, int, type(None)}
@@ -65,7 +67,9 @@ def decode_state(payload: bytes) -> BoardState | None:
     ):
         return malformed
     known = dict(zip(ids.IDENTITY, identity, strict=False))
-    return BoardState(True, known, boot_id, policy.hex() if isinstance(policy, bytes) else policy)
+    policy = policy.hex() if isinstance(policy, bytes) else policy
+    own_will = will != ids.AVAILABLE if isinstance(will, int) else None
+    return BoardState(True, known, boot_id, policy, own_will)
 
 
 def board_of(topic: str) -> str | None:
@@ -222,3 +226,43 @@ async def retained_states(place: Place) -> dict[str, BoardState]:
         broker.unsubscribe([ALL_STATES], on_state)
         await broker.leave()
     return found
+
+
+async def listen(
+    place: Place, names: Iterable[str], within_s: float, is_enough: Callable[[str, bytes], bool]
+) -> None:
+    """Pass to is_enough(name, payload) what these boards send, until that is true of each.
+
+    For so many seconds at most; nothing comes where the broker refuses this user to read them.
+    Raises a ConnectError.
+    """
+    topics = {f"{TOPICS}/{name}/up" for name in names}
+    all_heard = asyncio.Event()
+
+    def on_frame(topic: str, payload: bytes, retained: bool) -> None:
+        name = board_of(topic)
+        if name is None or topic not in topics or retained:  # else it is of any time
+            return
+        if is_enough(name, payload):
+            topics.discard(topic)
+            broker.unsubscribe([topic], on_frame)
+            if not topics:
+                all_heard.set()
+
+    broker = shared(place)
+    await broker.enter()
+    try:
+        if await broker.subscribe([*topics], on_frame):
+            waits = [asyncio.create_task(wait()) for wait in (all_heard.wait, broker.ended)]
+            try:
+                await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+        if broker.is_lost:
+            raise LinkLost(f"The connection to {place} is lost.")
+    except LinkLost as error:
+        raise ConnectError(str(error), str(place)) from error
+    finally:
+        broker.unsubscribe([*topics], on_frame)
+        await broker.leave()
