@@ -358,14 +358,16 @@ async def test_a_row_that_comes_seconds_after_the_reply_does_not_end_the_wait(
 
 
 @with_board
-async def test_the_wait_begins_when_the_board_has_the_request(board: Board, peer: FakeBoard) -> None:
+async def test_the_wait_begins_when_the_board_has_the_request(
+    board: Board, peer: FakeBoard
+) -> None:
     await _full(board)
     transport_of(board).to_board = drop_all
     beginning = asyncio.create_task(board.begin("second", wait=1.0))
     await asyncio.sleep(2.5)
     transport_of(board).to_board = whole
     await until(lambda: len(peer.policy.tables[ids.OPERATION]) > 1, 1)
-    await asyncio.sleep(4)  # of at most 1 that it waits, 2 for another to end, 3 until its row comes
+    await asyncio.sleep(4)  # at most 1 as it waits, 2 for another to end, 3 until its row comes
     assert not beginning.done()
     _move(peer, "second", OperationState.ACTIVE)
     assert (await beginning).name == "second"
