@@ -19,8 +19,11 @@ class FakeLink:
     waitable = None
     right = 2
     session = MqttSession
+    state = "boardwarden/b/state"
+    will = "state"  # which it has as the last will, too
 
     def __init__(self):
+        self.client = self
         self.agent = None
         self.opened = self.is_stuck = self.is_counting = False
         self.is_joined = True

@@ -500,7 +500,7 @@ def test_a_fourth_host_is_refused_with_those_who_have_the_places():
     fourth.subscribe()
     rig.poll()
     places = [[100, "10.0.0.1"], [101, "10.0.0.2"], [102, "10.0.0.3"]]
-    assert fourth.line.sent() == [[REFUSED, 0, 1, 7, 103, places]]
+    assert fourth.line.sent() == [[REFUSED, 0, 1, 8, 103, places]]
     rig.second(*hosts)
     rig.second(*hosts)
     assert fourth.line not in rig.server.lines

@@ -273,7 +273,7 @@ def test_frames_of_one_message_are_read_and_what_is_no_frame_is_counted():
         rig.link.receive(67, 100, 2 + place, (1 << 40, -1, None)[place], [])
     assert [message[3] for message in rig.poll() if message[0] == REPLY] == [1, 1, 1]
     rig.link.receive(64, 2, 0, 100)
-    assert [message[2:] for message in rig.poll() if message[0] == REFUSED] == [[1, 7, 100]]
+    assert [message[2:] for message in rig.poll() if message[0] == REFUSED] == [[1, 8, 100]]
     rig.link.receive(99, 1)
     rig.poll()
     assert figure(rig.agent.sample, "skipped_frames") == 1
