@@ -2,8 +2,6 @@
 # heap: 400k
 """What ends tasks, threads, callbacks and the application is kept, without memory too."""
 
-import gc
-
 import no_memory
 import warden
 from harness import has_module, raises
@@ -135,42 +133,15 @@ def test_of_a_deep_traceback_the_innermost_frames_stay():
     assert text.count(b" _raise\n") > 1
 
 
-class _NoMemory:
-    """`with`: no block of the heap is free but what failing to get one left as garbage."""
-
-    def __enter__(self):
-        self._chain = None
-        for size in (4096, 256, 64):
-            self._fill(size)
-        for _ in range(4):  # what failed left garbage
-            gc.collect()
-            gc.disable()
-            self._fill(16)
-            gc.enable()
-
-    def _fill(self, size):
-        chain = self._chain
-        try:
-            while True:
-                piece = [chain, bytearray(size) if size > 16 else 0.5]
-                chain = piece
-        except MemoryError:
-            self._chain = chain
-
-    def __exit__(self, kind, error, trace):
-        self._chain = None
-        gc.collect()
-        return False
-
-
 def test_with_no_memory_left_it_is_kept_all_the_same():
     error = _raised(ValueError("wrong"), 20)  # as long as a text may be
     poor = _fresh()
     rich = _fresh()
     poor.reserve = None
-    with _NoMemory():
-        poor.keep(error, _APPLICATION, None)
-        rich.keep(error, _TASK, "sensor")
+    no_memory.fill()
+    poor.keep(error, _APPLICATION, None)
+    rich.keep(error, _TASK, "sensor")
+    no_memory.empty()
     assert poor.rows == [None] * 15  # so there was none
     assert poor.state == _BY_EXCEPTION  # all the same
     assert rich.rows[0][_TEXT].endswith(b" _raise\nValueError: wrong\n")

@@ -1,4 +1,4 @@
-"""The loops over a frame's bytes: machine code where this interpreter runs it, else bytecode."""
+"""The loops over bytes and words: machine code where this interpreter runs it, else bytecode."""
 
 import sys
 

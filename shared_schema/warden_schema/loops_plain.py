@@ -1,4 +1,4 @@
-"""The loops over a frame's bytes in bytecode, which runs everywhere; `loops_viper` has the same.
+"""The loops over bytes and words in bytecode, which runs everywhere; `loops_viper` has the same.
 
 They check no bounds, because viper cannot: the caller compares lengths with the buffers.
 """

@@ -1,4 +1,4 @@
-"""The loops over a frame's bytes as machine code; `loops_plain` has the same in bytecode.
+"""The loops over bytes and words as machine code; `loops_plain` has the same in bytecode.
 
 They check no bounds: the caller compares lengths with the buffers. docs/fast.md has what they save.
 """

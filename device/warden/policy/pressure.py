@@ -3,8 +3,8 @@
 At warn it collects garbage and calls the application's `on_trim` functions to give memory back,
 the one that gave most the last time first, until that is enough. At critical it also refuses new
 leases and operations below HIGH, and ends those that are LOW. Where that has not helped for half a
-minute, and the threshold says so, it leaves a note of why and resets the board; after three times
-in a row within ten minutes of a start no sooner than ten minutes after the next.
+minute, and the threshold says so, it leaves a note of why and resets the board; after two times in
+a row within ten minutes of a start no sooner than ten minutes after the next.
 """
 
 from micropython import const
@@ -18,7 +18,7 @@ _RESET_AFTER_MS = const(30_000)
 _EARLY_S = const(600)  # a boot that ends sooner does so early
 _MAX_EARLY = const(2)  # of those in a row, and it waits
 _PUT_OFF = const(-1)  # a reset_count: it waits, which was said
-_COUNTS = const(("0", "1", "2", "3"))  # of those
+_COUNTS = const(("0", "1", "2"))  # of those
 _TRIM_METRICS = const(0b1000_0000_0011_1000_0011)  # a bit for each that memory given back improves
 _AT_CRITICAL = const(2)  # a level
 _RESET = const(2)  # an action; 0 only tells
