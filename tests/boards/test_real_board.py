@@ -54,10 +54,11 @@ async def test_live_memory_follows_what_the_application_holds(tmp_path, monkeypa
         async for text in board.console():
             if "kept" in text:
                 break
-        await board.wait_sample()  # this one may have been taken before
-        await board.wait_sample()
-        await board.wait_sample()
-        assert board.status.memory.live_bytes >= before + 300_000
+        # Within ten seconds of its time: a busy machine may leave it no collection for some samples.
+        until_s = board.status.cpu.uptime_s + 10
+        while board.status.memory.live_bytes < before + 300_000:
+            assert board.status.cpu.uptime_s < until_s
+            await board.wait_sample()
 
 
 @pytest.mark.alone

@@ -24,7 +24,6 @@ from boardwarden.transport.terminal import make_transparent
 
 REBOOT = b"MPY: soft reboot\r\n"
 CTRL_A, CTRL_B, CTRL_C = 1, 2, 3
-UP = b"\0"  # what on_board/boot.py prints when the board has its file system
 _LFLAG = 3  # a place in what tcgetattr() returns
 
 
@@ -75,7 +74,6 @@ class ReplBoard:
         self._bites_at = None
         self.bites = 0
         self._raw = False
-        self._is_up = False
         self._process = None
         self._board = -1
 
@@ -107,10 +105,13 @@ class ReplBoard:
                                        *board, *program]]  # fmt: skip
 
     def _start(self):
-        self._is_up = self.kind == "posix"
         self._board, end = pty.openpty()
         self._terminal = os.ttyname(end)
         make_transparent(end)
+        if self.kind != "posix":  # on_board/boot.py has Ctrl-C be one when it has a file system
+            mode = termios.tcgetattr(end)
+            mode[_LFLAG] &= ~termios.ISIG
+            termios.tcsetattr(end, termios.TCSANOW, mode)
         path = f".frozen:{self.folder}/lib"
         self._process = subprocess.Popen(
             self._command(with_main=not self._raw),
@@ -128,7 +129,7 @@ class ReplBoard:
             self._bites_at = time.monotonic() + self._watchdog_s
 
     def _carry(self):
-        """Carry bytes until the test ends or the power is gone; the host's wait until it is up."""
+        """Carry bytes until the test ends or the power is gone."""
         while self._host >= 0:
             left = None
             if self._bites_at is not None:
@@ -136,8 +137,7 @@ class ReplBoard:
                 if left <= 0:
                     self._bite()
                     continue
-            ends = [self._wake, self._board, *([self._host] if self._is_up else [])]
-            ready, _, _ = select.select(ends, [], [], left)
+            ready, _, _ = select.select([self._wake, self._host, self._board], [], [], left)
             if self._wake in ready:
                 return
             if self._host in ready:
@@ -194,11 +194,6 @@ class ReplBoard:
             data = os.read(self._board, 4096)
         except OSError:  # it has ended
             data = b""
-        if not self._is_up and UP in data:
-            self._is_up = True
-            data = data.replace(UP, b"", 1)
-            if not data:
-                return
         if data:
             self._take_time(len(data))
             self._note(data)

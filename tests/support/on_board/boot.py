@@ -6,9 +6,12 @@ two writes of a block; then boot.py and main.py run as on any board.
 
 import os
 import sys
+import termios
 
 import vfs
 
+_LFLAG = 3  # a place in what tcgetattr() returns
+_ISIG = 1
 _BLOCK_BYTES = 4096
 
 
@@ -141,6 +144,13 @@ def mount(kind, path, blocks, cut):
     return flash
 
 
+def heed_interrupts():
+    """Have a Ctrl-C interrupt from now on: before, it would leave the board without its files."""
+    mode = termios.tcgetattr(0)
+    mode[_LFLAG] |= _ISIG
+    termios.tcsetattr(0, termios.TCSANOW, mode)
+
+
 def run(name):
     try:
         with open(name) as file:
@@ -162,7 +172,8 @@ if __name__ == "__main__":
             partition.mount()
             sys.modules["vfs"] = partition
     sys.modules["sys"] = Sys(sys)
-    print("\0", end="")  # it is up: a Ctrl-C before that would leave it without its file system
+    if kind != "posix":
+        heed_interrupts()
     run("boot.py")
     if int(with_main):
         run("main.py")
