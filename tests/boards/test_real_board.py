@@ -54,7 +54,7 @@ async def test_live_memory_follows_what_the_application_holds(tmp_path, monkeypa
         async for text in board.console():
             if "kept" in text:
                 break
-        # Within ten seconds of its time: a busy machine may leave it no collection for some samples.
+        # Within ten seconds of its time: a busy machine may leave no collection for some samples.
         until_s = board.status.cpu.uptime_s + 10
         while board.status.memory.live_bytes < before + 300_000:
             assert board.status.cpu.uptime_s < until_s
