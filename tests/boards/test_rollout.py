@@ -365,7 +365,8 @@ async def test_boards_that_refuse_or_are_away_are_passed_over_with_their_reason(
     assert "Nothing was changed." in reasons["acts"]
     assert "takes the right to control" in reasons["looks"]
     assert "too old for this" in reasons["old"]
-    assert reasons["well"].startswith(f"its agent is older than this host (protocol 1.{6}")
+    former = f"its agent is older than this host (protocol 1.{ids.PROTOCOL_MINOR - 1}"
+    assert reasons["well"].startswith(former)
     assert fakes["acts"].policy.limits[0] == 4
     assert seen.groups == [["well"]]
 

@@ -75,6 +75,26 @@ def test_a_body_that_does_not_come_is_not_waited_for(page, monkeypatch):
     assert rest(opened(page, head(page, "Content-Length: 99") + b"{")).startswith(b"HTTP/1.1 400 ")
 
 
+def test_a_connection_that_comes_as_the_page_ends_is_closed_with_it(monkeypatch):
+    shutdown = server.uvicorn.Server.shutdown
+
+    async def unseeing(self, sockets=None):
+        """End what was there before this connection came."""
+        state = self.server_state
+        late, state.connections = state.connections, set()
+        await shutdown(self, sockets)
+        state.connections = late
+
+    monkeypatch.setattr(server.uvicorn.Server, "shutdown", unseeing)
+    monkeypatch.setattr(server, "HEAD_S", 600.0)  # it is not closed for that
+    with PageThread() as page:
+        late = opened(page, b"GET")
+        with opened(page, head(page, method="GET /")) as next_one:
+            assert next_one.recv(12) == b"HTTP/1.1 200"
+        page.stop()
+        assert rest(late) == b""
+
+
 def test_more_connections_than_the_boards_can_spare_are_closed_and_the_others_go_on(
     page, client, monkeypatch
 ):

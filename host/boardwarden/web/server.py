@@ -158,6 +158,13 @@ class _Server(uvicorn.Server):
             )
             self.servers.append(server)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End all connections, also those that came while it ended: uvicorn leaves them open."""
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # they close in the loop's next turn
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals as they are."""
