@@ -138,12 +138,7 @@ class Agent:
                 wait = self.take_sample(-wait) if sampled else _SLICE_PAUSE_MS
             left = min(left, wait)
         else:
-            self.idle_polls = self.governor.spent_us = self.governor.host_spent_us = 0
-            wait = self.sample.figures
-            if wait[_INTERVAL_FIGURE]:  # a last sample says that monitoring is stopped
-                wait[_INTERVAL_FIGURE] = wait[_WANTED_FIGURE] = 0
-                if self.session is not None:
-                    self.session.on_sample(False)
+            self.tell_stopped()
         if self.session is not None:
             left = min(left, self.send(sampled))
         if began is not None:  # collections and storage scans have budgets of their own
@@ -197,6 +192,36 @@ class Agent:
                 governor.charge_host(began)
         return left if governor.host_us > 0 else max(left, governor.host_wait_ms())
 
+    def tell_stopped(self):
+        """Have a last sample say that monitoring is stopped, unless one did."""
+        self.idle_polls = self.governor.spent_us = self.governor.host_spent_us = 0
+        figures = self.sample.figures
+        if figures[_INTERVAL_FIGURE]:
+            figures[_INTERVAL_FIGURE] = figures[_WANTED_FIGURE] = 0
+            if self.session is not None:
+                self.session.on_sample(False)
+
+    def read_sensors(self, sample):
+        """Put what the sensors read into the sample; tell if a capability may have changed."""
+        clock = self.clock
+        figures = sample.figures
+        sample.period_ms = -clock.until_ms(figures[_UPTIME_S], figures[_UPTIME_MS])
+        figures[_UPTIME_S] = clock.s
+        figures[_UPTIME_MS] = clock.ms
+        figures[_FAULTS_FIGURE] = self.faults
+        figures[_THREADS_FIGURE] = _UNKNOWN if self.threads.early else self.threads.active
+        governor = self.governor
+        governor.spent_us += min(self.idle_polls, _MAX_IDLE_POLLS) * governor.idle_us // _IDLE_POLLS
+        self.idle_polls = 0
+        governor.update(sample, None if self.session is None else self.session.uplink.sent)
+        changed = self.load.read(sample)
+        changed |= self.network.read(sample)
+        changed |= self.storage.read(sample)
+        changed |= self.memory.read(sample)
+        if self.system_heap is not None:
+            self.system_heap.read()
+        return changed
+
     def take_sample(self, late_ms):
         """Read every sensor; add the sample to the history, evaluate it, have it sent.
 
@@ -205,24 +230,7 @@ class Agent:
         sample = self.sample
         clock = self.clock
         governor = self.governor
-        wait_ms = sample.figures
-        changed = wait_ms[_UPTIME_MS]
-        sample.period_ms = -clock.until_ms(wait_ms[_UPTIME_S], changed)
-        wait_ms[_UPTIME_S] = clock.s
-        wait_ms[_UPTIME_MS] = clock.ms
-        wait_ms[_FAULTS_FIGURE] = self.faults
-        wait_ms[_THREADS_FIGURE] = _UNKNOWN if self.threads.early else self.threads.active
-        wait_ms = min(self.idle_polls, _MAX_IDLE_POLLS)
-        governor.spent_us += wait_ms * governor.idle_us // _IDLE_POLLS
-        self.idle_polls = 0
-        wait_ms = None if self.session is None else self.session.uplink.sent
-        governor.update(sample, wait_ms)
-        changed = self.load.read(sample)
-        changed |= self.network.read(sample)
-        changed |= self.storage.read(sample)
-        changed |= self.memory.read(sample)
-        if self.system_heap is not None:
-            self.system_heap.read()
+        changed = self.read_sensors(sample)
         self.history.add(sample)
         wait_ms = governor.interval_ms
         if self.policy is not None:
