@@ -13,13 +13,16 @@ LIMIT_S = 20.0
 class WebhookServer:
     """A context manager; `posts` is what came, decoded. statuses: of the first answers; then 200.
 
-    slow: it answers nothing until the end. dripping: so many of its first answers come byte by
-    byte, and never end. tls: a certificate.
+    slow: it answers nothing before `answers` is set, or the end. dripping: so many of its first
+    answers come byte by byte, and never end; `dripped` counts the bytes of each. tls: a
+    certificate.
     """
 
     def __init__(self, statuses=(), port=0, slow=False, dripping=0, tls=None):
         self.posts = []
         self.tries = 0
+        self.dripped = []
+        self.answers = threading.Event()
         self._statuses = list(statuses)
         self._over = threading.Event()
         outer = self
@@ -29,12 +32,15 @@ class WebhookServer:
                 data = self.rfile.read(int(self.headers["Content-Length"]))
                 outer.tries += 1
                 if slow:
-                    outer._over.wait(LIMIT_S)
+                    outer.answers.wait(LIMIT_S)
                 if outer.tries <= dripping:
+                    this = len(outer.dripped)
+                    outer.dripped.append(0)
                     with contextlib.suppress(OSError):
                         self.wfile.write(b"HTTP/1.1 2")
                         while not outer._over.wait(0.01):
                             self.wfile.write(b"0")
+                            outer.dripped[this] += 1
                     return
                 status = outer._statuses.pop(0) if outer._statuses else 200
                 if status == 200:
@@ -66,6 +72,7 @@ class WebhookServer:
 
     def __exit__(self, *_):
         self._over.set()
+        self.answers.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
