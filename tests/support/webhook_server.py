@@ -14,14 +14,12 @@ class WebhookServer:
     """A context manager; `posts` is what came, decoded. statuses: of the first answers; then 200.
 
     slow: it answers nothing before `answers` is set, or the end. dripping: so many of its first
-    answers come byte by byte, and never end; `dripped` counts the bytes of each. tls: a
-    certificate.
+    answers come byte by byte, and never end. tls: a certificate.
     """
 
     def __init__(self, statuses=(), port=0, slow=False, dripping=0, tls=None):
         self.posts = []
         self.tries = 0
-        self.dripped = []
         self.answers = threading.Event()
         self._statuses = list(statuses)
         self._over = threading.Event()
@@ -34,13 +32,10 @@ class WebhookServer:
                 if slow:
                     outer.answers.wait(LIMIT_S)
                 if outer.tries <= dripping:
-                    this = len(outer.dripped)
-                    outer.dripped.append(0)
                     with contextlib.suppress(OSError):
                         self.wfile.write(b"HTTP/1.1 2")
                         while not outer._over.wait(0.01):
                             self.wfile.write(b"0")
-                            outer.dripped[this] += 1
                     return
                 status = outer._statuses.pop(0) if outer._statuses else 200
                 if status == 200:
