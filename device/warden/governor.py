@@ -81,17 +81,18 @@ class Governor:
 
         sent: bytes on the wire, modulo 2**16, or None without a link. Allocates nothing.
         """
-        period_ms = sample.period_ms
-        sample = sample.figures
-        sample[_LINK_FIGURE] = _UNKNOWN
-        if period_ms > 0:
+        figures = sample.figures
+        figures[_LINK_FIGURE] = _UNKNOWN
+        if sample.period_ms > 0:
             us = max(min(self.spent_us, _MAX_COST_US), 0)
-            sample[_OVERHEAD_FIGURE] = min((us + (period_ms >> 1)) // period_ms, 1000)
+            figures[_OVERHEAD_FIGURE] = min(
+                (us + (sample.period_ms >> 1)) // sample.period_ms, 1000
+            )
             us -= self.sample_us + self.host_spent_us
-            us = (us << 6) // period_ms if us > 0 else 0
+            us = (us << 6) // sample.period_ms if us > 0 else 0
             self.other_mean = self.smooth(self.other_mean, us)
-            if sent is not None and period_ms < _MAX_RATE_PERIOD_MS:
-                sample[_LINK_FIGURE] = (sent - self.sent & 0xFFFF) * 1000 // period_ms
+            if sent is not None and sample.period_ms < _MAX_RATE_PERIOD_MS:
+                figures[_LINK_FIGURE] = (sent - self.sent & 0xFFFF) * 1000 // sample.period_ms
         self.sent = sent or 0
         if self.interval_ms:
             # The interval at which samples stay within their part of the budget: a quarter is a
@@ -109,9 +110,9 @@ class Governor:
                 if not self.wanted_interval_ms:  # another thread has stopped monitoring meanwhile
                     self.interval_ms = 0
         self.spent_us = self.sample_us = self.host_spent_us = 0
-        sample[_INTERVAL_FIGURE] = self.interval_ms
-        sample[_WANTED_FIGURE] = self.wanted_interval_ms
-        sample[_BUDGET_FIGURE] = self.budget_permille
+        figures[_INTERVAL_FIGURE] = self.interval_ms
+        figures[_WANTED_FIGURE] = self.wanted_interval_ms
+        figures[_BUDGET_FIGURE] = self.budget_permille
 
     def smooth(self, mean, value):
         """Return a moving mean with one more value, which counts a quarter and is capped.
