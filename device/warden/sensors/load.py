@@ -206,28 +206,33 @@ class Load:
 
         None of them is known of a period that was not watched from end to end. Allocates nothing.
         """
-        core = self.core
-        if core is None or core._io_queue is not self.queue or (self.steps and not self.wait_hook):
+        if (
+            self.core is None
+            or self.core._io_queue is not self.queue
+            or (self.steps and not self.wait_hook)
+        ):
             if not self.attach():
                 return False
-            core = self.core
         was_in_task = self.in_task
-        self.in_task = self.steps and core.cur_task is not None
+        self.in_task = self.steps and self.core.cur_task is not None
         period_ms = sample.period_ms
-        sample = sample.figures
-        sample[_CPU_FIGURE] = sample[_LAG_FIGURE] = sample[_WORST_LAG_FIGURE] = _UNKNOWN
+        figures = sample.figures
+        figures[_CPU_FIGURE] = figures[_LAG_FIGURE] = figures[_WORST_LAG_FIGURE] = _UNKNOWN
         if not 0 < period_ms < _MAX_LOAD_MS or self.idle_us < 0:  # ticks have jumped back
             was_in_task = False
         if was_in_task and self.in_task:
-            sample[_CPU_FIGURE] = max(0, 1000 - self.idle_us // period_ms)
-            sample[_WORST_LAG_FIGURE] = (self.worst_us + 500) // 1000
+            figures[_CPU_FIGURE] = max(0, 1000 - self.idle_us // period_ms)
+            figures[_WORST_LAG_FIGURE] = (self.worst_us + 500) // 1000
             if self.squares < _MAX_SQUARES:
                 # squares * 64 µs / (2 * period); 64 / 2000 = 4 / 125
-                sample[_LAG_FIGURE] = (self.squares // period_ms * 4 // 125 * 64 + 500) // 1000
-            if sample[_OVERHEAD_FIGURE] >= 0:
-                period_ms = min(self.wrapped, _MAX_WRAPPED) * self.wrap_us // _TRIALS // period_ms
-                sample[_OVERHEAD_FIGURE] = min(1000, sample[_OVERHEAD_FIGURE] + period_ms)
-        sample[_TASKS_FIGURE] = _UNKNOWN if self.tasks is None else self.tasks
+                figures[_LAG_FIGURE] = (self.squares // period_ms * 4 // 125 * 64 + 500) // 1000
+            if figures[_OVERHEAD_FIGURE] >= 0:
+                figures[_OVERHEAD_FIGURE] = min(
+                    min(self.wrapped, _MAX_WRAPPED) * self.wrap_us // _TRIALS // period_ms
+                    + figures[_OVERHEAD_FIGURE],
+                    1000,
+                )
+        figures[_TASKS_FIGURE] = _UNKNOWN if self.tasks is None else self.tasks
         self.idle_us = self.worst_us = self.squares = self.wrapped = 0
         changed = self.changed
         self.changed = False
