@@ -36,38 +36,36 @@ def update_reasons(agent):
 
     They are a byte for each of ids.CAPABILITIES: 0 for available, else the reason why not.
     """
-    reasons = agent.reasons
-    network = agent.network
-    changed = _note(reasons, _CAN_LIVE, agent.memory.live, _NO_COLLECTION)
-    changed |= _note(reasons, _CAN_LARGEST, agent.memory.largest, agent.memory.reason)
+    changed = _note(agent, _CAN_LIVE, agent.memory.live, _NO_COLLECTION)
+    changed |= _note(agent, _CAN_LARGEST, agent.memory.largest, agent.memory.reason)
     reason = _NO_ASYNCIO if agent.load.core is None else _TURNED_OFF
-    changed |= _note(reasons, _CAN_CPU, agent.load.wait_hook, reason)
-    changed |= _note(reasons, _CAN_LOOP_LAG, agent.load.wait_hook, reason)
+    changed |= _note(agent, _CAN_CPU, agent.load.wait_hook, reason)
+    changed |= _note(agent, _CAN_LOOP_LAG, agent.load.wait_hook, reason)
     if agent.load.wait_hook is not None:
         reason = _IMPORTED_EARLY
-    changed |= _note(reasons, _CAN_TASKS, agent.load.tasks, reason)
-    changed |= _note(reasons, _CAN_THREADS, None if agent.threads.early else 0, _IMPORTED_EARLY)
-    changed |= _note(reasons, _CAN_STORAGE, agent.storage.permille, agent.storage.reason)
+    changed |= _note(agent, _CAN_TASKS, agent.load.tasks, reason)
+    changed |= _note(agent, _CAN_THREADS, None if agent.threads.early else 0, _IMPORTED_EARLY)
+    changed |= _note(agent, _CAN_STORAGE, agent.storage.permille, agent.storage.reason)
     reason = _NOT_REPORTED
-    if not network.available:
+    if not agent.network.available:
         reason = _NO_MODULE
-    elif network.wlan is None:
-        reason = _IMPORTED_EARLY if network.early else _NOT_CONNECTED
-    changed |= _note(reasons, _CAN_NETWORK_BYTES, network.sent, _NOT_COUNTED)
-    network = agent.sample.get(_CONNECTED_FIGURE)
-    changed |= _note(reasons, _CAN_WLAN, network, reason)
-    if network is not None:
-        reason = _NOT_REPORTED if network else _NOT_CONNECTED
-    network = agent.sample.get(_RSSI_FIGURE)
-    changed |= _note(reasons, _CAN_RSSI, network, reason)
-    changed |= _note(reasons, _CAN_TIMER, agent.board.has_timer or None, _NO_MODULE)
+    elif agent.network.wlan is None:
+        reason = _IMPORTED_EARLY if agent.network.early else _NOT_CONNECTED
+    changed |= _note(agent, _CAN_NETWORK_BYTES, agent.network.sent, _NOT_COUNTED)
+    connected = agent.sample.get(_CONNECTED_FIGURE)
+    changed |= _note(agent, _CAN_WLAN, connected, reason)
+    if connected is not None:
+        reason = _NOT_REPORTED if connected else _NOT_CONNECTED
+    rssi_dbm = agent.sample.get(_RSSI_FIGURE)
+    changed |= _note(agent, _CAN_RSSI, rssi_dbm, reason)
+    changed |= _note(agent, _CAN_TIMER, agent.board.has_timer or None, _NO_MODULE)
     return changed
 
 
-def _note(reasons, place, value, reason):
+def _note(agent, place, value, reason):
     """Store 0 for a known value, else the reason why not; return whether that is a change."""
     if value is not None:
         reason = 0
-    changed = reasons[place] != reason
-    reasons[place] = reason
+    changed = agent.reasons[place] != reason
+    agent.reasons[place] = reason
     return changed
