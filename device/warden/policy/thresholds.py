@@ -254,8 +254,8 @@ class Thresholds(Table):
         agent = self.policy.agent
         place = _METRIC_FIGURES[metric]
         if place:
-            place = agent.sample.figures[place]
-            return None if place == _UNKNOWN else place
+            value = agent.sample.figures[place]
+            return None if value == _UNKNOWN else value
         if metric == _MEMORY or metric == _AVAILABLE_BYTES or metric == _LIVE_BYTES:
             memory = agent.memory  # not the sample's: garbage may have been collected since
             live = memory.live
