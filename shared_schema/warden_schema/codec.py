@@ -41,13 +41,13 @@ def put(buf: bytearray, at: int, value: object) -> int:
         if size > 64:
             raise OverflowError
         buf[at] = head if value >= 0 else head + 4
-        size = at + (size >> 3)
-        place = size
+        end = at + (size >> 3)
+        place = end
         while place > at:  # the lowest byte is the last
             buf[place] = value & 0xFF
             value >>= 8
             place -= 1
-        at = size
+        at = end
     return at + 1
 
 
