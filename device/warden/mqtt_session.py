@@ -139,6 +139,6 @@ class MqttSession(HostSession):
                 return False
             place += 1
         self.host_id = self.owner  # HELLO and SYNCED have it
-        rows = HostSession.send(self, rows)
+        is_sent = HostSession.send(self, rows)
         self.host_id = _ALL
-        return rows
+        return is_sent
