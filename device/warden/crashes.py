@@ -236,24 +236,25 @@ class Crashes(io.IOBase):
     def update(self, sample):
         """Add a sample to the history, then bring the record up to it; allocates nothing."""
         self.add(sample)
-        sample = sample.figures
-        # With one variable more, what is on the stack would be a block of the heap. What is not
-        # known has zeros in its last 16 bits.
-        pack_into(
-            "<IHHH", self.buf, _FIGURES, sample[_UPTIME_S], sample[_LIVE_FIGURE] >> 8 & 0xFFFF,
-            sample[_LARGEST_FIGURE] >> 8 & 0xFFFF, sample[_WORST_LAG_FIGURE] >> 2 & 0xFFFF,
-        )  # fmt: skip
+        self.put_figures(sample.figures)
         if self.events is not None and self.events.seq != self.seq:
             self.put_last()
         elif self.copy is not None:
             self.copy(self.buf)
-        sample = sample[_UPTIME_S]
-        self.board.facts["crash_free_s"] = self.live_s + sample
-        if self.bad and sample >= self.end_s and not self.is_safe:
+        uptime_s = sample.figures[_UPTIME_S]
+        self.board.facts["crash_free_s"] = self.live_s + uptime_s
+        if self.bad and uptime_s >= self.end_s and not self.is_safe:
             self.bad = 0  # this boot is a good one
             self.enter(self.state)
-        elif self.deadline_s and sample >= self.deadline_s:
+        elif self.deadline_s and uptime_s >= self.deadline_s:
             self.commit()
+
+    def put_figures(self, figures):
+        """Put a sample's figures into the record; what is not known has zeros in its 16 bits."""
+        pack_into(
+            "<IHHH", self.buf, _FIGURES, figures[_UPTIME_S], figures[_LIVE_FIGURE] >> 8 & 0xFFFF,
+            figures[_LARGEST_FIGURE] >> 8 & 0xFFFF, figures[_WORST_LAG_FIGURE] >> 2 & 0xFFFF,
+        )  # fmt: skip
 
     def put_last(self):
         """Put the last event's number, the level and the operation that began last into it."""

@@ -26,19 +26,23 @@ class Network:
 
     def read(self, sample):
         """Put the figures into the sample; return whether a capability may have changed."""
-        sample = sample.figures
+        figures = sample.figures
         if self.sent is not None:
-            sample[_SENT_FIGURE] = self.sent
-            sample[_RECEIVED_FIGURE] = self.received
-        if sample[_UPTIME_S] < self.deadline_s:
+            figures[_SENT_FIGURE] = self.sent
+            figures[_RECEIVED_FIGURE] = self.received
+        if figures[_UPTIME_S] < self.deadline_s:
             return False
-        self.deadline_s = sample[_UPTIME_S] + _WLAN_PERIOD_S
+        self.deadline_s = figures[_UPTIME_S] + _WLAN_PERIOD_S
         if self.wlan is not None:
-            sample[_CONNECTED_FIGURE] = sample[_RSSI_FIGURE] = _UNKNOWN
-            try:
-                sample[_CONNECTED_FIGURE] = 1 if self.wlan.isconnected() else 0
-                if sample[_CONNECTED_FIGURE]:
-                    sample[_RSSI_FIGURE] = int(self.wlan.status("rssi"))
-            except Exception:  # not a station, or the port does not tell
-                pass
+            self.read_wlan(figures)
         return True
+
+    def read_wlan(self, figures):
+        """Ask the WLAN for its figures; what it does not tell is not known."""
+        figures[_CONNECTED_FIGURE] = figures[_RSSI_FIGURE] = _UNKNOWN
+        try:
+            figures[_CONNECTED_FIGURE] = 1 if self.wlan.isconnected() else 0
+            if figures[_CONNECTED_FIGURE]:
+                figures[_RSSI_FIGURE] = int(self.wlan.status("rssi"))
+        except Exception:  # not a station, or the port does not tell
+            pass
