@@ -177,9 +177,9 @@ class Load:
             coro = self.counted(coro)
         if self.names is None:
             return self.uncounted_create_task(coro)
-        coro = core.Task(coro, self.names)  # what asyncio's own does, without its call
-        core._task_queue.push(coro)
-        return coro
+        task = core.Task(coro, self.names)  # what asyncio's own does, without its call
+        core._task_queue.push(task)
+        return task
 
     def call_exception_handler(self, context):
         """Report what ended a task that nobody awaits; then do with it what asyncio does."""
