@@ -281,14 +281,14 @@ class Host(HostSession):
             raise IndexError
         size = encode(message.views[at - _FIRST_HEAD], size, message.buf)
         self.seq = seq + 1 & 0xFFFF  # first: Ctrl-C must not make two of one number
-        at = self.link.write(message.buf, 0, size)
-        if not at:
+        taken = self.link.write(message.buf, 0, size)
+        if not taken:
             self.seq = seq
             self.can_take = False
             return False
         message.sent = message.sent + size & 0xFFFF
-        if at < size:
-            self.store_rest(message.buf, at, size)
+        if taken < size:
+            self.store_rest(message.buf, taken, size)
         return True
 
     def store_rest(self, buf, at, end):
