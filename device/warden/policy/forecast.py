@@ -79,30 +79,27 @@ class Forecast:
         Of several rises the one that gets there first counts.
         """
         soonest = None
-        numbers = self.history.slots
+        slots = self.history.slots
         row = metric * _OPEN
-        if limit is None or not numbers[row + _COUNT]:
+        if limit is None or not slots[row + _COUNT]:
             return soonest
         self.metric = metric
         self.limit = limit
-        self.mean = numbers[row + _SUM] // numbers[row + _COUNT]
-        limit = max(0, limit - self.mean)  # what is left
-        numbers = self.history.numbers
+        self.mean = slots[row + _SUM] // slots[row + _COUNT]
         row = metric * _FORECAST_ROWS
-        metric = row + _FORECAST_ROWS
-        while row < metric:
-            if numbers[row >> 1 & 1] >= self.numbers[row]:
+        while row < (metric + 1) * _FORECAST_ROWS:
+            if self.history.numbers[row >> 1 & 1] >= self.numbers[row]:
                 self.renew(row)
-            rise = self.rises[row]
-            if rise is not None:
-                rise = self.reach(row, limit) if rise else NEVER
-                if soonest is None or rise < soonest:
-                    soonest = rise
+            if self.rises[row] is not None:
+                s = self.reach(row) if self.rises[row] else NEVER
+                if soonest is None or s < soonest:
+                    soonest = s
             row += 1
         return soonest
 
-    def reach(self, row, left):
-        """Return when `left` more is there by the rise of a row."""
+    def reach(self, row):
+        """Return when the limit is reached by the rise of a row."""
+        left = max(0, self.limit - self.mean)
         if row >> 1 & 1:
             left = self.left_of(left)
         return left * (_POINT_S[row & 3] * STEPS) // self.rises[row]
@@ -114,8 +111,8 @@ class Forecast:
         """
         slot = self.history.numbers[_MINUTES] - 2
         while slot < self.history.numbers[_MINUTES]:
-            value = (_TIER_SLOTS + slot % _TIER_SLOTS) * _METRICS + self.metric
-            value = self.history.ring[2 * value + _EXTREMES + _GREATEST]
+            place = (_TIER_SLOTS + slot % _TIER_SLOTS) * _METRICS + self.metric
+            value = self.history.ring[2 * place + _EXTREMES + _GREATEST]
             if value != _NO_VALUE:
                 left = min(left, self.limit - value)
             slot += 1
