@@ -39,6 +39,9 @@ def _fork_server_ends_with_the_tests() -> Iterator[None]:
     forked.stop_server()
 
 
-# A shell that starts `make test &` has it ignore Ctrl-C, and so would all that the tests start.
+# What this process ignores, all that the tests start would ignore: Ctrl-C, where a shell has
+# started `make test &`, and the end of the terminal under nohup, which this one does not mind.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
