@@ -2,7 +2,8 @@
 
 from micropython import const
 
-from warden.hosts import Host, Hosts
+from warden.host_connection import Host
+from warden.hosts import Hosts
 from warden.link.brakes import Brakes
 from warden.link.keys import Peer
 

@@ -28,6 +28,8 @@ _SELDOM = {
     "warden.keyed_hosts": "warden.keyed_hosts",
     "warden.keyed_mqtt": "warden.keyed_mqtt",  # or to an MqttLink
     "warden.hosts": SERVE,
+    "warden.hosts_message": SERVE,
+    "warden.host_connection": SERVE,
     "warden.mqtt_setup": "warden.mqtt_setup",  # makes an MqttLink, and is let go,
     "warden.mqtt_session": "warden.mqtt",  # where the application made one
     "warden.link.mqtt": "warden.mqtt",
