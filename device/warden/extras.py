@@ -2,16 +2,18 @@
 
 import os
 
+from micropython import const
+
 from warden.checks import check_int
 from warden.runner import Runner
 from warden.running import running_agent, running_policy
 from warden.sensors.threads import import_lock
 from warden.sleep import Sleeping
 
-_SLOW_STORAGE = "warden.slow"  # a file in the directory that the board starts in
-_NOTE_WRITE = 2  # a purpose of `wear`
-_LEARNED = -1  # as memory
-_MAX_PORT = 65_535
+_SLOW_STORAGE = const("warden.slow")  # a file in the directory that the board starts in
+_NOTE_WRITE = const(2)  # a purpose of `wear`
+_LEARNED = const(-1)  # as memory
+_MAX_PORT = const(65_535)
 
 
 def trends(period_ms):

@@ -43,7 +43,7 @@ _TRAILER_BYTES = const(12)  # counter and MAC, behind the array
 _MAX_ARRAY = const(188)  # bytes, so that the trailer fits behind it
 _MAX_COUNTER_HEAD = const(0x3F)  # so that a counter has 30 bits
 _TELL_S = const(60)  # between two events that tell of wrong keys
-_NONCE_FILE = "warden.nonce"
+_NONCE_FILE = const("warden.nonce")
 # What has names or texts in it: LEASE, OPERATION, SESSION, EVENT, METER, NEED, EXCEPTION, RESTART.
 _HIDDEN = const((8, 9, 10, 11, 14, 15, 18, 19))
 

@@ -2,8 +2,10 @@
 
 from binascii import unhexlify
 
-_PATH = "warden.keys"  # in the directory that the board starts in
-_MAX_LINES = 4  # two generations of two rights
+from micropython import const
+
+_PATH = const("warden.keys")  # in the directory that the board starts in
+_MAX_LINES = const(4)  # two generations of two rights
 
 
 def stored_key(right):
