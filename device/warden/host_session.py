@@ -21,7 +21,6 @@ _ALIVE = const(6)
 _REPLY = const(7)
 _SUBSCRIBE = const(64)
 _UNSUBSCRIBE = const(65)
-_KEEPALIVE = const(66)
 _REQUEST = const(67)
 
 _MAJOR = const(1)
@@ -116,7 +115,7 @@ class HostSession:
                 return
             self.events_from = reader.integer() if reader.buf[0] & 0x0F > 4 else None
             self.subscribe(host_id)
-        elif not _KEEPALIVE >= kind >= _UNSUBSCRIBE and kind != _REQUEST:
+        elif not _UNSUBSCRIBE <= kind <= _REQUEST:
             self.agent.sample.figures[_SKIPPED_FIGURE] += 1
         elif reader.integer() != self.host_id or not self.host_id:
             pass  # of another host
@@ -125,7 +124,7 @@ class HostSession:
             self.host_id = 0
         elif kind == _REQUEST:
             self._on_request(reader)
-        else:
+        else:  # KEEPALIVE
             seq = reader.integer()
             self.renew()
             if seq is not None and seq >= 0:

@@ -46,10 +46,10 @@ class Runner:
         self.load.task_queue = core._task_queue
         self.load.polled_ms = agent.ticks_ms()
         self.load.patience_ms = _UNSTARTED_MS
-        agent.load.attach()
+        self.load.attach()
         if core.cur_task is not None:  # it calls, and may begin operations before poll() runs
-            agent.load.thread = get_ident()
-        create_task = agent.load.uncounted_create_task
+            self.load.thread = get_ident()
+        create_task = self.load.uncounted_create_task
         self.tasks = [create_task(self.poll(self.generation))]
         if agent.link is not None:
             self.tasks.append(create_task(self.listen(self.generation)))
@@ -73,7 +73,7 @@ class Runner:
     def stop(self):
         """Stop polling the agent: end its tasks and its timer."""
         self.generation = -1
-        self.agent.load.on_create = None
+        self.load.on_create = None
         self.stop_timer()
         self.cancel()
 
@@ -96,7 +96,7 @@ class Runner:
 
         agent = self.agent
         self.stop_timer()  # the loop runs
-        agent.load.thread = get_ident()
+        self.load.thread = get_ident()
         try:
             while generation == self.generation:
                 # It listens too: what the other task waits on may be the connection of a dead host.

@@ -267,6 +267,8 @@ class ClientLink(_Tcp):
         self._connected = False
         super().drop()
 
+    close = drop
+
     def readable(self):
         """Tell whether something has arrived, or the connection is to be made or given up."""
         if self.connection is None:
@@ -310,7 +312,3 @@ class ClientLink(_Tcp):
                 return
         self._adopt(connection, select.POLLOUT)
         self.waitable = connection
-
-    def close(self):
-        """Close the connection."""
-        self.drop()
