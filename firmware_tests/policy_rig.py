@@ -63,9 +63,11 @@ class FakeEvents:
     """
 
     call = Events.call
+    deny = Events.deny
     report = Events.report
 
-    def __init__(self, lock):
+    def __init__(self, clock, lock):
+        self.clock = clock
         self.posted = []
         self.lock = lock
 
@@ -117,7 +119,7 @@ class PolicyRig:
         self.clock = agent.clock
         self.supply = self.memory = FakeSupply()
         self.lock = OnceLock()
-        self.events = FakeEvents(self.lock)
+        self.events = FakeEvents(self.clock, self.lock)
         self.posted = self.events.posted
         self.profile = None  # nothing is learned
         self.pressure = FakePressure()

@@ -2,6 +2,7 @@
 
 from micropython import const
 
+from warden.errors import deny
 from warden.tables import Table
 from warden_schema.codec import cut, put
 
@@ -55,6 +56,12 @@ class Events(Table):
         """Add an event, as add(), for a caller that does not have the lock."""
         with self.lock:
             self.add(kind, subject, detail, value)
+
+    def deny(self, reason):
+        """Post an event for a refusal; return the Denied. The caller does not have the lock."""
+        self.clock.advance()
+        self.post("denied", None, reason)
+        return deny(reason)
 
     def report(self, error, kind, name, count=None):
         """Post an event for an exception that ended something; `warden.crashes` keeps it, too.

@@ -200,8 +200,7 @@ class Meters(Table):
                     return meter
             except MemoryError:
                 reason = "memory"
-        self.policy.events.post("denied", None, reason)
-        raise deny(reason)
+        raise self.policy.events.deny(reason)
 
     def remove(self, meter):
         """Free the row of a meter that has ended; return False if that was done before."""

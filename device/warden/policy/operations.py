@@ -170,7 +170,7 @@ class Operations(Rows):
             with self.lock:
                 op = self.spares.pop() if self.spares else None
             if op is None:
-                raise self._no_memory()
+                raise self.policy.events.deny("memory")
             op.name = name if len(name) * 4 <= _MAX_NAME else "?"
             op.priority = priority
             op.timeout_ms = timeout_ms
@@ -181,14 +181,9 @@ class Operations(Rows):
             try:
                 self.policy.load_profile()
             except MemoryError:
-                raise self._no_memory()
+                raise self.policy.events.deny("memory")
             self.policy.profile.look_up(op)
         return op
-
-    def _no_memory(self):
-        self.clock.advance()
-        self.policy.events.post("denied", None, "memory")
-        return deny("memory")
 
     def renew_spares(self):
         """Make operations for new() to use once where there is no memory for another."""
@@ -264,7 +259,7 @@ class Operations(Rows):
                 self.promote_waiters()
         except MemoryError:
             self.end(op)
-            raise self._no_memory()
+            raise self.policy.events.deny("memory")
         except BaseException:
             self.end(op)
             raise

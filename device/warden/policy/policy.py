@@ -3,7 +3,7 @@
 from micropython import const
 
 from warden.checks import check_int
-from warden.errors import deny, renew_spare_denied
+from warden.errors import renew_spare_denied
 from warden.policy.deadlines import clear_deadline
 from warden.sensors.threads import import_lock
 from warden.tables import Table
@@ -64,8 +64,7 @@ class Policy(Table):
                         self.meters = self.add_table(_METERS_PLACE, Meters(self))
                         self.pressure.tables.append(self.meters)
         except MemoryError:
-            self.events.post("denied", None, "memory")
-            raise deny("memory")
+            raise self.events.deny("memory")
         return self.meters
 
     def add_table(self, place, table):

@@ -119,8 +119,9 @@ class Sessions(Rows):
             blockers = tuple([session.id for session in self.all()])
         except MemoryError:
             pass
-        self.policy.events.post("denied", None, reason)
-        raise deny(reason, None, None, blockers)
+        denied = self.policy.events.deny(reason)
+        denied.blockers = blockers
+        raise denied
 
     def end(self, session, expired=False):
         """Close a session, and end all it owns."""
