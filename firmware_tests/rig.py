@@ -288,7 +288,7 @@ def board():
     """Return this board's adapter; on CPython, which is none, a fake one."""
     if sys.implementation.name != "micropython":
         return FakeBoard()
-    from warden.setup import detect
+    from warden.detect import detect
 
     return detect()
 

@@ -11,11 +11,12 @@ import warden
 from figures import figure, put_figure
 from harness import no_heap, raises
 from rig import FakeTicks
+from warden.detect import detect
 from warden.policy.operations import current_task
 from warden.running import running_agent
 from warden.sensors.capabilities import update_reasons
 from warden.sensors.threads import get_ident
-from warden.setup import detect, make_load, make_sample
+from warden.setup import make_load, make_sample
 
 
 def _load():

@@ -6,8 +6,9 @@ import time
 
 from figures import figure
 from harness import no_heap, raises
+from warden.detect import detect
 from warden.sensors.threads import get_ident
-from warden.setup import count_threads, detect, make_agent
+from warden.setup import count_threads, make_agent
 
 
 def _wait_for(condition):

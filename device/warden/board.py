@@ -27,7 +27,7 @@ def module(name):
 class Board:
     """Reads the firmware's memory and storage, and saves a note over a reset.
 
-    `warden.setup.detect` adds ticks_ms, ticks_us, ticks_diff and sleep_ms, which are time's own
+    `warden.detect` adds ticks_ms, ticks_us, ticks_diff and sleep_ms, which are time's own
     functions; mem_free and mem_alloc, which are gc's and walk over the heap's table; reset, None
     where the board cannot; identity, a tuple in the order of ids.IDENTITY; boot_id, 30 random bits;
     facts, both as a dict for the status.

@@ -35,7 +35,7 @@ def install():
     if crashes is None:
         if runner is None:
             with import_lock:
-                from warden.setup import detect
+                from warden.detect import detect
             board = detect()
         else:
             board = runner.agent.board

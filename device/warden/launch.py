@@ -5,9 +5,12 @@ import sys
 
 from micropython import const
 
+from warden.board import module
+from warden.detect import detect
+from warden.link.stream import StreamLink
 from warden.runner import Runner
 from warden.sensors.threads import get_ident, import_lock
-from warden.setup import detect, make_agent, open_link
+from warden.setup import make_agent
 
 _NEVER_S = const(0x3FFFFFFF)  # it is measured only when that is asked for
 _LATER = const(26)  # modules, which a test counts
@@ -38,17 +41,48 @@ def launch(interval_ms, budget_permille, limits, link, storage, steps):
 
                 note_slow(agent, True)
     Runner.current = runner = make_runner(agent)
-    module = sys.modules["warden"]
+    package = sys.modules["warden"]
     if limits is not None:
         runner.spare_status = agent.fill_status({}, True)
         with import_lock:
             from warden.policy.publish import install
-        install(module, agent)
-    make_room(module, agent)
+        install(package, agent)
+    make_room(package, agent)
     if board.crashes is not None:
         with import_lock:
             from warden.crash_setup import install
         install()
+
+
+def open_link(board, link):
+    """Return the link that `start(link=link)` means, or None; opened, if it has to be.
+
+    Not before: an application that is run again makes another one, which no start() takes.
+    """
+    if link is None:
+        return default_link(board)
+    if link is False:
+        return None
+    if hasattr(link, "waitable"):
+        if hasattr(link, "open"):
+            link.open()
+        return link
+    if not hasattr(link, "write"):
+        raise TypeError("link must be a stream, or what warden.TcpServer() and the like return")
+    return StreamLink(link)
+
+
+def default_link(board):
+    """Return the link over stdin and stdout, or None where they cannot be polled."""
+    if hasattr(board, "default_link"):
+        return board.default_link()
+    if module("select") is None or not hasattr(sys.stdout, "buffer"):
+        return None
+    if sys.platform == "linux" and module("termios") is not None:
+        from warden.link.terminal import TerminalLink
+
+        return TerminalLink(sys.stdin.buffer, sys.stdout.buffer)
+    return StreamLink(sys.stdin.buffer, sys.stdout.buffer)
 
 
 def make_runner(agent):
@@ -75,12 +109,12 @@ def make_room(module, agent):
     Without a GIL the names must not move then: another thread may be looking one up. Names that are
     there already are put in and taken out again.
     """
-    for name in ("setup", "policy_setup"):
+    for name in ("detect", "setup", "policy_setup"):
         sys.modules.pop("warden." + name, None)
     names = module.__dict__
     parts = (
-        "stand_in setup policy_setup decide errors loops_viper heap_viper wlan system_heap lock "
-        "terminal public mqtt_setup mqtt mqtt_as"
+        "stand_in detect setup policy_setup decide errors loops_viper heap_viper wlan system_heap "
+        "lock terminal public mqtt_setup mqtt mqtt_as"
     )
     for name in parts.split():
         if name in names:  # which nobody looks up there

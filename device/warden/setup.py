@@ -1,20 +1,17 @@
 """What is done once, as the agent starts: `start()` lets this module go when it ends."""
 
-import gc
-import os
 import sys
 from array import array
 
 from micropython import const
 
 from warden.agent import Agent
-from warden.board import VERSION, Board, module
+from warden.board import module
 from warden.clock import Clock
 from warden.gate import Gate
 from warden.governor import Governor
 from warden.history import History
 from warden.host_session import HostSession
-from warden.link.stream import StreamLink
 from warden.sample import Sample
 from warden.sensors.capabilities import update_reasons
 from warden.sensors.find_table import find_table
@@ -24,7 +21,6 @@ from warden.sensors.network import Network
 from warden.sensors.storage import Storage, shift_for
 from warden.sensors.threads import Threads, locks, new_lock
 
-_MASK_30 = const((1 << 30) - 1)
 _IDLE_POLLS = const(16)
 _NEVER_S = const(0x3FFFFFFF)
 _MAX_IDLE_US = const(2000)  # what they may cost, so that nothing exceeds 30 bits
@@ -58,95 +54,6 @@ _OPEN_SLOTS = const(12)  # of four metrics in each tier
 _OPEN_SLOT = const((0xFFFF, -1, 0, 0))
 _NATIVE_SLICE = const(4096)  # bytes of the table: a pause like those of the agent's other steps
 _RENEW_SHIFT = const(3)  # an eighth of the heap was used since: live may be wrong by so much
-
-
-def detect():
-    """Return the adapter for this board."""
-    if module("time") is None and "mps2-an385" in sys.implementation._machine:
-        from warden.board_mps2 import Mps2
-
-        board = Mps2()
-    else:
-        board = Board()
-        import time
-
-        board.ticks_ms = time.ticks_ms
-        board.ticks_us = time.ticks_us
-        board.ticks_diff = time.ticks_diff
-        board.sleep_ms = time.sleep_ms
-        board.reset = getattr(module("machine"), "reset", None)  # None where it cannot
-    board.mem_free = gc.mem_free
-    board.mem_alloc = gc.mem_alloc
-    try:
-        board.policy_path = os.getcwd().rstrip("/") + "/" + board.policy_path
-    except (AttributeError, OSError):  # nothing is mounted
-        pass
-    board.identity = identity()
-    if hasattr(os, "urandom"):  # 30 bits that differ from one start to the next, as far as they can
-        board.boot_id = int.from_bytes(os.urandom(4), "big") & _MASK_30
-    else:
-        board.boot_id = (board.ticks_us() * 48271 ^ id(board)) & _MASK_30
-    names = ("machine", "firmware", "port", "unique_id", "reset_cause", "agent")
-    board.facts = facts = dict(zip(names, board.identity))
-    facts["boot_id"] = board.boot_id
-    facts["boots"] = facts["crash_free_s"] = None  # `warden.crashes` knows them
-    return board
-
-
-def identity():
-    """Return what identifies this board, in the order of ids.IDENTITY.
-
-    The board's name, as firmware reports it ("… with RP2040" is cut off); the firmware's
-    version: "1.25.0", "1.29.0-preview"; the port: "rp2", "esp32", "linux" (the unix port) …;
-    the chip's id, empty where the port has none; why the board last started, in the words of
-    `machine`'s constants, or None; the agent's version.
-    """
-    implementation = sys.implementation
-    version = implementation.version
-    firmware = ".".join([str(part) for part in version[:3]])
-    if len(version) > 3 and version[3]:
-        firmware += "-" + version[3]
-    machine = module("machine")
-    unique_id = machine.unique_id() if hasattr(machine, "unique_id") else b""
-    reset_cause = None
-    if hasattr(machine, "reset_cause"):
-        cause = machine.reset_cause()
-        for name in dir(machine):
-            if name.endswith("_RESET") and getattr(machine, name) == cause:
-                reset_cause = name[:-6].lower()
-    name = implementation._machine.split(" with ")[0][:40]
-    return name, firmware[:24], sys.platform[:16], unique_id, reset_cause, VERSION
-
-
-def open_link(board, link):
-    """Return the link that `start(link=link)` means, or None; opened, if it has to be.
-
-    Not before: an application that is run again makes another one, which no start() takes.
-    """
-    if link is None:
-        return default_link(board)
-    if link is False:
-        return None
-    if hasattr(link, "waitable"):
-        if hasattr(link, "open"):
-            link.open()
-        return link
-    if not hasattr(link, "write"):
-        raise TypeError("link must be a stream, or what warden.TcpServer() and the like return")
-    return StreamLink(link)
-
-
-def default_link(board):
-    """Return the link over stdin and stdout, or None where they cannot be polled."""
-    if hasattr(board, "default_link"):
-        return board.default_link()
-    if module("select") is None or not hasattr(sys.stdout, "buffer"):
-        return None
-    if sys.platform == "linux" and module("termios") is not None:
-        from warden.link.terminal import TerminalLink
-
-        return TerminalLink(sys.stdin.buffer, sys.stdout.buffer)
-    return StreamLink(sys.stdin.buffer, sys.stdout.buffer)
 
 
 def make_agent(

@@ -16,7 +16,7 @@ from places import REPO
 _NEED_MEMORY = {
     *("warden/budgets.py", "warden/extras.py", "warden/last_boot.py", "warden/launch.py"),
     *("warden/link/keys.py", "warden/link/stored_keys.py", "warden/link/terminal.py"),
-    *("warden/policy/publish.py", "warden/sensors/find_table.py", "warden/setup.py"),
+    *("warden/policy/publish.py", "warden/sensors/find_table.py", "warden/detect.py"),
     *("warden/policy_setup.py", "warden/runner.py", "warden_schema/loops.py"),
 }
 # A host's malformed frame in such a heap counts as a fault of the agent instead: nothing is lost.

@@ -71,7 +71,7 @@ BOARD_LAYERS = [
     ["keyed_hosts", "keyed_mqtt"],
     ["mqtt_setup"],
     ["agent", "board", "policy_setup"],
-    ["setup"],
+    ["detect", "setup"],
     ["runner", "running"],
     ["retained"],
     ["last_boot"],

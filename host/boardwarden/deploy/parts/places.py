@@ -15,6 +15,7 @@ _TABLES = "warden.tables"  # of what was decided
 _SELDOM = {
     "warden.setup": SETUP,
     "warden.launch": SETUP,
+    "warden.detect": SETUP,
     "warden.sensors.find_table": SETUP,
     "warden.policy_setup": "warden.policy_setup",  # likewise, where the agent decides
     "warden.policy.publish": "warden.policy_setup",
