@@ -12,7 +12,7 @@ from figures import figure, put_figure
 from harness import no_heap, raises
 from rig import FakeTicks
 from warden.detect import detect
-from warden.policy.operations import current_task
+from warden.policy.operation import current_task
 from warden.running import running_agent
 from warden.sensors.capabilities import update_reasons
 from warden.sensors.threads import get_ident

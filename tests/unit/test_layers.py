@@ -60,6 +60,7 @@ BOARD_LAYERS = [
     ["link.tls", "link.mqtt_as"],
     ["sensors.find_table", "clock", "tables", "policy.rows", "policy.lease_handle"],
     ["sensors.storage", "policy.deadlines", "policy.forecast"],
+    ["policy.operation"],
     BOARD_MIDDLE,
     ["policy.block_watch", "policy.memory_profile"],
     ["policy.pressure", "trend_report", "stored_policy"],
