@@ -1,6 +1,7 @@
 """The parts that decide, joined, over a made-up supply and a clock that is set by hand."""
 
 from rig import FakeTicks
+from usual import new_lease, new_operation
 from warden.policy.events import Events
 from warden.policy.policy import Policy
 from warden.policy_setup import make_leases, make_operations, make_sessions
@@ -138,10 +139,10 @@ class PolicyRig:
 
     def begin(self, name, *args, task=None, **kwargs):
         """Return an operation that has begun: ACTIVE, or WAITING."""
-        return self.operations.begin(self.operations.new(name, *args, **kwargs), task)
+        return self.operations.begin(new_operation(self.operations, name, *args, **kwargs), task)
 
     def allocate(self, *args, **kwargs):
-        return self.leases.allocate(*args, **kwargs)
+        return new_lease(self.leases, *args, **kwargs)
 
     def run_due(self):
         """Do what time brings, as Policy does."""

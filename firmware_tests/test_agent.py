@@ -17,6 +17,7 @@ from rig import (
     poll_for_sample,
     skip_seconds,
 )
+from usual import new_lease
 from warden.running import running_agent
 from warden.setup import make_agent
 
@@ -357,7 +358,7 @@ def test_ticks_that_jump_back_delay_no_sample_and_no_end_by_more_than_a_second()
     for back in (900, 60_000, 1 << 28):
         agent = make_agent(PressedBoard(), 1000, limits=(4, 300_000, 100, 5000))
         ticks = agent.board.ticks
-        lease = agent.policy.leases.allocate(2, 10, ttl_ms=5000)
+        lease = new_lease(agent.policy.leases, 2, 10, ttl_ms=5000)
         for _ in range(8):
             ticks.pass_ms(500)
             agent.poll()

@@ -13,6 +13,7 @@ import warden
 from figures import figure
 from frames import framed
 from rig import free_port
+from usual import new_lease
 from warden.running import get_runner
 
 SUBSCRIBE, UNSUBSCRIBE, KEEPALIVE, REQUEST = range(64, 68)
@@ -80,7 +81,7 @@ async def _watch(agent, seconds):
                 shares += 1
             last = uptime
         if lease is None:
-            lease = policy.leases.allocate(3, 1, ttl_ms=_TTL_MS)
+            lease = new_lease(policy.leases, 3, 1, ttl_ms=_TTL_MS)
             ends = time.ticks_add(time.ticks_ms(), _TTL_MS)
         elif not lease.active:
             late_ends = max(late_ends, time.ticks_diff(time.ticks_ms(), ends))

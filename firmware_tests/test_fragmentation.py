@@ -6,6 +6,7 @@ import gc
 
 from harness import raises, skip
 from rig import board, poll_for_sample
+from usual import new_lease, new_operation
 from warden.errors import Denied
 from warden.policy.thresholds import METRICS
 from warden.setup import make_agent
@@ -79,15 +80,15 @@ def test_a_heap_in_pieces_is_seen_and_what_does_not_fit_is_refused():
     assert free - agent.memory.total // 10 > wanted > agent.memory.block()
     policy = agent.policy
     for backed in (False, True):
-        denied = raises(Denied, policy.leases.allocate, _MEMORY, wanted, backed=backed)
+        denied = raises(Denied, new_lease, policy.leases, _MEMORY, wanted, backed=backed)
         assert denied.reason == "fragmented"
         assert 0 < denied.available < wanted
-    op = policy.operations.new("upload", memory=wanted)
+    op = new_operation(policy.operations, "upload", memory=wanted)
     assert raises(Denied, policy.operations.begin, op).reason == "fragmented"
-    policy.leases.allocate(_MEMORY, agent.memory.block() // 2).release()
+    new_lease(policy.leases, _MEMORY, agent.memory.block() // 2).release()
     pieces.clear()  # the list itself may still be on the stack of the interpreter
     gc.collect()
-    policy.leases.allocate(_MEMORY, wanted).release()
+    new_lease(policy.leases, _MEMORY, wanted).release()
 
 
 def test_who_does_not_protect_memory_is_not_warned_of_it_either():

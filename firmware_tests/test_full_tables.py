@@ -6,6 +6,7 @@ from array import array
 from figures import figure
 from harness import no_heap, raises, skip
 from rig import SinkLink, board, poll_all, poll_for_sample, poll_now, skip_seconds
+from usual import new_lease, new_operation
 from warden.errors import Denied
 from warden.setup import make_agent
 
@@ -49,20 +50,24 @@ class Full:
         sessions = [policy.sessions.open("s", ttl_ms=_LONG_MS) for _ in range(7)]
         options = {"session": sessions[0], "ttl_ms": _LONG_MS}
         leases = policy.leases
-        lease = leases.allocate(_CPU_TIME, 100, **options)
-        leases.allocate(_MEMORY, 1, **options)
+        lease = new_lease(leases, _CPU_TIME, 100, **options)
+        new_lease(leases, _MEMORY, 1, **options)
         while len(leases.all()) < 16:
-            leases.allocate(_BANDWIDTH, 1, on_preempt=_ignore, **options)
-        new = policy.operations.new
+            new_lease(leases, _BANDWIDTH, 1, on_preempt=_ignore, **options)
+        operations = policy.operations
         for number in range(8):
-            op = new("op" + str(number), timeout_ms=_LONG_MS, session=sessions[1])
+            op = new_operation(
+                operations, "op" + str(number), timeout_ms=_LONG_MS, session=sessions[1]
+            )
             policy.operations.begin(op)
         for _ in range(4):
-            op = new("waits", priority=0, wait_ms=_LONG_MS, session=sessions[2])
+            op = new_operation(
+                operations, "waits", priority=0, wait_ms=_LONG_MS, session=sessions[2]
+            )
             policy.operations.begin(op)
         for _ in range(16):  # as spawn() does, where there is asyncio
             policy.load_meters().add("task", _TASK, 1, lease)
-            raises(Denied, leases.allocate, _BANDWIDTH, 1)  # and an event
+            raises(Denied, new_lease, leases, _BANDWIDTH, 1)  # and an event
 
     def receive(self, *message):
         self.link.receive(*message)

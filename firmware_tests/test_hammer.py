@@ -12,6 +12,7 @@ import os
 import time
 
 from rig import board
+from usual import new_lease, new_operation
 from warden.errors import Denied, Stopped
 from warden.setup import make_agent
 
@@ -79,7 +80,9 @@ class Hammer:
     def turn(self, number):
         priority = (_NORMAL, _LOW, _HIGH, _LOW, _CRITICAL)[number % 5]
         try:
-            op = self.policy.operations.new("op", priority, None, 100, (0, 50)[number & 1])
+            op = new_operation(
+                self.policy.operations, "op", priority, None, 100, (0, 50)[number & 1]
+            )
             op.__enter__()
         except Denied:
             self.count("denied")
@@ -100,7 +103,7 @@ class Hammer:
 
     def lend(self, number):
         try:
-            lease = self.policy.leases.allocate(_MEMORY, 100 + number % 50)
+            lease = new_lease(self.policy.leases, _MEMORY, 100 + number % 50)
             lease.commit()
             lease.release()
         except Denied as error:  # the heap is full of garbage, or the table of leases
@@ -112,8 +115,8 @@ class Hammer:
         with self.policy.sessions.open("session", operations=1) as session:
             assert session in self.policy.sessions.all()
             try:
-                lease = self.policy.leases.allocate(_MEMORY, 10, session=session)
-                op = self.policy.operations.new("inner", _LOW, session=session)
+                lease = new_lease(self.policy.leases, _MEMORY, 10, session=session)
+                op = new_operation(self.policy.operations, "inner", _LOW, session=session)
                 self.policy.operations.begin(op)
             except Denied:
                 pass
@@ -130,7 +133,7 @@ class Hammer:
                 session, self.shared = self.shared, opened
             session.close()
         try:
-            lease = self.policy.leases.allocate(_MEMORY, 10, session=session, ttl_ms=None)
+            lease = new_lease(self.policy.leases, _MEMORY, 10, session=session, ttl_ms=None)
             if number & 1:
                 lease.release()
         except Denied as error:

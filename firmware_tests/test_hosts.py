@@ -144,7 +144,7 @@ class Rig:
         return [None if last[place] == UNKNOWN else last[place] for place in _ORDER]
 
     def allocate(self, owner="app"):
-        return self.policy.leases.allocate(0, 16, owner, 1, None)
+        return self.policy.leases.allocate(0, 16, owner, 1, None, None)
 
 
 def test_three_hosts_have_the_whole_state_and_each_new_sample():

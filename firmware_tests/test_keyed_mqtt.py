@@ -179,7 +179,7 @@ def test_who_proves_the_other_key_only_looks():
 def test_who_has_no_key_reads_all_and_requests_nothing():
     rig = make_board()
     rig.seconds(2)
-    rig.policy.leases.allocate(0, 100, owner="app")
+    rig.policy.leases.allocate(0, 100, "app", 1, None, None)
     host = Host(rig, 101)
     assert HELLO in kinds(host.plain(SUBSCRIBE, 1, 7, 101) + rig.seconds(1))
     sent = rig.seconds(30)

@@ -239,7 +239,7 @@ def test_who_proves_the_other_key_looks():
     assert rig.ask(METERS, 0) == [[0, None]]
     assert rig.ask(START, 100) == [[4, ["needs_control", None, None, []]]]
     assert rig.ask(ALLOCATE, 0, 1000, "ota")[0][1][0] == "needs_control"
-    rig.agent.policy.leases.allocate(0, 100, owner="mine")
+    rig.agent.policy.leases.allocate(0, 100, "mine", 1, None, None)
     assert LEASE in kinds(rig.signed(KEEPALIVE, _HOST, 0))
 
 
@@ -253,7 +253,7 @@ def test_a_host_without_a_key_gets_nothing():
 
 def test_an_open_host_sees_figures_only():
     rig = Rig(keyed(open_hosts=True))
-    rig.agent.policy.leases.allocate(0, 100, owner="secret")
+    rig.agent.policy.leases.allocate(0, 100, "secret", 1, None, None)
     rig.agent.policy.events.post("key", None, "10.0.0.9", 1)
     sent = kinds(rig.plain(SUBSCRIBE, 1, 6, _HOST, None))
     assert HELLO in sent and SAMPLE in sent and STORAGE in sent and SYNCED in sent

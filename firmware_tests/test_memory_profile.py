@@ -2,6 +2,7 @@
 
 from harness import no_heap, raises
 from rig import PressedBoard
+from usual import new_operation
 from warden.errors import Denied
 from warden.policy.memory_profile import MemoryProfile
 from warden.setup import make_agent
@@ -19,7 +20,7 @@ class Rig:
         self.policy = self.agent.policy
 
     def begin(self, name, memory=LEARNED, wait_ms=0, priority=1):
-        op = self.policy.operations.new(name, priority, memory=memory, wait_ms=wait_ms)
+        op = new_operation(self.policy.operations, name, priority, memory=memory, wait_ms=wait_ms)
         return self.policy.operations.begin(op)
 
     def run(self, name, grows, sample=0):
@@ -35,7 +36,7 @@ class Rig:
     def fail(self, name):
         """Run an operation that ends by MemoryError."""
         try:
-            with self.policy.operations.new(name, memory=LEARNED):
+            with new_operation(self.policy.operations, name, memory=LEARNED):
                 raise MemoryError
         except MemoryError:
             pass

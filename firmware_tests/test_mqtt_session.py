@@ -42,7 +42,7 @@ def _wholes(messages):
 def test_who_only_reads_has_the_whole_state_every_half_minute():
     rig = Rig()
     rig.policy.events.post("link", None, "first")
-    lease = rig.policy.leases.allocate(0, 16, "app", 1, None)
+    lease = rig.policy.leases.allocate(0, 16, "app", 1, None, None)
     rig.link.rejoin()
     messages = rig.poll()
     assert _wholes(messages) == [0]
@@ -91,7 +91,7 @@ def test_a_host_that_wants_few_events_keeps_none_from_others():
 
 def test_a_whole_that_is_under_way_is_finished_before_the_next():
     rig = Rig()
-    leases = [rig.policy.leases.allocate(0, 16, "app", 1, None) for _ in range(8)]
+    leases = [rig.policy.leases.allocate(0, 16, "app", 1, None, None) for _ in range(8)]
     rig.seconds(3)
     rig.subscribe(100)
     poll_now(rig.agent)
@@ -239,7 +239,7 @@ def test_a_client_that_takes_nothing_for_a_while_is_told_the_rest_then():
     rig.subscribe(100)
     for _ in range(20):
         rig.poll(100)
-    lease = rig.policy.leases.allocate(0, 16, "app", 1, None)
+    lease = rig.policy.leases.allocate(0, 16, "app", 1, None, None)
     assert rig.agent.rest_ms <= 100
     rig.link.is_stuck = False
     messages = rig.poll(100)

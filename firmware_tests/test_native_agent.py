@@ -8,6 +8,7 @@ from figures import figure
 from harness import no_heap, raises
 from native_rig import Chance, churn
 from rig import board, poll_now
+from usual import new_lease
 from warden.errors import Denied
 from warden.setup import make_agent, make_clock, make_governor, make_memory, make_sample
 
@@ -136,7 +137,7 @@ def test_the_sample_has_the_largest_block():
 
 def test_a_block_that_cannot_fit_is_refused_with_what_would():
     agent = make_agent(board(), 60_000, limits=_LIMITS)
-    allocate = agent.policy.leases.allocate
+    leases = agent.policy.leases
     kept = _full_of_holes()
     available = agent.memory.free_now() - agent.memory.total // 10
     largest = agent.memory.block()
@@ -144,10 +145,10 @@ def test_a_block_that_cannot_fit_is_refused_with_what_would():
     gc.disable()  # so that it is decided by the figure, not by trying
     try:
         for backed in (True, False):
-            error = raises(Denied, allocate, _MEMORY, available // 2, backed=backed)
+            error = raises(Denied, new_lease, leases, _MEMORY, available // 2, backed=backed)
             assert error.reason == "fragmented"
             assert largest - 2000 <= error.available <= largest
-        assert len(allocate(_MEMORY, largest // 2, backed=True).buffer) == largest // 2
+        assert len(new_lease(leases, _MEMORY, largest // 2, backed=True).buffer) == largest // 2
     finally:
         gc.enable()
     assert len(kept) > 50

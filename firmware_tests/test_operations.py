@@ -2,6 +2,7 @@
 
 from harness import no_heap, raises
 from policy_rig import ACTIVE, ENDED, OVERDUE, STOPPING, WAITING, PolicyRig, WatchedRows
+from usual import new_operation
 from warden.errors import Denied, Preempted, TimedOut
 from warden.sensors.threads import get_ident
 
@@ -306,7 +307,7 @@ def test_whatever_is_raised_while_it_begins_leaves_nothing():
             low = rig.begin("low", LOW)
             rig.begin("other", HIGH)
             session = rig.sessions.open("s")
-            op = rig.operations.new("new", HIGH, memory=1000, session=session)
+            op = new_operation(rig.operations, "new", HIGH, memory=1000, session=session)
             calls = [after]
 
             def failing(*args, calls=calls, error=error):
@@ -351,7 +352,7 @@ def test_ctrl_c_between_a_row_and_its_count_keeps_no_place():
         for name in names:
             setattr(operations, name, interrupt_at(number, getattr(operations, name)))
         try:
-            op = operations.new("op", memory=100)
+            op = new_operation(operations, "op", memory=100)
             operations.begin(op)
             op.complete()
         except KeyboardInterrupt:
@@ -373,13 +374,13 @@ def test_with_no_memory_left_two_more_begin_and_the_next_is_refused_on_micropyth
     operations = rig.operations
     denied = None
     with no_heap():
-        one = operations.begin(operations.new("one"))
-        two = operations.begin(operations.new("two"))
+        one = operations.begin(new_operation(operations, "one"))
+        two = operations.begin(new_operation(operations, "two"))
         try:
-            operations.begin(operations.new("three"))
+            operations.begin(new_operation(operations, "three"))
         except Denied as error:
             denied = error
-        can_execute = operations.can_execute()
+        can_execute = operations.can_execute(NORMAL)
     assert denied.reason == "memory"
     assert can_execute
     assert [op.name for op in operations.all()] == ["one", "two"]
@@ -390,7 +391,7 @@ def test_with_no_memory_left_two_more_begin_and_the_next_is_refused_on_micropyth
     assert operations.all() == [] and operations.places == 0
     operations.renew_spares()
     with no_heap():
-        third = operations.begin(operations.new("three"))
+        third = operations.begin(new_operation(operations, "three"))
     assert third is not one and third is not two  # nobody else's handle speaks for it
     one.progress(900)
     assert third.permille == 0 and not one.complete() and third.state == ACTIVE
@@ -436,7 +437,7 @@ def test_no_attribute_comes_after_others_can_see_an_operation_on_cpython():
     for op in rig.operations.all():
         op.complete()
     begin("short")
-    with rig.operations.new("context"):
+    with new_operation(rig.operations, "context"):
         pass
     rig.operations.spares[0].name = "spare"
     rig.operations.begin(rig.operations.spares.pop()).complete()

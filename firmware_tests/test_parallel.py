@@ -7,6 +7,7 @@ import time
 import warden
 from frames import decode, deframed
 from rig import FakeLink, board
+from usual import new_lease, new_operation
 from warden.errors import Denied
 from warden.setup import make_agent
 
@@ -71,13 +72,13 @@ def test_threads_that_begin_and_allocate_stay_within_the_limits_and_leak_nothing
     def turn(index):
         try:
             wait_ms = (0, 50)[index % 2]
-            op = policy.operations.new("op", index % 2, None, 1000, wait_ms).__enter__()
+            op = new_operation(policy.operations, "op", index % 2, None, 1000, wait_ms).__enter__()
         except Denied:
             denied[index] += 1
             return
         count(1)
         try:
-            policy.leases.allocate(0, 100 + index).release()
+            new_lease(policy.leases, 0, 100 + index).release()
         except Denied as error:  # the heap is full of garbage, and was collected just now
             assert error.reason == "memory" and error.retry_after_ms is not None
         count(-1)

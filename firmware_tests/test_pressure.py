@@ -6,6 +6,7 @@ import no_memory
 from figures import figure
 from harness import no_heap, raises
 from rig import PressedBoard
+from usual import new_lease, new_operation
 from warden.errors import Denied, Preempted
 from warden.policy.thresholds import METRICS
 from warden.setup import make_agent
@@ -40,7 +41,7 @@ class Rig:
         assert self.agent.faults == 0
 
     def begin(self, name, priority=NORMAL):
-        op = self.policy.operations.new(name, priority)
+        op = new_operation(self.policy.operations, name, priority)
         return self.policy.operations.begin(op)
 
     def kinds(self, kind):
@@ -197,13 +198,13 @@ def test_critical_refuses_what_is_below_high():
     rig.live(950)
     policy = rig.policy
     for priority in (LOW, NORMAL):
-        refused = raises(Denied, policy.leases.allocate, MEMORY, 10, priority=priority)
+        refused = raises(Denied, new_lease, policy.leases, MEMORY, 10, priority=priority)
         assert refused.reason == "pressure"
         assert raises(Denied, rig.begin, "x", priority).reason == "pressure"
         assert not policy.operations.can_execute(priority)
     assert policy.operations.can_execute(HIGH)
     rig.begin("x", HIGH)
-    assert policy.leases.allocate(BANDWIDTH, 10, priority=CRITICAL)
+    assert new_lease(policy.leases, BANDWIDTH, 10, priority=CRITICAL)
     rig.live(850)
     assert rig.kinds("denied") == [("pressure", 10), ("pressure", None)] * 2
     assert not policy.operations.can_execute(NORMAL)  # until it is below warn
@@ -247,10 +248,10 @@ def test_critical_ends_what_is_low():
     policy = rig.policy
     told = []
     low, normal = rig.begin("low", LOW), rig.begin("normal")
-    allocate = policy.leases.allocate
-    agreed = allocate(MEMORY, 100, priority=LOW, on_preempt=told.append)
-    not_agreed = allocate(MEMORY, 100, priority=LOW)
-    normal_lease = allocate(MEMORY, 100, on_preempt=told.append)
+    leases = policy.leases
+    agreed = new_lease(leases, MEMORY, 100, priority=LOW, on_preempt=told.append)
+    not_agreed = new_lease(leases, MEMORY, 100, priority=LOW)
+    normal_lease = new_lease(leases, MEMORY, 100, on_preempt=told.append)
     rig.live(850)
     low.check()
     rig.live(950)
@@ -334,7 +335,7 @@ def test_an_operation_that_waits_for_memory_begins_once_the_application_has_free
     running = rig.begin("running")
     operations = rig.policy.operations
     need = rig.board.total // 1000 * 300
-    waiting = operations.begin(operations.new("waiting", memory=need, wait_ms=60_000))
+    waiting = operations.begin(new_operation(operations, "waiting", memory=need, wait_ms=60_000))
     running.complete()
     rig.live(700)
     refused = len(rig.kinds("denied"))

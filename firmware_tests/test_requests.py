@@ -2,6 +2,7 @@
 
 from figures import put_figure
 from rig import FakeLink, board, poll_all, skip_seconds
+from usual import new_lease, new_operation
 from warden.setup import make_agent
 
 _HOST = 77
@@ -77,7 +78,7 @@ def test_a_lease_is_granted_sent_and_given_back():
 def test_what_was_granted_before_a_host_came_is_sent_when_it_comes():
     link = FakeLink()
     agent = make_agent(board(), 600_000, 1000, link, (2, 300_000, 100, 5000))
-    agent.policy.leases.allocate(3, 100, owner="early")
+    new_lease(agent.policy.leases, 3, 100, owner="early")
     poll_all(agent)
     assert link.sent() == []
     for _ in range(2):
@@ -336,10 +337,10 @@ def test_the_longest_names_fit_a_frame():
     snakes = "\U0001f40d" * 30
     rig.ask(BEGIN, "x", None, None, None, None)
     operations = rig.policy.operations
-    op = operations.begin(operations.new(snakes))
+    op = operations.begin(new_operation(operations, snakes))
     op.progress(1000, snakes)
     rig.policy.sessions.open(snakes)
-    rig.policy.leases.allocate(0, 10, owner=snakes)
+    new_lease(rig.policy.leases, 0, 10, owner=snakes)
     sent = rig.poll()
     assert _of(OPERATION, sent)[-1][2] == _of(OPERATION, sent)[-1][6] == "\U0001f40d" * 6
     assert _of(SESSION, sent)[-1][2] == _of(LEASE, sent)[-1][4] == "\U0001f40d" * 6

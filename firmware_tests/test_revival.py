@@ -17,6 +17,7 @@ from figures import figure
 from frames import framed
 from harness import has_module, raises
 from rig import FakeLink, free_port, in_next_sample
+from usual import new_lease
 from warden.running import get_runner
 
 _INTERVAL_MS = 20
@@ -285,7 +286,7 @@ def test_ctrl_c_inside_the_task_of_the_agent():
                 del policy.leases.run_due
                 raise KeyboardInterrupt
 
-            lease = policy.leases.allocate(0, 1, ttl_ms=1)
+            lease = new_lease(policy.leases, 0, 1, ttl_ms=1)
             assert lease.active
             policy.leases.run_due = interrupted
 

@@ -11,6 +11,7 @@ from figures import figure
 from frames import framed
 from harness import raises
 from rig import FakeLink
+from usual import new_lease, new_operation
 from virtual_board import VirtualBoard
 from warden.errors import Denied
 from warden.setup import make_agent
@@ -43,9 +44,9 @@ class Working:
         self._keepalive = 0
 
     def turn(self):
-        new = self.policy.operations.new
+        operations = self.policy.operations
         for _ in range(self._operations):
-            with new("read"):
+            with new_operation(operations, "read"):
                 pass
         self.board.ticks.pass_ms(self._turn_ms)
         self.now += self._turn_ms
@@ -79,8 +80,10 @@ def test_a_polled_loop_with_operations_in_each_turn_starves_nothing():
         made.run(300)
         assert made.when(HELLO) and made.when(SAMPLE), operations
         assert len(made.when(SYNCED)) == 1 and made.when(SYNCED)[0] <= 450, operations
-        lease = made.policy.leases.allocate(3, 10, ttl_ms=995)
-        late = made.policy.operations.begin(made.policy.operations.new("late", timeout_ms=705))
+        lease = new_lease(made.policy.leases, 3, 10, ttl_ms=995)
+        late = made.policy.operations.begin(
+            new_operation(made.policy.operations, "late", timeout_ms=705)
+        )
         made.link.receive(REQUEST, _HOST, 0, PING, [])
         made.run(700)
         assert made.when(REPLY) == [510], operations  # in the next turn
@@ -117,9 +120,9 @@ def test_work_that_begins_after_a_while_starves_nothing_either():
 def test_who_waits_for_a_place_polls_the_agent_meanwhile():
     made = Working(0)
     made.policy.max_operations = 1
-    made.policy.operations.begin(made.policy.operations.new("running"))
-    lease = made.policy.leases.allocate(3, 10, ttl_ms=300)
-    raises(Denied, made.policy.operations.new("waits", wait_ms=2000).__enter__)
+    made.policy.operations.begin(new_operation(made.policy.operations, "running"))
+    lease = new_lease(made.policy.leases, 3, 10, ttl_ms=300)
+    raises(Denied, new_operation(made.policy.operations, "waits", wait_ms=2000).__enter__)
     assert not lease.active
     assert figure(made.agent.sample, "uptime_s") >= 1
 
@@ -185,7 +188,7 @@ class Flooded:
         self.board.leases = self.agent.policy.leases
         self.link.receive(SUBSCRIBE, 1, 3, _HOST, None)
         _until_sent(self, _HOST, SYNCED)
-        self.lease = self.agent.policy.leases.allocate(3, 10, ttl_ms=5000)
+        self.lease = new_lease(self.agent.policy.leases, 3, 10, ttl_ms=5000)
         self.began_us = self.board.us
         self.lease_ended_ms = None
         self.link.flood = flood

@@ -7,6 +7,7 @@ import sys
 import warden
 from harness import no_heap, raises
 from rig import FakeLink
+from usual import new_operation
 from virtual_board import VirtualBoard
 from warden.crash_setup import attach, make_crashes
 from warden.duties_setup import add
@@ -184,7 +185,7 @@ def test_a_hang_is_reported_while_it_lasts_and_when_it_is_over():
         rig.configure()
         rig.pass_ms(5000)
         assert rig.events() == []
-        operation = rig.agent.policy.operations.new("upload")
+        operation = new_operation(rig.agent.policy.operations, "upload")
         rig.agent.policy.operations.begin(operation)
         rig.pass_ms(3000, turns=False)
         assert rig.events() == [("begun", "upload", 2100)]
@@ -209,14 +210,14 @@ def test_an_operation_with_a_timeout_of_its_own_has_that_time():
         rig.configure(hardware_ms=1000)
         operations = rig.agent.policy.operations
         for timeout_ms, hung in ((10_000, []), (None, ["begun"])):
-            operation = operations.new("flash", timeout_ms=timeout_ms)
+            operation = new_operation(operations, "flash", timeout_ms=timeout_ms)
             operations.begin(operation)
             rig.pass_ms(9000 if timeout_ms else 2500, turns=False)
             assert [event[0] for event in rig.events()] == hung
             assert not rig.machine.dog.has_bitten
             operations.end(operation)
             rig.pass_ms(100)
-        operation = operations.new("erase", timeout_ms=4000)
+        operation = new_operation(operations, "erase", timeout_ms=4000)
         operations.begin(operation)
         rig.pass_ms(4500, turns=False)
         assert rig.events()[-1][:2] == ("begun", "erase")
@@ -235,7 +236,7 @@ def test_operations_that_a_thread_ends_do_not_hide_that_the_application_hangs():
             if thread:
                 rig.runner.thread = thread
             for _ in range(6):
-                operation = operations.new("poll", timeout_ms=500)
+                operation = new_operation(operations, "poll", timeout_ms=500)
                 operations.begin(operation)
                 operations.end(operation)
                 rig.pass_ms(1000, turns=False)
@@ -248,7 +249,7 @@ def test_what_a_thread_announces_is_not_the_applications_time():
         rig.configure()
         rig.runner.thread = "another one"
         operations = rig.agent.policy.operations
-        operations.begin(operations.new("long", timeout_ms=20_000))
+        operations.begin(new_operation(operations, "long", timeout_ms=20_000))
         rig.pass_ms(2500, turns=False)
         assert [event[0] for event in rig.events()] == ["begun"]
 

@@ -4,6 +4,7 @@ The decisions are the real ones: only ticks, memory, storage and the link are st
 """
 
 from rig import FakeBoard, FakeLink, FakeTicks, poll_all
+from usual import new_lease, new_operation
 from warden.setup import make_agent
 
 _TOTAL = 200_000
@@ -59,12 +60,12 @@ class Rig:
 
     def allocate(self, *args, **kwargs):
         """As `warden.allocate`, without the handle."""
-        return self.policy.leases.allocate(*args, **kwargs)
+        return new_lease(self.policy.leases, *args, **kwargs)
 
     def begin(self, name, **options):
         """As `warden.begin`, without waiting: the operation may be WAITING."""
         operations = self.policy.operations
-        return operations.begin(operations.new(name, **options))
+        return operations.begin(new_operation(operations, name, **options))
 
     def pass_ms(self, ms):
         """Let time pass, then have the agent do what is due."""

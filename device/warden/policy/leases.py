@@ -17,7 +17,6 @@ _MAX_LEASES = const(16)
 _MAX_AMOUNT = const(0x3FFFFFFF)
 _GRANT_COLLECT_PAUSE = const(20)  # before a refusal: a twentieth of the core at most
 _MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
-_DEFAULT_TTL_MS = const(60_000)
 
 _NORMAL = const(1)  # a priority
 _KIND_MEMORY = const(0)  # kinds, by their places in ids.RESOURCES
@@ -112,10 +111,10 @@ class Leases(Rows):
         self,
         kind,
         amount,
-        owner="",
-        priority=_NORMAL,
-        ttl_ms=_DEFAULT_TTL_MS,
-        session=None,
+        owner,
+        priority,
+        ttl_ms,
+        session,
         backed=False,
         mount=None,
         on_preempt=None,

@@ -46,7 +46,7 @@ class Operations(Rows):
 
     # --- by the application ---------------------------------------------------------------------
 
-    def new(self, name, priority=_NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None):
+    def new(self, name, priority, timeout_ms, memory, wait_ms, session):
         """Return an operation that has not begun; ValueError or TypeError for bad arguments."""
         # What is usual needs no check, and most are begun again and again.
         learns = False
@@ -109,7 +109,7 @@ class Operations(Rows):
             op.wait_ms = op.learns = 0
             self.spares.append(op)
 
-    def can_execute(self, priority=_NORMAL):
+    def can_execute(self, priority):
         """Tell whether begin() with this priority would get a place, now or by preemption."""
         if priority is not _NORMAL:
             check_int("priority", priority, _LOW, _CRITICAL)

@@ -157,9 +157,7 @@ class Requests:
             # Its memory is a lease of its own in the recording.
             operations = self._policy.operations
             wait_ms = _ms(begin.wait_s) or 0
-            op = operations.new(
-                row["name"] or "?", priority, timeout_ms, wait_ms=wait_ms, session=session
-            )
+            op = operations.new(row["name"] or "?", priority, timeout_ms, None, wait_ms, session)
             return operations.begin(op)
         kind = ResourceType[row["resource"].upper()]
         amount = row["amount"] * 1000 if kind is ResourceType.CPU_TIME else row["amount"]

@@ -140,7 +140,7 @@ def fill_tables(line, agent):
         owner = held[number % 8]
         warden.allocate(_BANDWIDTH, 100 + number, owner="lease", ttl_ms=_LONG_MS, session=owner)
     for number in range(12):
-        op = policy.operations.new("work%d" % number, wait_ms=_LONG_MS, timeout_ms=_LONG_MS)
+        op = policy.operations.new("work%d" % number, 1, _LONG_MS, None, _LONG_MS, None)
         held.append(policy.operations.begin(op))
     for metric in range(8):
         warden.threshold(metric, warn=(1 << 30) - 2, critical=(1 << 30) - 1, hold_ms=1000)
