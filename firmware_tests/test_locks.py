@@ -5,7 +5,7 @@ from figures import figure
 from harness import no_heap, raises
 from virtual_board import Rig
 from warden.sensors.lock import Lock
-from warden.sensors.threads import new_lock
+from warden.sensors.threads import import_lock, new_lock
 from warden.setup import count_threads
 
 
@@ -65,6 +65,17 @@ def test_a_callback_inside_what_holds_the_lock_of_decisions_does_not_wait_for_ev
     assert held.complete() and lease.release()
     assert rig.policy.operations.places == 0
     rig.begin("after").complete()
+
+
+def test_a_callback_inside_a_late_import_does_not_wait_for_ever():
+    def load():
+        with import_lock:
+            raise AssertionError
+
+    with import_lock:
+        raises(RuntimeError, load)
+    with import_lock:
+        pass
 
 
 def test_it_is_known_whether_any_is_held():
