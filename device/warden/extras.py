@@ -8,7 +8,7 @@ from warden.running import running_agent, running_policy
 from warden.sensors.threads import import_lock
 from warden.sleep import Sleeping
 
-_SLOW_STORAGE = "warden.slow"  # a file in the directory that the board starts in
+_SUFFIX = ".slow"  # of a file in the directory that the board starts in
 _NOTE_WRITE = 2  # a purpose of `wear`
 _LEARNED = -1  # as memory
 _MAX_PORT = 65_535
@@ -33,17 +33,23 @@ def scan_storage():
 
 def note_slow(agent, is_slow):
     """Note for the next start whether measuring storage takes long. The caller has import_lock."""
+    path = agent.board.policy_path.rsplit(".", 1)[0] + _SUFFIX
     try:
-        if is_slow == (_SLOW_STORAGE in os.listdir()):
-            return
+        os.stat(path)
+        was_slow = True
+    except (AttributeError, OSError):
+        was_slow = False
+    if is_slow == was_slow:
+        return
+    try:
         from warden.wear import wear
 
         wear.join(agent.storage)
         if wear.spend(_NOTE_WRITE, agent.clock.s):
             if is_slow:
-                open(_SLOW_STORAGE, "w").close()
+                open(path, "w").close()
             else:
-                os.remove(_SLOW_STORAGE)
+                os.remove(path)
     except (AttributeError, OSError):  # there are no files, or they cannot be written
         pass
 
