@@ -117,8 +117,26 @@ def test_a_callback_that_makes_its_own_event_happen_lets_the_application_go_on()
 def test_there_are_eight_callbacks_at_most():
     events = _events()
     for _ in range(8):
-        events.on(None, print)
+        events.on(None, lambda event: None)
     raises(ValueError, events.on, None, print)
+
+
+def test_a_callback_that_a_restarted_main_sets_again_is_there_once():
+    events = _events()
+    heard = []
+
+    class Application:
+        def on_event(self, event):
+            heard.append(event[0])
+
+    application = Application()
+    for _ in range(20):
+        events.on("lease", application.on_event)
+        events.on(None, len)
+    assert len(events.callbacks) == 2
+    events.post("lease", 1)
+    events.deliver()
+    assert heard == [0]
 
 
 def test_an_interrupted_delivery_delivers_no_event_twice():

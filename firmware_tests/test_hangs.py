@@ -128,6 +128,24 @@ def test_an_application_that_catches_the_interrupt_goes_on():
     assert application.events == [("begun", "stubborn"), ("over", "stubborn")]
 
 
+def test_the_callbacks_of_the_stopped_application_go_with_it():
+    def kept(event):
+        pass
+
+    async def hang():
+        warden.on("lease", lambda event: None)
+        warden.on_trim(lambda level: 0)
+        _spin()
+
+    warden.start(link=False)
+    warden.on("lease", kept)  # before run(), which main does not set anew
+    application = _Application(hang, action="stop")
+    policy = running_agent().policy
+    assert _run(application) == 2
+    assert policy.events.callbacks == [("lease", kept)]
+    assert policy.pressure.functions == [None] * 8
+
+
 def test_what_the_stopped_application_held_is_free_for_the_next():
     async def greedy():
         warden.spawn(asyncio.sleep(1000), "sleeper")

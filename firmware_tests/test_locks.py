@@ -5,7 +5,7 @@ from figures import figure
 from harness import no_heap, raises
 from virtual_board import Rig
 from warden.sensors.lock import Lock
-from warden.sensors.threads import new_lock
+from warden.sensors.threads import import_lock, new_lock
 from warden.setup import count_threads
 
 
@@ -50,6 +50,32 @@ def test_waiting_inside_an_interrupts_callback_is_an_error_where_it_would_never_
         raises(RuntimeError, take)
         assert lock.locked()
     take()
+
+
+def test_a_callback_inside_what_holds_the_lock_of_decisions_does_not_wait_for_ever():
+    """A soft callback of a Timer or a Pin runs between two bytecodes of its thread."""
+    rig = Rig()
+    held = rig.begin("held")
+    lease = rig.allocate(0, 100)
+    with rig.policy.lock:  # as if it had come here
+        raises(RuntimeError, rig.begin, "late")
+        raises(RuntimeError, rig.allocate, 0, 100)
+        raises(RuntimeError, held.complete)
+        raises(RuntimeError, lease.release)
+    assert held.complete() and lease.release()
+    assert rig.policy.operations.places == 0
+    rig.begin("after").complete()
+
+
+def test_a_callback_inside_a_late_import_does_not_wait_for_ever():
+    def load():
+        with import_lock:
+            raise AssertionError
+
+    with import_lock:
+        raises(RuntimeError, load)
+    with import_lock:
+        pass
 
 
 def test_it_is_known_whether_any_is_held():

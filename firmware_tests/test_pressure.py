@@ -406,8 +406,15 @@ def test_crossed_and_quiet_it_allocates_nothing_either():
 def test_there_are_eight_functions_at_most():
     rig = Rig()
     for _ in range(8):
-        rig.policy.pressure.on_trim(len)
+        rig.policy.pressure.on_trim(lambda level: 0)
     raises(ValueError, rig.policy.pressure.on_trim, len)
+
+
+def test_a_function_that_a_restarted_main_sets_again_is_there_once():
+    rig = Rig()
+    for _ in range(20):
+        rig.policy.pressure.on_trim(len)
+    assert rig.policy.pressure.functions == [len] + [None] * 7
 
 
 def _stand_still(end=0, start=0):

@@ -76,6 +76,48 @@ def _tested(test):
 # --- event loops ----------------------------------------------------------------------------------
 
 
+def _in_a_thread(work):
+    """Call work() in a thread; wait until it has ended, and raise what it raised."""
+    found = []
+
+    def run():
+        try:
+            work()
+            found.append(None)
+        except Exception as error:
+            found.append(error)
+
+    _thread.start_new_thread(run, ())
+    while not found:
+        time.sleep_ms(1)
+    if found[0] is not None:
+        raise found[0]
+
+
+def test_event_loops_that_follow_each_other_in_a_thread():
+    def restart():
+        _start()  # here: the main thread has the REPL, say
+
+        def work():
+            for _ in range(3):
+                asyncio.run(_samples_go_on())
+                asyncio.new_event_loop()
+
+        _in_a_thread(work)
+
+    _tested(restart)
+
+
+def test_a_start_in_a_thread_and_event_loops_here():
+    def restart():
+        _in_a_thread(_start)
+        for _ in range(2):
+            asyncio.run(_samples_go_on())
+            asyncio.new_event_loop()
+
+    _tested(restart)
+
+
 def test_a_new_event_loop_at_any_moment():
     for ms in range(0, 50, 3):
 

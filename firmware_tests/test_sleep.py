@@ -137,6 +137,41 @@ def test_the_time_of_a_sleep_inside_another_counts_once():
     assert 50 <= counted_ms <= passed_ms, idle_ms
 
 
+def test_what_awaits_inside_an_announced_sleep_does_not_sleep():
+    """Two tasks that overlap: the loop works meanwhile, and a hang after it is one."""
+    loads = []
+
+    async def wait(ms):
+        with warden.sleeping():
+            await asyncio.sleep_ms(ms)
+
+    async def wait_often():
+        for _ in range(20):
+            await wait(20)
+
+    async def main():
+        warden.start(interval_ms=200, budget_permille=1000, link=False)
+        warden.watchdog(500)
+        tasks = [asyncio.create_task(each) for each in (wait(700), wait_often())]
+        await asyncio.sleep_ms(10)
+        tasks.append(asyncio.create_task(wait(800)))
+        for _ in range(24):
+            _work(40)
+            await asyncio.sleep_ms(1)
+            loads.append(warden.status()["cpu"]["usage_permille"])
+        await asyncio.gather(*tasks)
+        _work(1200)
+        await asyncio.sleep_ms(20)
+
+    try:
+        asyncio.run(main())
+        assert min(loads[8:]) > 700, loads
+        assert [event[3] for event in _events() if event[0] == "hang"] == [0, 1], _events()
+    finally:
+        warden.stop()
+        asyncio.new_event_loop()
+
+
 def test_the_sleep_of_a_thread_is_not_that_of_the_loop():
     is_over = []
 

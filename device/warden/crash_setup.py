@@ -137,6 +137,10 @@ def begin(main, link, retry_s):
     runner = Runner.current
     if runner is not None and runner.spare_status is None and runner.agent.policy is not None:
         runner.spare_status = runner.agent.fill_status({}, True)  # what ended a run before took it
+    if runner is not None and runner.agent.policy is not None:
+        policy = runner.agent.policy  # the callbacks that a main which is stopped has not set
+        functions = policy.pressure.functions
+        policy.lasting = len(policy.events.callbacks), len(functions) - functions.count(None)
     if crashes.is_safe:
         pause(crashes, retry_s)
     crashes.main = main  # not before: Ctrl-C may end that

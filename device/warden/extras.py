@@ -10,7 +10,7 @@ from warden.running import running_agent, running_policy
 from warden.sensors.threads import import_lock
 from warden.sleep import Sleeping
 
-_SLOW_STORAGE = const("warden.slow")  # a file in the directory that the board starts in
+_SLOW_SUFFIX = const(".slow")  # of a file in the directory that the board starts in
 _NOTE_WRITE = const(2)  # a purpose of `wear`
 _LEARNED = const(-1)  # as memory
 _MAX_PORT = const(65_535)
@@ -35,17 +35,23 @@ def scan_storage():
 
 def note_slow(agent, is_slow):
     """Note for the next start whether measuring storage takes long. The caller has import_lock."""
+    path = agent.board.policy_path.rsplit(".", 1)[0] + _SLOW_SUFFIX
     try:
-        if is_slow == (_SLOW_STORAGE in os.listdir()):
-            return
+        os.stat(path)
+        was_slow = True
+    except (AttributeError, OSError):
+        was_slow = False
+    if is_slow == was_slow:
+        return
+    try:
         from warden.wear import wear
 
         wear.join(agent.storage)
         if wear.spend(_NOTE_WRITE, agent.clock.s):
             if is_slow:
-                open(_SLOW_STORAGE, "w").close()
+                open(path, "w").close()
             else:
-                os.remove(_SLOW_STORAGE)
+                os.remove(path)
     except (AttributeError, OSError):  # there are no files, or they cannot be written
         pass
 

@@ -112,7 +112,7 @@ class HangStopper:
             crashes.board.reset()
 
     def forget_tasks(self):
-        """Forget the tasks of the application that was stopped, and end what they had begun."""
+        """Forget the tasks and callbacks of the application that was stopped; end what it began."""
         core = imported_asyncio()
         if core is not None:
             core.new_event_loop()
@@ -120,6 +120,11 @@ class HangStopper:
         policy = self.watchdog.agent.policy
         if policy is None:
             return
+        place, first = getattr(policy, "lasting", (0, 0))  # it sets its own anew
+        del policy.events.callbacks[place:]
+        functions = policy.pressure.functions
+        for place in range(first, len(functions)):
+            functions[place] = None
         for op in policy.operations.rows:
             if op is not None and op.task is not None:
                 policy.operations.end(op)

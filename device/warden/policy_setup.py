@@ -7,6 +7,7 @@ from micropython import const
 
 from warden.gate import Gate
 from warden.policy.block_watch import BlockWatch
+from warden.policy.decision_lock import DecisionLock
 from warden.policy.events import Events
 from warden.policy.leases import Leases
 from warden.policy.operations import Operations
@@ -37,7 +38,7 @@ def make_policy(agent, limits):
     policy.agent = agent
     policy.memory = agent.memory
     policy.gate = Gate(policy.deliver)
-    policy.lock = new_lock()  # of all that is granted, so that a decision takes one
+    policy.lock = make_lock()  # of all that is granted, so that a decision takes one
     policy.events = events = Events(agent.clock, agent.session, policy.lock)
     agent.load.report = agent.threads.report = events.report
     policy.profile = None  # made where an operation's memory is to be learned
@@ -73,6 +74,17 @@ def make_policy(agent, limits):
             note = note[1:]
         events.post("reset", None, note[:_MAX_DETAIL])
     return policy
+
+
+def make_lock():
+    """Return the lock of all that is granted, for which no callback waits inside its own thread."""
+    lock = new_lock()
+    if not hasattr(lock, "occupied"):  # that one knows, as there is one thread only
+        port, lock = lock, DecisionLock()
+        lock.acquire = port.acquire
+        lock.release = port.release
+        lock.thread = None
+    return lock
 
 
 def load_note(board):

@@ -96,7 +96,7 @@ class Runner:
 
         agent = self.agent
         self.stop_timer()  # the loop runs
-        self.load.thread = get_ident()
+        self.thread = self.load.thread = get_ident()  # it may not be the one that started this
         try:
             while generation == self.generation:
                 # It listens too: what the other task waits on may be the connection of a dead host.

@@ -12,17 +12,17 @@ from warden.sensors.threads import get_ident
 _ASLEEP = const(20)  # a kind of message
 _MAX_ASLEEP_MS = const(800_000)  # of which there is a figure in µs
 _MAX_LOOP_IDLE_US = const(900_000_000)
-_MS_MASK = const(0x3FFFFFFF)
 _FLUSH_MS = const(2)  # for a frame of ten bytes to leave
 
 
 class Sleeping:
     """A context manager: inside it the processor sleeps, or waits for something.
 
-    In a thread that runs no event loop it does nothing: its sleep holds up nobody.
+    In a thread that runs no event loop it does nothing: its sleep holds up nobody. Nor does one
+    inside another, nor one in which a task awaits: the loop goes on then.
     """
 
-    slept_ms = 0  # by all of them: one inside another counts its time for both
+    current = None  # the outermost that has begun
 
     def __enter__(self):
         """Do what is due, and tell the host."""
@@ -30,6 +30,10 @@ class Sleeping:
         agent = runner.agent
         thread = agent.load.thread
         if get_ident() != (runner.thread if thread is None else thread):
+            self.agent = None
+            return self
+        outer = Sleeping.current
+        if outer is not None and outer.agent is agent and not outer.has_awaited():
             self.agent = None
             return self
         self.agent = agent
@@ -42,24 +46,32 @@ class Sleeping:
             finally:
                 agent.gate.releases[1]()
             agent.board.sleep_ms(_FLUSH_MS)
+        self.polled_ms = agent.load.polled_ms
+        self.idle_us = agent.load.idle_us
         self.began_ms = agent.ticks_ms()
-        self.before_ms = Sleeping.slept_ms
         self.watchdog = getattr(getattr(agent.board, "crashes", None), "watchdog", None)
         if self.watchdog is not None:
-            self.outer_ms = self.watchdog.pause
             self.watchdog.pause = _MAX_ASLEEP_MS
+        Sleeping.current = self
         return self
+
+    def has_awaited(self):
+        """Tell whether the event loop has gone on since it began: something awaits inside it."""
+        load = self.agent.load
+        return load.polled_ms != self.polled_ms or load.idle_us != self.idle_us
 
     def __exit__(self, kind, error, trace):
         """Count the time as idle, and go on as if none had passed since the last poll."""
         agent = self.agent
-        if agent is None:
+        if Sleeping.current is not self:
+            return False
+        Sleeping.current = None
+        if self.watchdog is not None:
+            self.watchdog.pause = 0
+        if self.has_awaited():
             return False
         now = agent.ticks_ms()
         ms = min(agent.ticks_diff(now, self.began_ms), _MAX_ASLEEP_MS)
-        ms -= Sleeping.slept_ms - self.before_ms & _MS_MASK  # inside it, which has been counted
-        if ms > 0:
-            Sleeping.slept_ms = Sleeping.slept_ms + ms & _MS_MASK
         us = max(0, ms - 1) * 1000  # no more than it was; µs ticks may have wrapped
         load = agent.load
         load.idle_us = min(load.idle_us + us, _MAX_LOOP_IDLE_US)
@@ -79,5 +91,4 @@ class Sleeping:
         agent.polled_ms = load.polled_ms = now
         if self.watchdog is not None:
             self.watchdog.relax(now, ms)
-            self.watchdog.pause = self.outer_ms
         return False

@@ -64,6 +64,8 @@ class TaskWatchdog:
         left = agent.__class__.poll(agent)
         if not self.skip:
             task = self.current()
+            if task in self.owner.tasks:
+                self.pause = 0  # the loop goes on: a task awaits inside `sleeping()`
             if self.polled if task is None else task in self.owner.tasks:
                 self.renew(self.ticks_ms())
         return min(left, self.wait_ms) if self.active else left

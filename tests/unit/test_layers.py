@@ -59,7 +59,7 @@ BOARD_LAYERS = [
     ["gate", "link.stream", "link.tcp", "link.terminal", "link.mqtt"],
     ["link.tls", "link.mqtt_as"],
     ["sensors.find_table", "clock", "tables", "policy.rows", "policy.lease_handle"],
-    ["sensors.storage", "policy.deadlines", "policy.forecast"],
+    ["sensors.storage", "policy.decision_lock", "policy.deadlines", "policy.forecast"],
     ["policy.operation"],
     BOARD_MIDDLE,
     ["policy.block_watch", "policy.memory_profile"],

@@ -90,11 +90,14 @@ class Events(Table):
     def on(self, kind, function):
         """Call function(event) for each event of that kind, or of all kinds with None.
 
-        Raises ValueError when there are eight already.
+        What is set already, as by a main that runs anew, is left alone. Raises ValueError when
+        there are eight others.
         """
-        if len(self.callbacks) == _MAX_CALLBACKS:
-            raise ValueError("no more than eight")
-        self.callbacks.append((kind, function))
+        entry = (kind, function)
+        if entry not in self.callbacks:
+            if len(self.callbacks) == _MAX_CALLBACKS:
+                raise ValueError("no more than eight")
+            self.callbacks.append(entry)
 
     def call(self, function, value, name, report=True):
         """Return what a callback of the application returns; None, and a report, if it raises.

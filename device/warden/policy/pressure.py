@@ -36,12 +36,14 @@ class Pressure:
     def on_trim(self, function):
         """Call function(level) when memory is short: 1 warn, 2 critical; it returns bytes.
 
-        Raises ValueError when there are eight already.
+        What is set already, as by a main that runs anew, is left alone. Raises ValueError when
+        there are eight others.
         """
         with self.policy.lock:
-            if None not in self.functions:
-                raise ValueError("no more than eight")
-            self.functions[self.functions.index(None)] = function
+            if function not in self.functions:
+                if None not in self.functions:
+                    raise ValueError("no more than eight")
+                self.functions[self.functions.index(None)] = function
 
     def refuses(self, priority):
         """Tell whether something is critical, and this priority is below HIGH."""

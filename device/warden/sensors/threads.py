@@ -37,19 +37,24 @@ class ImportLock:
     removed.
     """
 
-    lock = new_lock()
+    thread = None  # the one that has it, `locks[0]`: a callback inside that must not wait for it
 
     def __enter__(self):
-        self.lock.acquire()
+        if self.thread == get_ident():
+            raise RuntimeError("callback")
+        locks[0].acquire()
+        self.thread = get_ident()
 
     def __exit__(self, kind, error, trace):
         for name in sys.modules:
             if sys.modules.get(name) is None:
                 sys.modules.pop(name, None)
                 break
-        self.lock.release()
+        self.thread = None
+        locks[0].release()
 
 
+new_lock()
 import_lock = ImportLock()
 del ImportLock, allocate_lock  # one name more, and the package's map would grow: 0.3 KB
 
