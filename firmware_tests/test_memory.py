@@ -242,6 +242,22 @@ def test_a_drop_shows_that_there_was_a_collection():
     assert memory.collections == 1
 
 
+def test_garbage_made_since_a_collection_is_not_taken_for_live():
+    for made in (_memory(collect_ms=10), _table(collect_ms=10)):
+        heap, clock, memory = made[0], made[-2], made[-1]
+        _read(heap, clock, memory, 86_000)
+        assert memory.collections == 1  # another one is too soon
+        _read(heap, clock, memory, 80_000, 500)
+        assert (memory.collections, memory.live, memory.used) == (2, 20_000, 80_000)
+
+
+def test_what_was_made_since_a_collection_may_be_live_where_another_takes_too_long():
+    heap, clock, memory = _memory(collect_ms=50)
+    _read(heap, clock, memory, 86_000)
+    _read(heap, clock, memory, 80_000, 500)
+    assert (memory.collections, memory.live) == (1, 80_000)
+
+
 def test_a_block_given_back_is_no_collection():
     heap, clock, memory = _memory()
     _read(heap, clock, memory, 31_000)

@@ -91,6 +91,9 @@ class Memory:
                 self.set_live(state[_HEAP_LIVE], state[_HEAP_LEFT])
             self.live = state[_HEAP_LIVE]
         elif self.last_used - used > total >> _DROP_SHIFT:
+            # Much of it may be garbage that was made since.
+            if used - (self.live or 0) > total >> _LOW_SHIFT and self.collect(_LOW_COLLECT_PAUSE):
+                return True
             self.set_live(used, self.largest)
         elif 0 <= every < total >> _DROP_SHIFT and self.live is not None:
             self.set_live(max(self.live, used - every), self.largest)
