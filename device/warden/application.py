@@ -2,6 +2,7 @@
 
 from micropython import const
 
+from warden.crashes import Crashes
 from warden.runner import Runner
 from warden.sensors.threads import import_lock
 
@@ -19,10 +20,17 @@ def run(main, link=None, retry_s=60):
     run before the agent has answered for retry_s seconds, twice as long after each further one, an
     hour at most.
     """
-    with import_lock:
-        from warden.crash_setup import begin
-    crashes, function, args = begin(main, link, retry_s)
-    begin = None  # its module is let go
+    try:
+        with import_lock:
+            from warden.crash_setup import begin
+        crashes, function, args = begin(main, link, retry_s)
+        begin = None  # its module is let go
+    except MemoryError:  # not this ends it: an earlier call has set up what keeps its exception
+        crashes = Crashes.current
+        if crashes is None or crashes.is_safe or not callable(main):
+            raise
+        function = crashes.main = main
+        args = ()
     must_feed = True
     try:
         while True:

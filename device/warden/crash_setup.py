@@ -136,7 +136,10 @@ def begin(main, link, retry_s):
         sys.modules["warden"].start(link=link)
     runner = Runner.current
     if runner is not None and runner.spare_status is None and runner.agent.policy is not None:
-        runner.spare_status = runner.agent.fill_status({}, True)  # what ended a run before took it
+        try:  # what ended a run before took it
+            runner.spare_status = runner.agent.fill_status({}, True)
+        except MemoryError:  # the heap is still full
+            pass
     if crashes.is_safe:
         pause(crashes, retry_s)
     crashes.main = main  # not before: Ctrl-C may end that

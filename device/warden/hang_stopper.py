@@ -81,15 +81,18 @@ class HangStopper:
         self.release()
         board = watchdog.crashes.board
         board.collect()
-        name = (hung and cut(hung, _MAX_NAME)) or None
+        try:
+            name = (hung and cut(hung, _MAX_NAME)) or None
+        except MemoryError:
+            name = None
         caught = watchdog.crashes.keep(error, _HANG_KIND, name)
         main = watchdog.crashes.main
         if not 0 <= watchdog.ticks_diff(now, self.hour_ms) <= _HOUR_MS:  # it wraps in six days
             self.hour_ms = now
             self.restarts = 0
         self.restarts += 1
-        can_restart = isinstance(main, str) or callable(main)
-        if self.resets or self.restarts > self.max_restarts or not can_restart:
+        can_restart = not self.resets and (isinstance(main, str) or callable(main))
+        if self.restarts > self.max_restarts or not can_restart or not self.forget_tasks():
             if board.reset is not None:
                 watchdog.post(_WAS_RESET, hung or None, ms)
             self.reset(caught)
@@ -98,7 +101,6 @@ class HangStopper:
         watchdog.post(_STOPPED, hung or None, ms)
         if isinstance(main, str):
             sys.modules.pop(main, None)
-        self.forget_tasks()
         watchdog.begin()
         return True
 
@@ -112,20 +114,27 @@ class HangStopper:
             crashes.board.reset()
 
     def forget_tasks(self):
-        """Forget the tasks of the application that was stopped, and end what they had begun."""
+        """Forget the tasks of the application that was stopped, and end what they had begun.
+
+        Return False if there is no memory for a new event loop.
+        """
         core = imported_asyncio()
         if core is not None:
-            core.new_event_loop()
+            try:
+                core.new_event_loop()
+            except MemoryError:
+                return False
             core.cur_task = None
         policy = self.watchdog.agent.policy
         if policy is None:
-            return
+            return True
         for op in policy.operations.rows:
             if op is not None and op.task is not None:
                 policy.operations.end(op)
         for meter in () if policy.meters is None else policy.meters.rows:
             if meter is not None and meter.kind == _TASK:
                 policy.meters.remove(meter)
+        return True
 
 
 def hook(watchdog, resets, restarts):
