@@ -3,7 +3,6 @@
 from micropython import const
 
 from warden.crashes import Crashes
-from warden.runner import Runner
 from warden.sensors.threads import import_lock
 
 _HAS_ENDED = const(1)  # a state of the record, as in `crashes`
@@ -50,8 +49,6 @@ def run(main, link=None, retry_s=60):
                     crashes.enter(_HAS_ENDED, False)
                 else:
                     must_feed = False  # the hardware watchdog is what restarts the board now
-                    if Runner.current is not None:
-                        Runner.current.spare_status = None  # the file takes that memory
                     crashes.board.collect()  # most of what the application had is garbage now
                     crashes.keep(error, _APPLICATION, None)
                 raise

@@ -70,6 +70,8 @@ def make_crashes(board):
     crashes.length = crashes.left = 0  # which has so many bytes; left: of a line
     crashes.in_frame = crashes.skip = crashes.early = False  # see `write()`
     crashes.reserve = bytearray(crashes.room)
+    crashes.file_room = None  # file_bytes: what an open file takes, for it
+    crashes.file_bytes = 0
     crashes.rows = [None] * _MAX_KEPT
     crashes.next_id = 1
     crashes.start_ms = board.ticks_ms()
@@ -134,12 +136,6 @@ def begin(main, link, retry_s):
                 link = None
                 crashes.keep(error, _CALLBACK, None)
         sys.modules["warden"].start(link=link)
-    runner = Runner.current
-    if runner is not None and runner.spare_status is None and runner.agent.policy is not None:
-        try:  # what ended a run before took it
-            runner.spare_status = runner.agent.fill_status({}, True)
-        except MemoryError:  # the heap is still full
-            pass
     if crashes.is_safe:
         pause(crashes, retry_s)
     crashes.main = main  # not before: Ctrl-C may end that
