@@ -42,4 +42,9 @@ def empty():
     _chain = None
     for place in range(len(_singles)):
         _singles[place] = None
+    _sweep(20)  # what is left on the C stack would keep it
     gc.collect()
+
+
+def _sweep(depth):
+    return depth and _sweep(depth - 1)

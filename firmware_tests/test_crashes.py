@@ -198,10 +198,56 @@ def test_an_application_that_took_every_block_of_the_heap_is_kept_all_the_same()
     if not Crashes.current.backed:
         after = make_crashes(board())
         assert after.rows[5][0] == "exception", "the file has it, too"
-    assert Runner.current.spare_status is None
-    warden.run(lambda: None)
     assert Runner.current.spare_status is not None, "for status() in such a heap"
     warden.stop()
+
+
+def test_in_a_full_heap_an_application_is_run_once_more():
+    """As in a loop around `warden.run()`; what it imports the first time has no room then."""
+    warden.start(link=False)
+    warden.run(_ignore)
+    runs = []
+    for free in (0, 2000):
+        spare = [bytearray(free)]
+        no_memory.fill()
+        spare.clear()
+        try:
+            runs.append(warden.run(_return_five))
+        except MemoryError as error:
+            runs.append(error)
+        no_memory.empty()
+    assert runs == [5, 5], runs
+    error = ValueError("once more")
+
+    def fail():
+        raise error
+
+    no_memory.fill()
+    try:
+        warden.run(fail)
+    except Exception as caught:
+        runs.append(caught)
+    no_memory.empty()
+    assert runs.pop() is error
+    assert _lines(warden.exceptions()[-1])[-1] == "ValueError: once more"
+    Crashes.current.is_safe = True
+    no_memory.fill()
+    try:
+        runs.append(warden.run(_return_five))
+    except MemoryError:
+        pass
+    no_memory.empty()
+    Crashes.current.is_safe = False
+    warden.stop()
+    assert runs == [5, 5], "it waits in safe mode first"
+
+
+def _ignore():
+    pass
+
+
+def _return_five():
+    return 5
 
 
 def test_what_the_application_returns_is_returned():

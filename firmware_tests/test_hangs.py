@@ -22,6 +22,7 @@ _HANG_MS = 500
 _ENOUGH_MS = 8000
 _STEPS = ("begun", "over", "stopped", "reset", "late")  # ids.HANG_STEPS
 _CAN_LINE, _NO_SLOT = 16, 17
+_HUNG = 7  # a state of the record
 
 
 def _events():
@@ -193,6 +194,49 @@ def test_a_board_that_is_reset_for_a_hang_knows_it_at_the_next_boot():
     entry = [row for row in make_crashes(board()).rows[5:] if row][-1]
     assert (entry[0], entry[1] & 2, entry[5]) == ("hang", 0, "_sensor: sample")
     assert b" _spin\nKeyboardInterrupt" in entry[10]
+
+
+def test_a_board_without_memory_for_a_restart_is_reset():
+    async def long_name():
+        await asyncio.sleep_ms(20)
+        async with warden.operation("an operation that hangs"):
+            _spin()
+
+    def reset():
+        micropython.heap_unlock()
+        raise _Reset
+
+    class Full(_Application):
+        async def main(self):
+            warden.start(link=False)
+            running_agent().board.reset = reset
+            running_agent().board.collect = micropython.heap_lock  # what it collects is not enough
+            await super().main()
+
+    raises(_Reset, _run, Full(long_name, action="stop"))
+    assert Crashes.current.state == _HUNG  # no more than that, on a board with a file only
+    assert b"long_name: an operat" in Crashes.current.buf
+
+
+def test_without_memory_an_operation_begins_in_a_thread():
+    """The heap is locked for a thread alone, so it is in that one."""
+    done = []
+
+    def work():
+        micropython.heap_lock()
+        try:
+            op = warden.begin("op")
+        finally:
+            micropython.heap_unlock()
+        done.append(op)
+
+    async def begin():
+        _thread.start_new_thread(work, ())
+        while not done:
+            await asyncio.sleep_ms(5)
+
+    assert _run(_Application(begin)) == 1
+    assert done[0].name == "op"
 
 
 def test_a_hang_is_only_reported_unless_more_is_wanted():

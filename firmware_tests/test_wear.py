@@ -4,6 +4,7 @@
 import os
 
 import harness
+import no_memory
 import warden
 from figures import figure, put_figure
 from harness import Skip, no_heap, raises
@@ -15,9 +16,9 @@ from warden.sensors.threads import locks
 from warden.setup import make_sample
 from warden.wear import wear
 
-_APPLICATION = 3
+_APPLICATION, _HANG = 3, 4
 _RESETS = 0
-_RUNNING = 0  # a state of the record
+_RUNNING, _HUNG = 0, 7  # states of the record
 _BUDGETS = "warden.budgets"
 
 
@@ -271,6 +272,58 @@ class _Disk:
         if op == 6 and self._has_power():
             self.data[arg * 512 : arg * 512 + 512] = b"\xff" * 512
         return 0
+
+
+class _FrugalDisk(_Disk):
+    """One that takes no heap, as a board's own driver does."""
+
+    def readblocks(self, block, buf, offset=0):
+        at = block * 512 + offset
+        for place in range(len(buf)):
+            buf[place] = self.data[at + place]
+
+    def writeblocks(self, block, buf, offset=0):
+        at = block * 512 + offset
+        for place in range(len(buf)):
+            self.data[at + place] = buf[place]
+
+    def ioctl(self, op, arg):
+        return 0 if op == 6 else super().ioctl(op, arg)
+
+
+def _check_full_heap(kind, options):
+    """Check, on a file system of its own, that what is kept in a full heap is in the file."""
+    data = bytearray(128 * 512)
+    kind.mkfs(_FrugalDisk(data), **options)
+    os.mount(kind(_FrugalDisk(data), **options), "/disk")
+    os.chdir("/disk")
+    try:
+        for cause in ("exception", "hang"):
+            box = _boot(_Board())
+            error = ValueError("in a full heap")
+            no_memory.fill()
+            if cause == "hang":
+                box.note_fault(box.keep(error, _HANG, None), _HUNG)
+            else:
+                box.keep(error, _APPLICATION, None)
+            no_memory.empty()
+            entry = [row for row in _boot(_Board()).rows[5:] if row][-1]
+            assert entry[0] == cause, (kind, options, entry)
+            assert entry[10].endswith(b"ValueError: in a full heap\n"), entry
+    finally:
+        no_memory.empty()
+        os.umount("/disk")
+
+
+def test_in_a_full_heap_what_ended_the_application_is_in_the_file():
+    here = os.getcwd()
+    try:
+        for size in (32, 128):  # littlefs gives each open file a buffer of four of them
+            _check_full_heap(os.VfsLfs2, {"readsize": size, "progsize": size})
+            os.chdir(here)
+        _check_full_heap(os.VfsFat, {})
+    finally:
+        os.chdir(here)
 
 
 def _texts(box):

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from warden.runner import Runner
+from warden.crashes import Crashes
 from warden.sensors.threads import import_lock
 
 _HAS_ENDED = const(1)  # a state of the record, as in `crashes`
@@ -19,10 +19,17 @@ def run(main, link=None, retry_s=60):
     run before the agent has answered for retry_s seconds, twice as long after each further one, an
     hour at most.
     """
-    with import_lock:
-        from warden.crash_setup import begin
-    crashes, function, args = begin(main, link, retry_s)
-    begin = None  # its module is let go
+    try:
+        with import_lock:
+            from warden.crash_setup import begin
+        crashes, function, args = begin(main, link, retry_s)
+        begin = None  # its module is let go
+    except MemoryError:  # not this ends it: an earlier call has set up what keeps its exception
+        crashes = Crashes.current
+        if crashes is None or crashes.is_safe or not callable(main):
+            raise
+        function = crashes.main = main
+        args = ()
     must_feed = True
     try:
         while True:
@@ -42,8 +49,6 @@ def run(main, link=None, retry_s=60):
                     crashes.enter(_HAS_ENDED, False)
                 else:
                     must_feed = False  # the hardware watchdog is what restarts the board now
-                    if Runner.current is not None:
-                        Runner.current.spare_status = None  # the file takes that memory
                     crashes.board.collect()  # most of what the application had is garbage now
                     crashes.keep(error, _APPLICATION, None)
                 raise

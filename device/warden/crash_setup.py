@@ -70,6 +70,9 @@ def make_crashes(board):
     crashes.length = crashes.left = 0  # which has so many bytes; left: of a line
     crashes.in_frame = crashes.skip = crashes.early = False  # see `write()`
     crashes.reserve = bytearray(crashes.room)
+    crashes.file_room = None  # file_bytes: what an open file takes, for it
+    crashes.file_bytes = 0
+    crashes.lasting_callbacks = crashes.lasting_functions = 0  # set before main
     crashes.rows = [None] * _MAX_KEPT
     crashes.next_id = 1
     crashes.start_ms = board.ticks_ms()
@@ -135,12 +138,11 @@ def begin(main, link, retry_s):
                 crashes.keep(error, _CALLBACK, None)
         sys.modules["warden"].start(link=link)
     runner = Runner.current
-    if runner is not None and runner.spare_status is None and runner.agent.policy is not None:
-        runner.spare_status = runner.agent.fill_status({}, True)  # what ended a run before took it
     if runner is not None and runner.agent.policy is not None:
         policy = runner.agent.policy  # the callbacks that a main which is stopped has not set
         functions = policy.pressure.functions
-        policy.lasting = len(policy.events.callbacks), len(functions) - functions.count(None)
+        crashes.lasting_callbacks = len(policy.events.callbacks)
+        crashes.lasting_functions = len(functions) - functions.count(None)
     if crashes.is_safe:
         pause(crashes, retry_s)
     crashes.main = main  # not before: Ctrl-C may end that

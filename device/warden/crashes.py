@@ -326,7 +326,8 @@ class Crashes(io.IOBase):
             if not wear.spend(_RESETS_WRITE, 0 if self.bad else self.uptime_s()):
                 self.deadline_s = wear.deadline_s
                 return
-            new = self.path + ".new"
+            new = self.new_path
+            self.file_room = None  # an open file takes it
             with open(new, "wb") as file:
                 self.put(file, bytes(self.buf))
                 for row in self.rows:
@@ -340,6 +341,10 @@ class Crashes(io.IOBase):
                 os.remove(new)
             except Exception:
                 pass
+        try:
+            self.file_room = bytearray(self.file_bytes)
+        except MemoryError:
+            pass
 
     def put(self, file, value):
         """Write one item; OSError where there is no room."""

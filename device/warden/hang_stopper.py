@@ -81,15 +81,18 @@ class HangStopper:
         self.release()
         board = watchdog.crashes.board
         board.collect()
-        name = (hung and cut(hung, _MAX_NAME)) or None
+        try:
+            name = (hung and cut(hung, _MAX_NAME)) or None
+        except MemoryError:
+            name = None
         caught = watchdog.crashes.keep(error, _HANG_KIND, name)
         main = watchdog.crashes.main
         if not 0 <= watchdog.ticks_diff(now, self.hour_ms) <= _HOUR_MS:  # it wraps in six days
             self.hour_ms = now
             self.restarts = 0
         self.restarts += 1
-        can_restart = isinstance(main, str) or callable(main)
-        if self.resets or self.restarts > self.max_restarts or not can_restart:
+        can_restart = not self.resets and (isinstance(main, str) or callable(main))
+        if self.restarts > self.max_restarts or not can_restart or not self.forget_tasks():
             if board.reset is not None:
                 watchdog.post(_WAS_RESET, hung or None, ms)
             self.reset(caught)
@@ -98,7 +101,6 @@ class HangStopper:
         watchdog.post(_STOPPED, hung or None, ms)
         if isinstance(main, str):
             sys.modules.pop(main, None)
-        self.forget_tasks()
         watchdog.begin()
         return True
 
@@ -112,18 +114,25 @@ class HangStopper:
             crashes.board.reset()
 
     def forget_tasks(self):
-        """Forget the tasks and callbacks of the application that was stopped; end what it began."""
+        """Forget the tasks and callbacks of the application that was stopped; end what it began.
+
+        Return False if there is no memory for a new event loop.
+        """
         core = imported_asyncio()
         if core is not None:
-            core.new_event_loop()
+            try:
+                core.new_event_loop()
+            except MemoryError:
+                return False
             core.cur_task = None
         policy = self.watchdog.agent.policy
         if policy is None:
-            return
-        place, first = getattr(policy, "lasting", (0, 0))  # it sets its own anew
-        del policy.events.callbacks[place:]
+            return True
+        crashes = self.watchdog.crashes
+        while len(policy.events.callbacks) > crashes.lasting_callbacks:
+            policy.events.callbacks.pop()  # it sets its own anew
         functions = policy.pressure.functions
-        for place in range(first, len(functions)):
+        for place in range(crashes.lasting_functions, len(functions)):
             functions[place] = None
         for op in policy.operations.rows:
             if op is not None and op.task is not None:
@@ -131,6 +140,7 @@ class HangStopper:
         for meter in () if policy.meters is None else policy.meters.rows:
             if meter is not None and meter.kind == _TASK:
                 policy.meters.remove(meter)
+        return True
 
 
 def hook(watchdog, resets, restarts):

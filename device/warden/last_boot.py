@@ -3,6 +3,7 @@
 Loaded once in a boot, and then let go.
 """
 
+import gc
 import os
 import sys
 from struct import unpack_from
@@ -23,6 +24,7 @@ _EXCEPTION_FIELDS = const(6)
 _RESET_FIELDS = const(11)
 _OLD_ITEM = const(2)  # an older agent's: kind, value; of an exception kind, name, count and text
 _WEAR_FIELDS = const(3)
+_MORE_BYTES = const(64)  # beside an open file: names of files, and what is written
 _MAX_TOLD = const(90)  # bytes of a traceback: the innermost frames
 _MAX_EQUAL = const(255)
 _MAX_FREE_S = const(0x3FFFFFFF)
@@ -78,8 +80,9 @@ class LastBoot:
             crashes.path = os.getcwd().rstrip("/") + "/" + _FILE
         except (AttributeError, OSError):  # nothing is mounted
             pass
+        crashes.new_path = crashes.path + ".new"
         self.has_held = False  # whether memory has
-        self.backed = self.load(crashes.path) or self.load(crashes.path + ".new")
+        self.backed = self.load(crashes.path) or self.load(crashes.new_path)
         self.found = self.backed  # the newer record
         record = copy = None
         retained = look_up(self.board)
@@ -159,8 +162,21 @@ class LastBoot:
             crashes.is_safe = crashes.bad >= _BAD_BOOTS
         state = _SAFE if crashes.is_safe else crashes.state
         crashes.rows[_MAX_EXCEPTIONS : _MAX_EXCEPTIONS + len(self.rows)] = self.rows
-        state_there = _RUNNING if self.backed is None else self.backed[1]
-        crashes.enter(state, is_new or self.dirty or state_there != state)
+        is_there = self.backed is not None and self.backed[1] == state
+        crashes.enter(state, is_new or self.dirty or not is_there)
+        crashes.file_bytes = self.file_bytes()
+        crashes.file_room = bytearray(crashes.file_bytes)
+
+    def file_bytes(self):
+        """Return the heap that it takes to have a file open: on littlefs that has a buffer."""
+        if gc.isenabled():
+            gc.collect()  # none comes between then
+        before = gc.mem_alloc()
+        try:
+            with open(self.crashes.path, "rb"):
+                return max(0, gc.mem_alloc() - before) + _MORE_BYTES
+        except Exception:  # there is none, or this firmware has no files
+            return 0
 
     def entry(self, state, port):
         """Return an entry for the boot that ended, and count it among the bad ones if it is one."""

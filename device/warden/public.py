@@ -31,6 +31,7 @@ def find_public(name):
         with import_lock:
             from warden.application import run
 
+            sys.modules["warden"].run = run  # the heap may be full at the next call
             drop("public")
         return run
     for place in range(len(_PLACES)):

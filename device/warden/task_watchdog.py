@@ -140,7 +140,7 @@ class TaskWatchdog:
                 if op is not None and op.timeout_ms is not None and op.state == _ACTIVE:
                     # Without a ticker the task that was blocked is not known.
                     if self.timer is None or op.task is self.current():
-                        if not operations.is_over(op.row) and not hasattr(op, "thread"):
+                        if not operations.is_over(op.row) and not self.in_threads[op.row]:
                             return True
         return False
 
@@ -197,10 +197,10 @@ class TaskWatchdog:
 
     def admit(self, op, task=None):
         """Begin an operation, and note it at once: it may be the one that hangs in C."""
-        if get_ident() != self.owner.thread:
-            op.thread = True  # the application does not wait for a thread's
         operations = op.table  # which may be of an agent before
         op = operations.__class__.begin(operations, op, task)
+        # The application does not wait for a thread's.
+        self.in_threads[op.row] = get_ident() != self.owner.thread
         if self.duties is not None:
             self.crashes.put_last()
         return op

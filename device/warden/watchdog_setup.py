@@ -162,6 +162,7 @@ def attach(watchdog, agent):
         agent.load.counted = watchdog.hook
         if agent.policy is not None:
             operations = agent.policy.operations
+            watchdog.in_threads = bytearray(len(operations.rows))  # 1: that row is a thread's
             operations.begin = watchdog.admit
             operations.end = watchdog.complete
     watchdog.begin()

@@ -254,6 +254,8 @@ def test_a_policys_figures_are_finite(value: str) -> None:
         ("[m]ain.py", None),
         ("main.py\0", None),
         ("a/" * 90, None),
+        ("\N{REPLACEMENT CHARACTER}" * 100, None),
+        ("x" * 300 + "/main.py", "the = 1"),
     ],
 )
 def test_a_frame_names_a_file_of_the_folder_or_none(
@@ -263,3 +265,9 @@ def test_a_frame_names_a_file_of_the_folder_or_none(
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "main.py").write_text("the = 1\n")
     assert tables._source_line(tmp_path / "app", Frame(file, 1, "f")) == line
+
+
+def test_a_line_of_a_program_is_counted_as_micropython_counts(tmp_path: Path) -> None:
+    text = "# \f section\r\ns = '\N{LINE SEPARATOR}'\r\nraise OSError(5)\r\n"
+    (tmp_path / "main.py").write_bytes(text.encode())
+    assert tables._source_line(tmp_path, Frame("main.py", 3, "f")) == "raise OSError(5)"

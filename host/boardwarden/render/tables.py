@@ -314,11 +314,15 @@ def _source_line(source: Path, frame: Frame) -> str | None:
     if ".." in parts or "\0" in frame.file:  # no board's program is there
         return None
     for start in range(len(parts)):
-        found = list(source.rglob(escape("/".join(parts[start:]))))
+        try:
+            found = list(source.rglob(escape("/".join(parts[start:]))))
+        except OSError:  # longer than a file's name may be
+            continue
         if len(found) == 1 and absence(found[0], "file") is None:
             try:
-                lines = found[0].read_text(encoding="utf-8", errors="replace").splitlines()
+                text = found[0].read_text(encoding="utf-8", errors="replace")
             except OSError:  # this user may not read it
                 return None
+            lines = text.split("\n")  # as MicroPython counts: a form feed ends none
             return lines[frame.line - 1].strip() if 0 < frame.line <= len(lines) else None
     return None
