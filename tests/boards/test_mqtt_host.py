@@ -17,7 +17,9 @@ from virtual_time import until
 
 import boardwarden
 from boardwarden import BoardOffline, ConnectError, PermissionDenied, PortMissing, connect
+from boardwarden._protocol import session
 from boardwarden.cli.app import app
+from boardwarden.doctor import boards as doctor_boards
 from boardwarden.doctor.boards import broker_boards
 from boardwarden.serve.fleet import Fleet, Shard, parse_shard
 from boardwarden.testing import FakeStreamBoard
@@ -85,6 +87,31 @@ async def test_a_list_that_the_broker_does_not_finish_is_an_error(
         monkeypatch.setattr(mqtt, "decode_state", decode_and_kill)
         with pytest.raises(ConnectError, match="is lost"):
             await broker_boards(broker.address)
+
+
+async def test_a_state_of_long_ago_is_not_believed_and_a_quiet_board_is_asked(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fakes = boards("quiet", "gone")
+    for board in fakes.values():
+        board.interval_s = 0.0  # no samples
+        board._whole_at = asyncio.get_running_loop().time()
+    fakes["gone"].mute = True
+    monkeypatch.setattr(mqtt, "_NUDGE_S", 0.3)
+    monkeypatch.setattr(doctor_boards, "_LISTEN_TO_BOARDS_S", 1.5)
+    async with MqttBoards(broker.address, fakes) as fleet:
+        fleet.publish("boardwarden/off/state", b"\x91\x00", retain=True)
+        listed = await broker_boards(broker.address)
+        assert [(each.board, each.state, each.online) for each in listed] == [
+            ("gone", "silent for 1.5 s", None),
+            ("off", "offline", False),
+            ("quiet", "online", True),
+        ]
+        assert fakes["quiet"].subscribes == 1
+        monkeypatch.setattr(session, "_QUIET_S", 1.0)
+        with pytest.raises(boardwarden.NoAgent, match=r"Nothing came from .* within 1 s, though"):
+            async with connect(f"{broker.address}/gone", timeout=0.3):
+                pass
 
 
 async def test_workers_share_a_brokers_boards_and_one_that_dies_is_replaced(
