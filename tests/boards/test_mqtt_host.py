@@ -7,6 +7,7 @@ import contextlib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from certificates import certificate
@@ -267,3 +268,35 @@ async def test_the_printed_rules_hold_at_a_real_broker_with_passwords_and_tls(
     with pytest.raises(ConnectError, match="is not trusted"):
         async with connect(at("ann", "green-1")):
             pass
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        ({"expired": True}, r"\(certificate has expired\): it has to be renewed there, unless"),
+        (
+            {"names": "subjectAltName=DNS:x.example"},
+            r"'127.0.0.1'\): the address has to have a name",
+        ),
+        (None, f"signed certificate\\): {tcp.CA_FILE} names the file with the certificate of who"),
+    ],
+)
+async def test_a_certificate_that_is_not_trusted_has_the_advice_that_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: dict[str, Any] | None, says: str
+) -> None:
+    served = certificate(tmp_path, "served", **(made or {}))
+    known = served if made else certificate(tmp_path, "known")
+    monkeypatch.setenv(tcp.CA_FILE, str(known.file))
+    tls = f"allow_anonymous true\ncertfile {served.file}\nkeyfile {served.key}\n"
+    with Mosquitto(tmp_path, tls) as broker, pytest.raises(ConnectError, match=says):
+        await broker_boards(broker.address.replace("mqtt:", "mqtts:"))
+
+
+@pytest.mark.parametrize(("name", "says"), [("no", "No such file"), ("key", "it has none in PEM")])
+async def test_a_file_without_certificates_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str
+) -> None:
+    (tmp_path / "key").write_text("nothing")
+    monkeypatch.setenv(tcp.CA_FILE, str(tmp_path / name))
+    with pytest.raises(ConnectError, match=rf"names no file with certificates: .*: {says}.*\.$"):
+        await broker_boards("mqtts://127.0.0.1")
