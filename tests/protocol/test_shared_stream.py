@@ -240,6 +240,24 @@ def test_a_board_that_falls_silent_is_gone_after_25_s() -> None:
     run(main())
 
 
+def test_two_boards_of_one_id_are_told_from_one_that_restarts() -> None:
+    async def main() -> None:
+        peer, shared = stream()
+        async with connect(shared.transport()) as board:
+            first = peer.boot_id
+            for uptime_s, boot_id in ((50, 9), (60, first), (70, 9), (3, first)):
+                peer.boot_id, peer.values["uptime_s"] = boot_id, uptime_s
+                peer.begin_whole()
+                await board.wait_sample()
+                await board.wait_sample()
+            seen = [each.other_board for each in board.restarts]
+            assert seen == [False, True, True, False]
+            assert str(board.restarts[1]).startswith("two boards answer at this address in turn")
+            assert str(board.restarts[3]) == "the board restarted: power_on"
+
+    run(main())
+
+
 def test_a_request_under_way_as_the_board_restarts_is_not_sent_again() -> None:
     async def main() -> None:
         peer, shared = stream()
