@@ -21,6 +21,7 @@ CAUSES = {
     "pwron": "power on",
     "deepsleep": "end of deep sleep",
 }
+TWO_BOARDS = "two boards answer at this address in turn: give each an ID or address of its own"
 # "ValueError: 12:30" is none: what comes before the line's number is a file's name.
 _FRAME = re.compile(r"(?P<file>(?:(?!: ).)+):(?P<line>\d+)(?: (?P<function>\S+))?")
 
@@ -108,6 +109,8 @@ class Restart(Model):
     board keeps no list of resets, `cause` is its port's word for it, and `expected` is None. All
     are None if the list did not change: then the agent was started anew, or the board could not
     note why.
+
+    `other_board`: it was no restart. A boot that was seen before goes on, so two boards answer.
     """
 
     at: datetime | None = None
@@ -116,9 +119,12 @@ class Restart(Model):
     uptime_s: int | None = None
     who: str | None = None
     error: str | None = None
+    other_board: bool = False
 
     def __str__(self) -> str:
         """Return what a person is told: "the board restarted: watchdog, after 180 s, …"."""
+        if self.other_board:
+            return TWO_BOARDS
         cause = CAUSES.get(self.cause or "", self.cause) or "nobody knows why"
         parts = [
             cause if self.error is None else self.error,

@@ -173,6 +173,31 @@ async def test_boards_of_a_broker_come_and_go_over_the_same_connection(broker, m
     assert log.count("as boardwarden-") == 2  # the boards' own, and one for all else
 
 
+async def test_a_worker_that_hands_its_boards_on_leaves_them_available(broker, monkeypatch) -> None:
+    monkeypatch.setattr(home_assistant, "STATE_S", 600.0)
+    fake = FakeStreamBoard()
+    fake.interval_s = 0.1
+    with HomeAssistantLike(broker.port) as reader:
+        async with (
+            MqttBoards(broker.address, {"green-1": fake}),
+            HomeAssistant(broker.address) as stays,
+        ):
+            async with HomeAssistant(broker.address) as ends:
+                watched = Watched(f"{broker.address}/green-1", [ends, stays])
+                task = asyncio.create_task(watched.follow())
+                entries = ends._entries, stays._entries
+                await until(
+                    lambda: [e.available_sent for d in entries for e in d.values()] == [True, True]
+                )
+                await until(lambda: [each.available for each in reader.devices.values()] == [True])
+            (device,) = reader.devices.values()
+            await until(lambda: device.available is False)  # as the one that ends has it
+            stays._entries[watched.address].state_due = 0.0
+            await until(lambda: device.available is True)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
 def test_followers_are_told_of_no_board_that_goes_and_was_never_there() -> None:
     told: list[str] = []
     fleet = Fleet("mqtt://127.0.0.1:1")

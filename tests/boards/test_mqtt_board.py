@@ -157,19 +157,19 @@ async def test_the_applications_own_will_is_left_to_it(monkeypatch, broker) -> N
 async def test_a_board_that_has_its_own_will_and_is_dead_is_listed_as_silent(
     monkeypatch, broker
 ) -> None:
-    monkeypatch.setattr(doctor_boards, "SILENCE_S", 60.0)
+    monkeypatch.setattr(doctor_boards, "_LISTEN_TO_BOARDS_S", 60.0)
     board = BrokerBoard(monkeypatch, broker, will="app/will")
     await board.on()
     (listed,) = await doctor_boards.broker_boards(broker.address)  # as soon as it is heard
-    assert (listed.state, listed.online, listed.silent) == ("online", True, False)
+    assert (listed.state, listed.online, listed.silent_s) == ("online", True, None)
     async with listening(broker) as (own, got):
         await board.off()
         await until(lambda: got["app/will"])
         own.publish(f"boardwarden/{_ID}/up", b"of any time", True)
         await until(lambda: got[f"boardwarden/{_ID}/up"][-1:] == [b"of any time"])
-        monkeypatch.setattr(doctor_boards, "SILENCE_S", 1.0)
+        monkeypatch.setattr(doctor_boards, "_LISTEN_TO_BOARDS_S", 1.0)
         (listed,) = await doctor_boards.broker_boards(broker.address)
-        assert (listed.state, listed.online, listed.silent) == ("silent", False, True)
+        assert (listed.state, listed.online, listed.silent_s) == ("silent for 1 s", None, 1.0)
         assert listed.agent
 
 

@@ -7,6 +7,7 @@ import contextlib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from certificates import certificate
@@ -17,7 +18,9 @@ from virtual_time import until
 
 import boardwarden
 from boardwarden import BoardOffline, ConnectError, PermissionDenied, PortMissing, connect
+from boardwarden._protocol import session
 from boardwarden.cli.app import app
+from boardwarden.doctor import boards as doctor_boards
 from boardwarden.doctor.boards import broker_boards
 from boardwarden.serve.fleet import Fleet, Shard, parse_shard
 from boardwarden.testing import FakeStreamBoard
@@ -85,6 +88,31 @@ async def test_a_list_that_the_broker_does_not_finish_is_an_error(
         monkeypatch.setattr(mqtt, "decode_state", decode_and_kill)
         with pytest.raises(ConnectError, match="is lost"):
             await broker_boards(broker.address)
+
+
+async def test_a_state_of_long_ago_is_not_believed_and_a_quiet_board_is_asked(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fakes = boards("quiet", "gone")
+    for board in fakes.values():
+        board.interval_s = 0.0  # no samples
+        board._whole_at = asyncio.get_running_loop().time()
+    fakes["gone"].mute = True
+    monkeypatch.setattr(mqtt, "_NUDGE_S", 0.3)
+    monkeypatch.setattr(doctor_boards, "_LISTEN_TO_BOARDS_S", 1.5)
+    async with MqttBoards(broker.address, fakes) as fleet:
+        fleet.publish("boardwarden/off/state", b"\x91\x00", retain=True)
+        listed = await broker_boards(broker.address)
+        assert [(each.board, each.state, each.online) for each in listed] == [
+            ("gone", "silent for 1.5 s", None),
+            ("off", "offline", False),
+            ("quiet", "online", True),
+        ]
+        assert fakes["quiet"].subscribes == 1
+        monkeypatch.setattr(session, "_QUIET_S", 1.0)
+        with pytest.raises(boardwarden.NoAgent, match=r"Nothing came from .* within 1 s, though"):
+            async with connect(f"{broker.address}/gone", timeout=0.3):
+                pass
 
 
 async def test_workers_share_a_brokers_boards_and_one_that_dies_is_replaced(
@@ -240,3 +268,35 @@ async def test_the_printed_rules_hold_at_a_real_broker_with_passwords_and_tls(
     with pytest.raises(ConnectError, match="is not trusted"):
         async with connect(at("ann", "green-1")):
             pass
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        ({"expired": True}, r"\(certificate has expired\): it has to be renewed there, unless"),
+        (
+            {"names": "subjectAltName=DNS:x.example"},
+            r"'127.0.0.1'\): the address has to have a name",
+        ),
+        (None, f"signed certificate\\): {tcp.CA_FILE} names the file with the certificate of who"),
+    ],
+)
+async def test_a_certificate_that_is_not_trusted_has_the_advice_that_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: dict[str, Any] | None, says: str
+) -> None:
+    served = certificate(tmp_path, "served", **(made or {}))
+    known = served if made else certificate(tmp_path, "known")
+    monkeypatch.setenv(tcp.CA_FILE, str(known.file))
+    tls = f"allow_anonymous true\ncertfile {served.file}\nkeyfile {served.key}\n"
+    with Mosquitto(tmp_path, tls) as broker, pytest.raises(ConnectError, match=says):
+        await broker_boards(broker.address.replace("mqtt:", "mqtts:"))
+
+
+@pytest.mark.parametrize(("name", "says"), [("no", "No such file"), ("key", "it has none in PEM")])
+async def test_a_file_without_certificates_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str
+) -> None:
+    (tmp_path / "key").write_text("nothing")
+    monkeypatch.setenv(tcp.CA_FILE, str(tmp_path / name))
+    with pytest.raises(ConnectError, match=rf"names no file with certificates: .*: {says}.*\.$"):
+        await broker_boards("mqtts://127.0.0.1")

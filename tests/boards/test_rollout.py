@@ -21,6 +21,7 @@ from boardwarden import connect
 from boardwarden._program import Failure
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.cli import rollout as rollout_command
+from boardwarden.doctor import boards as doctor_boards
 from boardwarden.errors import AddressError, KeyRefused, NoPlace, PolicyError
 from boardwarden.grants import Event
 from boardwarden.models import StoredPolicy
@@ -267,6 +268,28 @@ async def test_another_roll_out_on_the_same_boards_ends_the_one_that_watches_the
     assert summary.reason == "b: threshold.cpu: changed since, and not by this roll-out"
     assert seen.states == {"a": State.APPLIED, "b": State.CHANGED}
     assert (second.ended, second.boards) == ("done", {"applied": 1})
+
+
+async def test_a_board_of_which_only_a_state_is_there_is_left_out(
+    broker, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(doctor_boards, "_LISTEN_TO_BOARDS_S", 0.5)
+    fakes = boards("a", "b")
+    fakes["a"].mute = True
+    pattern = parse_pattern(f"{broker.address}/*")
+    async with MqttBoards(broker.address, fakes) as fleet:
+        fleet.publish("boardwarden/c/state", b"\x91\x00", retain=True)
+        found = await find(pattern)
+        assert rollout_command._matching(found, pattern) == (
+            f"3 boards at {broker.address} of the name *; 1 offline, 1 silent for 500 ms, left out"
+        )
+        seen = Seen()
+        summary = await roll_out(broker, tmp_path / "undo.jsonl", seen)
+    assert (summary.ended, summary.boards) == (
+        "done",
+        {"applied": 1, "offline": 1, "unreachable": 1},
+    )
+    assert seen.results[0].reason == "It sent nothing for 500 ms, though asked."
 
 
 @pytest.mark.parametrize("detail", ["set aside", "forgotten"])

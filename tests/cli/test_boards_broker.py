@@ -15,7 +15,7 @@ def test_a_brokers_silent_board_is_explained_and_its_uptime_is_shown(monkeypatch
     async def two(address, uptime):
         assert (address, uptime) == ("mqtt://b", True)
         return [
-            BrokerBoard("a", "mqtt://b/a", False, "0.1.0", "esp32", silent=True),
+            BrokerBoard("a", "mqtt://b/a", None, "0.1.0", "esp32", silent_s=32.0),
             BrokerBoard("b", "mqtt://b/b", True, "0.1.0", "esp32", uptime_s=7380.0),
         ]
 
@@ -23,10 +23,10 @@ def test_a_brokers_silent_board_is_explained_and_its_uptime_is_shown(monkeypatch
     shown = CliRunner().invoke(app, ["boards", "--broker", "mqtt://b", "--uptime"])
     lines = [line.split() for line in shown.output.splitlines()]
     assert lines[0] == ["board", "is", "agent", "machine", "policy", "up"]
-    assert lines[1] == ["a", "silent", "0.1.0", "esp32", "–", "–"]
+    assert lines[1] == ["a", "silent", "for", "32", "s", "0.1.0", "esp32", "–", "–"]
     assert lines[2] == ["b", "online", "0.1.0", "esp32", "–", "2", "h", "3", "min"]
-    assert lines[3][:3] == ["silent:", "within", "25"]
-    assert "a last will of its own" in shown.output
+    assert lines[3][:2] == ["silent:", "it"]
+    assert "gone or asleep, or its loop is blocked" in shown.output
 
 
 @pytest.mark.parametrize(

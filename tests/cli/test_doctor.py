@@ -11,6 +11,7 @@ from cli_process import run_and_wait as run
 
 from boardwarden import testing
 from boardwarden._protocol.framing import frame
+from boardwarden.crashes import TWO_BOARDS
 from boardwarden.deploy import footprint
 from boardwarden.deploy.footprint import footprints
 from boardwarden.doctor import checkup
@@ -215,6 +216,12 @@ def test_by_a_broker_answers_take_longer_and_the_application_is_why():
 
     assert judged_by_broker(0.15, 0.2, 0.45) == ()  # it reads ten times a second
     assert "seldom reads its messages (check_msg)" in judged_by_broker(0.6, 0.7)[0]
+
+
+def test_two_boards_at_one_address_are_no_fault_of_the_line():
+    ended = Counters(LinkStatus(gaps=9), 0, 7, two_boards=True)
+    found = evaluated(Counters(), ended, Asked([0.1], 5, 0), Samples(3), 3.0)
+    assert found.problems == (TWO_BOARDS,)
 
 
 def test_a_lost_port_is_told_from_a_silent_board():

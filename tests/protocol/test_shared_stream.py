@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
 
 import campaign
 import msgpack
@@ -17,9 +18,11 @@ from boardwarden import (
     Board,
     BoardOffline,
     BoardRestarted,
+    NoAgent,
     RequestTimeout,
     ResourceType,
     connect,
+    keys,
 )
 from boardwarden._protocol.framing import frame
 from boardwarden.testing import FakeShared, FakeStream, FakeStreamBoard
@@ -82,6 +85,36 @@ def test_a_host_that_may_only_read_is_whole_after_30_s_and_its_requests_say_why_
             with pytest.raises(RequestTimeout, match="broker may not let this user write"):
                 await board.can_execute(2)
             assert peer.done == []
+
+    run(main())
+
+
+@pytest.mark.parametrize("has_key", [False, True])
+def test_a_board_that_only_said_once_that_it_is_online_is_given_up_after_12_s(
+    has_key: bool, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        peer, shared = stream()
+        peer.mute = True
+        begin = asyncio.get_running_loop().time()
+        with pytest.raises(NoAgent, match=r"Nothing came from .* within 12 s, though it said"):
+            async with connect(shared.transport(), key=file if has_key else None):
+                pass
+        assert asyncio.get_running_loop().time() - begin <= 12.1
+
+    file = tmp_path / "key"
+    keys.save(file, keys.new_secret("control"))
+    run(main())
+
+
+def test_a_quiet_board_that_does_not_hear_the_host_is_waited_for() -> None:
+    async def main() -> None:
+        peer, shared = stream()
+        peer.interval_s = 0.0
+        peer.deaf = True
+        shared.board.step(0.0)  # the first whole state is over before anybody listens
+        async with connect(shared.transport()) as board:  # it sent ALIVE after 10 s
+            assert equals(board, peer)
 
     run(main())
 
@@ -203,6 +236,24 @@ def test_a_board_that_falls_silent_is_gone_after_25_s() -> None:
             assert 15 <= took <= 25.2
             peer.mute = False
             await until(lambda: board.connected and board.synced, 31.0)
+
+    run(main())
+
+
+def test_two_boards_of_one_id_are_told_from_one_that_restarts() -> None:
+    async def main() -> None:
+        peer, shared = stream()
+        async with connect(shared.transport()) as board:
+            first = peer.boot_id
+            for uptime_s, boot_id in ((50, 9), (60, first), (70, 9), (3, first)):
+                peer.boot_id, peer.values["uptime_s"] = boot_id, uptime_s
+                peer.begin_whole()
+                await board.wait_sample()
+                await board.wait_sample()
+            seen = [each.other_board for each in board.restarts]
+            assert seen == [False, True, True, False]
+            assert str(board.restarts[1]).startswith("two boards answer at this address in turn")
+            assert str(board.restarts[3]) == "the board restarted: power_on"
 
     run(main())
 

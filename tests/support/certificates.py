@@ -19,11 +19,16 @@ class Certificate(NamedTuple):
     board_key: Path
 
 
-def certificate(folder: Path, name: str = "board") -> Certificate:
+def certificate(
+    folder: Path, name: str = "board", names: str = _NAMES, expired: bool = False
+) -> Certificate:
     """Make a certificate that is signed by itself, for localhost and 127.0.0.1."""
     made = Certificate(*(folder / f"{name}{end}" for end in (".pem", ".key", ".der", ".key.der")))
-    subject = ("-x509", "-days", "2", "-subj", f"/CN={name}", "-addext", _NAMES)
+    subject = ("-x509", "-days", "2", "-subj", f"/CN={name}", "-addext", names)
     _openssl("req", *_CURVE, *subject, "-out", made.file, "-keyout", made.key)
+    if expired:
+        again = ("-signkey", made.key, "-days", "-1", "-out", made.file)
+        _openssl("x509", "-in", made.file, *again)
     _openssl("x509", "-in", made.file, "-outform", "der", "-out", made.board_file)
     _openssl("pkey", "-in", made.key, "-outform", "der", "-out", made.board_key)
     return made

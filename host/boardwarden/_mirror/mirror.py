@@ -44,6 +44,8 @@ _figures = itemgetter(  # the history's; storage is of the rows, and fragmentati
 _INTERVAL = _SAMPLE_PLACES["interval_ms"]
 _LENGTH = {kind: len(names) + 1 for kind, names in ids.FIELDS.items()}
 _MAX_RESTARTS = 16
+_MAX_ENDED = 4  # boots that are remembered
+_NONE: Mapping[int, float] = MappingProxyType({})
 
 
 class Mirror:
@@ -57,7 +59,7 @@ class Mirror:
     __slots__ = (  # of an object with so many attributes a dict takes 1.5 KB, in each board
         *("connected", "asleep", "losses", "samples", "history", "events", "limits", "clock"),
         *("leases", "operations", "sessions", "thresholds", "meters", "memory_profiles"),
-        *("exceptions", "resets", "_tables", "restarts", "restart_count", "_restarted"),
+        *("exceptions", "resets", "_tables", "restarts", "restart_count", "_restarted", "_ended"),
         *("_is_hello_old", "_early", "_slept", "_last_reset", "_metered", "_state", "_cached"),
         *("_on_sample", "_on_change", "_on_gap"),
     )
@@ -97,6 +99,7 @@ class Mirror:
         self.restarts: tuple[Restart, ...] = ()
         self.restart_count = 0
         self._restarted = False  # and why is still to come
+        self._ended: Mapping[int, float] = _NONE  # boots, and how long each was up
         self._is_hello_old = False  # of the boot before; events wait for the new one's id
         self._early: list[tuple[Message, int]] = []
         self._slept = False  # since the last sample
@@ -153,12 +156,23 @@ class Mirror:
             cause = self.status.board.reset_cause
             now = datetime.now(timezone.utc)
             seen = restart(self._last_reset, self.resets.models, cause, now)
+            if self._goes_on():
+                seen = Restart(now, other_board=True)
             self.restarts = (*self.restarts, seen)[-_MAX_RESTARTS:]
             self.restart_count += 1
         self._on_change()
 
+    def _goes_on(self) -> bool:
+        """Return whether the boot is one that seemed to have ended."""
+        ended_s, now_s = self._ended.get(self.boot_id or 0), uptime_s(self._state.values)
+        return ended_s is not None and now_s is not None and now_s > ended_s
+
     def on_restart(self) -> None:
         """Clear everything but the board's identity, as the board restarted."""
+        boot_id, ended_s = self.boot_id, uptime_s(self._state.values)
+        if boot_id is not None and ended_s is not None:
+            kept = {boot: up_s for boot, up_s in self._ended.items() if boot != boot_id}
+            self._ended = dict([*kept.items(), (boot_id, ended_s)][-_MAX_ENDED:])
         if not self._restarted:
             self._last_reset = next(reversed(self.resets.models), None)
         self._restarted = self._is_hello_old = True

@@ -108,11 +108,21 @@ def _is_text(line: str) -> bool:
     return strange < len(line) / _TEXT_SHARE
 
 
-def silent(address: str, timeout: float) -> NoAgent:
-    """Return the error if a board that is connected to its broker sent no full state."""
+def silent(address: str, waited: float) -> NoAgent:
+    """Return the error if nothing came from a board that said that it is connected."""
     return NoAgent(
-        f"{address} is connected to its broker, but sent no full state within {timeout:g} s; does "
-        "its application still run, and may it write its topic `up`?",
+        f"Nothing came from {address} within {waited:g} s, though it said at some time that it is "
+        "online, and a board that runs sends something every 10 s: it is gone or asleep, or its "
+        "loop is blocked; or it may not write its topic `up`, or this user not read it.",
+        address,
+    )
+
+
+def no_full_state(address: str, waited: float) -> NoAgent:
+    """Return the error if frames of a board came, but no full state."""
+    return NoAgent(
+        f"{address} sends to its broker, but sent no full state within {waited:g} s; does its "
+        "application block the loop?",
         address,
     )
 

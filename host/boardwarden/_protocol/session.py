@@ -28,13 +28,14 @@ from .framing import Deframer, frame
 from .keys import Keys, Secret
 from .link import Link
 from .requests import Requests
-from .shared_stream import RETRY_S, WHOLE_S, SharedKeys, SharedSubscription
+from .shared_stream import LIVE_S, RETRY_S, WHOLE_S, SharedKeys, SharedSubscription
 from .subscription import StateListener, Subscription
 from .waiting import SmallEvent, wait_until
 
 _log = logging.getLogger(__name__)
 _GOODBYE_S = 0.5
 _CANCEL_S = 0.1  # until a task that goes on is cancelled again
+_QUIET_S = LIVE_S + 2.0  # a board that is there has sent a frame then
 _FULL_STATE = 3  # times the timeout of the first answer is that of the full state
 _HELD_BY = (ids.ALLOCATE, ids.BEGIN)  # what of a host ends with its session
 _SUBSCRIBE_HEAD = frame(messages.subscribe(0))[:6]  # what is the same in each host's SUBSCRIBE
@@ -58,6 +59,7 @@ class Session:
         self.deframer = Deframer()
         self.link = Link(transport, self)
         self._shared = transport if isinstance(transport, Shared) else None
+        self._heard = False  # a frame came, whoever sent it
         self.subscription: Subscription
         if self._shared is None:
             self.subscription = Subscription(state, self)
@@ -98,20 +100,29 @@ class Session:
         # Not wait_for(): before Python 3.12 that loses a cancellation that comes just then.
         try:
             await asyncio.wait([started], timeout=timeout)
-            rest = (_FULL_STATE - 1) * timeout  # its loop may be slow
-            if not self.keys.proved:
-                rest = 0
-            elif self._shared is not None and (self._shared.online or self.subscription.frames):
-                rest += WHOLE_S  # it may not hear us, and then sends its state by itself
-            elif not self.subscription.answered:
-                rest = 0
-            if rest:
+            if self._may_be_quiet and timeout < _QUIET_S:
+                await asyncio.wait([started], timeout=_QUIET_S - timeout)
+            if rest := self._rest_s(timeout):
                 await asyncio.wait([started], timeout=rest)
             if not started.done():
                 raise self._start_error(timeout)
             started.result()
         finally:
             started.cancel()  # it is too late for an answer
+
+    @property
+    def _may_be_quiet(self) -> bool:
+        """Whether nothing came from a board that said, perhaps long ago, that it is online."""
+        return self._shared is not None and bool(self._shared.online) and not self._heard
+
+    def _rest_s(self, timeout: float) -> float:
+        """Return how much longer to wait for the full state of a board that is there."""
+        if not self.keys.proved:
+            return 0
+        if self._shared is not None and self._heard:
+            # It may not hear us, and then sends its state by itself.
+            return (_FULL_STATE - 1) * timeout + WHOLE_S
+        return (_FULL_STATE - 1) * timeout if self.subscription.answered else 0  # its loop is slow
 
     async def request(self, operation: int, *arguments: Any, timeout: float) -> Any:
         """Have the board do an operation once; return the reply's value.
@@ -169,13 +180,15 @@ class Session:
 
     def _start_error(self, timeout: float) -> ConnectError:
         """Return the error for a start() that timed out."""
+        waited = _FULL_STATE * timeout + (WHOLE_S if self._shared is not None else 0)
         if self._shared is not None and not self.subscription.answered:
             if absence := self._shared.absence():
                 return absence
+            if not self._heard:
+                return diagnosis.silent(self.link.address, max(timeout, _QUIET_S))
             if self.keys.proved:
-                return diagnosis.silent(self.link.address, timeout + WHOLE_S)
+                return diagnosis.no_full_state(self.link.address, waited)
         if self.subscription.answered:
-            waited = _FULL_STATE * timeout + (WHOLE_S if self._shared is not None else 0)
             is_lossy = bool(self.subscription.gaps or self.damaged_frames)
             return diagnosis.poor_link(self.link.address, waited, is_lossy, self.malformed_frames)
         if self.keys.secret is not None and not self.keys.proved:
@@ -217,6 +230,7 @@ class Session:
             self.subscription.on_oversize()
         for item in items:
             if isinstance(item, bytes):
+                self._heard = True
                 payload = self.keys.receive(item, now)
                 if payload is not None:
                     self.subscription.receive(payload, now)

@@ -18,7 +18,8 @@ from .messages import Message
 from .order import Order
 from .subscription import Listener, StateListener, Subscription, new_host_id
 
-SILENCE_S = 25.0  # without a frame, the board counts as gone: it sends ALIVE every 10 s
+LIVE_S = 10.0  # at most between two frames of a board that runs
+SILENCE_S = 25.0  # without a frame, the board counts as gone
 WHOLE_S = 30.0  # at most between two whole states that the board sends by itself
 RETRY_S = (1.0, 4.0)  # before a request is sent again: its board reads one, then another
 _KEEPALIVE_S = 3.0  # of a host that holds something

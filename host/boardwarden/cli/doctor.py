@@ -19,7 +19,7 @@ from boardwarden._program import (
     print_table,
     reported,
 )
-from boardwarden._protocol.shared_stream import SILENCE_S
+from boardwarden._protocol.shared_stream import LIVE_S
 from boardwarden.crashes import Reset, restart
 from boardwarden.deploy.footprint import Taken
 from boardwarden.doctor.boards import (
@@ -201,11 +201,11 @@ def _broker_boards(address: str, uptime: bool, as_json: bool) -> None:
         head = (*head, "up")
         rows = [(*row, duration(board.uptime_s)) for row, board in zip(rows, found, strict=True)]
     print_table(head, rows, "No board has been at this broker, as far as this user may read.")
-    if any(board.silent for board in found):
+    if any(board.silent_s is not None for board in found):
         print_line(
-            f"silent: within {duration(SILENCE_S)} nothing came that this user may read. The board "
-            "is gone or asleep; its application has a last will of its own, so the broker does not "
-            "say which."
+            "silent: it said at some time that it is online, and nothing came from it that this "
+            "user may read. It is gone or asleep, or its loop is blocked; one that this user may "
+            f"not write to can also be quiet for {duration(LIVE_S)}."
         )
 
 

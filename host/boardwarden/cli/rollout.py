@@ -113,7 +113,8 @@ async def _apply(
 async def _agreed(wanted: Wanted, found: Sequence[Target], file: Path) -> bool:
     """Show what changes on the first board that would change, of a few, and ask."""
     looking = wanted._replace(dry_run=True)
-    for target in [each for each in found if each.online is not False][:_MAX_LOOKS]:
+    there = [each for each in found if each.online is not False and each.silent_s is None]
+    for target in there[:_MAX_LOOKS]:
         summary = await _look(looking, target)
         if State.WOULD_CHANGE.value in summary.boards:
             break
@@ -136,9 +137,14 @@ def _path(backup: Path | None) -> Path:
 
 
 def _matching(found: Sequence[Target], pattern: Pattern) -> str:
+    """Return how many boards there are, and how many of them are left out, and why."""
     offline = sum(each.online is False for each in found)
+    silent = [each.silent_s for each in found if each.silent_s is not None]
+    out = [f"{offline} offline"] if offline else []
+    if silent:
+        out.append(f"{len(silent)} silent for {duration(max(silent))}")
     there = f"{count(len(found), 'board')} at {pattern.place} of the name {pattern.names}"
-    return f"{there}; {offline} offline, left out" if offline else there
+    return f"{there}; {', '.join(out)}, left out" if out else there
 
 
 async def _undo(changed: Sequence[Changed], path: Path, how: How) -> None:

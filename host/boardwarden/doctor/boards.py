@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from boardwarden._protocol import messages
-from boardwarden._protocol.framing import Deframer
-from boardwarden._protocol.shared_stream import SILENCE_S, WHOLE_S
+from boardwarden._protocol.framing import Deframer, frame
+from boardwarden._protocol.shared_stream import WHOLE_S
+from boardwarden._protocol.subscription import new_host_id
 from boardwarden.board import connect
 from boardwarden.errors import (
     AtPrompt,
@@ -21,7 +23,7 @@ from boardwarden.errors import (
     VersionMismatch,
 )
 from boardwarden.models import Identity, Model
-from boardwarden.render.text import NOTHING
+from boardwarden.render.text import NOTHING, duration
 from boardwarden.transport import serial_port
 from warden_schema import ids
 
@@ -41,6 +43,7 @@ _ANSWERS = (
 SERVICE = "_boardwarden._tcp.local."
 LISTEN_S = 2.0  # RFC 6762 lets who answers wait for up to 120 ms, and messages get lost
 _RESOLVE_MS = 1500
+_LISTEN_TO_BOARDS_S = 6.0  # of which they are asked after two
 _LATE_S = 2.0  # so much later than it is due a board may send its whole state
 _KEPT = {"nothing": "none", "in_force": "stored", "broken": "broken", "set_aside": "set aside"}
 
@@ -145,12 +148,13 @@ async def _resolved(network: AsyncZeroconf, name: str) -> NetworkBoard:
 
 @dataclass(frozen=True)
 class BrokerBoard(Model):
-    """A board that was at a broker; `online` is None where what it left there makes no sense.
+    """A board that was at a broker; `online` is None where that is not known.
 
-    `policy`: a state as `status` has it, or the hash of the file; None: the board has not said, or
-    it is offline. `silent`: the board said that it is online, but nothing came from it, and its
-    broker would not say that it is gone. `uptime_s`: as its last sample has it; None: none came, or
-    nobody listened. A broker does not say since when a state is as it is.
+    `silent_s`: the board said at some time that it is online, and nothing came from it for so many
+    seconds, for which it was listened to; None: any other. Without one an `online` of None is of a
+    board that left what makes no sense. `policy`: a state as `status` has it, or the hash of the
+    file; None: the board has not said, or it is offline. `uptime_s`: as its last sample has it;
+    None: none came, or nobody listened. A broker does not say since when a state is as it is.
     """
 
     board: str = ""
@@ -161,14 +165,14 @@ class BrokerBoard(Model):
     firmware: str | None = None
     boot_id: int | None = None
     policy: str | None = None
-    silent: bool = False
+    silent_s: float | None = None
     uptime_s: float | None = None
 
     @property
     def state(self) -> str:
-        """The words for `online` and `silent`."""
-        if self.silent:
-            return "silent"
+        """The words for `online` and `silent_s`."""
+        if self.silent_s is not None:
+            return f"silent for {duration(self.silent_s)}"
         return {True: "online", False: "offline", None: "malformed"}[self.online]
 
     @property
@@ -177,17 +181,21 @@ class BrokerBoard(Model):
         return NOTHING if self.policy is None else _KEPT.get(self.policy, self.policy)
 
 
-async def broker_boards(address: str, uptime: bool = False) -> list[BrokerBoard]:
-    """Return the boards that a broker knows, by name; raise a ConnectError.
+async def broker_boards(
+    address: str, uptime: bool = False, pattern: str = "*"
+) -> list[BrokerBoard]:
+    """Return the boards that a broker knows and a pattern names, by name; raise a ConnectError.
 
-    Those whose last will is not the agent's are listened to, for SILENCE_S at most, until a frame
-    of each has come. uptime: all that are online are, for half a minute at most, until a sample of
-    each has come. address: as a board's, without its name.
+    What a board left at its broker may be old. So those that say that they are online are listened
+    to until a frame of each has come, and asked for one after two seconds, for six at most. uptime:
+    until a sample of each has come, for half a minute at most; they are not asked. address: as a
+    board's, without its name.
     """
     from boardwarden.transport.mqtt import BoardState, listen, retained_states
     from boardwarden.transport.mqtt_address import parse_broker
 
     place = parse_broker(address)
+    within_s = WHOLE_S + _LATE_S if uptime else _LISTEN_TO_BOARDS_S
 
     def made(name: str, state: BoardState) -> BrokerBoard:
         identity, policy = state.identity, state.policy
@@ -195,18 +203,19 @@ async def broker_boards(address: str, uptime: bool = False) -> list[BrokerBoard]
         return BrokerBoard(
             board=name,
             address=f"{place}/{name}",
-            online=state.online and name not in silent,
+            online=None if name in silent else state.online,
             agent=_text(identity.get("agent")),
             machine=_text(identity.get("machine")),
             firmware=_text(identity.get("firmware")),
             boot_id=state.boot_id,
             policy=None if stored is None else str(stored),
-            silent=name in silent,
+            silent_s=within_s if name in silent else None,
             uptime_s=uptimes.get(name),
         )
 
     found = await retained_states(place)
-    silent = {name for name, state in found.items() if state.own_will}
+    names = [name for name in sorted(found) if fnmatchcase(name, pattern)]
+    silent = {name for name in names if found[name].online}
     uptimes: dict[str, float] = {}
 
     def is_enough(name: str, payload: bytes) -> bool:
@@ -216,10 +225,10 @@ async def broker_boards(address: str, uptime: bool = False) -> list[BrokerBoard]
             uptimes[name] = up_s
         return not uptime or up_s is not None
 
-    names = {name for name, state in found.items() if state.online} if uptime else set(silent)
-    if names:
-        await listen(place, names, WHOLE_S + _LATE_S if uptime else SILENCE_S, is_enough)
-    return [made(name, state) for name, state in sorted(found.items())]
+    if silent:
+        nudge = None if uptime else frame(messages.subscribe(new_host_id()))
+        await listen(place, {*silent}, within_s, is_enough, nudge)
+    return [made(name, found[name]) for name in names]
 
 
 def _uptime_in(frames: bytes) -> float | None:

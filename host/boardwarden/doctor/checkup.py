@@ -151,7 +151,7 @@ def _for_agent(found: Checkup, link: LinkHealth) -> tuple[str, ...]:
     if link.connected:
         if link.slow or link.stalls:
             sentences.append(f"`boardwarden top --board {address}` shows what blocks the loop")
-        if link.restarts or found.crash or found.safe_mode:
+        if (link.restarts and not link.two_boards) or found.crash or found.safe_mode:
             sentences.append(f"`boardwarden crashes --board {address}` shows why it restarted")
         if found.safe_mode:
             sentences.append(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from boardwarden.board import Board
+from boardwarden.crashes import TWO_BOARDS
 from boardwarden.errors import BoardError, BoardRestarted, RequestError, RequestTimeout
 from boardwarden.models import LinkStatus, Model
 from boardwarden.render.text import count, duration
@@ -50,6 +51,7 @@ class LinkHealth(Model):
     connected: bool = True  # at the end
     open: bool = True  # likewise: the port or connection itself
     by_broker: bool = False  # over MQTT
+    two_boards: bool = False  # answer at one address
     problems: tuple[str, ...] = ()
 
     @property
@@ -120,12 +122,14 @@ class Counters:
     bad_requests: int = 0
     restarts: int = 0
     connected: bool = True
+    two_boards: bool = False
 
     @classmethod
     def of(cls, board: Board) -> Counters:
         """Return those of a board, now."""
         bad_requests = board.status.overhead.bad_frames or 0
-        return cls(board.link, bad_requests, board.restart_count, board.connected)
+        two_boards = any(each.other_board for each in board.restarts)
+        return cls(board.link, bad_requests, board.restart_count, board.connected, two_boards)
 
 
 class Samples:
@@ -178,6 +182,7 @@ def evaluated(
         connected=after.connected,
         open=now.open,
         by_broker=by_broker,
+        two_boards=after.two_boards,
     )
     again = late if found.lossy and not found.slow else 0
     found = replace(found, lost=asked.unanswered + again, late=late - again)
@@ -192,6 +197,8 @@ def _problems(found: LinkHealth) -> list[str]:
             "the board fell silent during the check, though the line is there: it hangs, sleeps, "
             "or lost its power"
         ]
+    if found.two_boards:
+        return [TWO_BOARDS]  # the rest follows from that
     problems = []
     if found.restarts:
         problems.append(f"the board restarted {count(found.restarts, 'time')} during the check")

@@ -7,24 +7,27 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
+from boardwarden.doctor.boards import broker_boards
 from boardwarden.errors import AddressError
 from boardwarden.models import Model
 from boardwarden.policy.model import Difference
-from boardwarden.transport.mqtt import BoardState, retained_states
 from boardwarden.transport.mqtt_address import Place, parse
 
 _PATTERN = re.compile(r"(mqtts?://[^/]+)/(.+)")
 
 
 class Target(NamedTuple):
-    """A board of a fleet; `online` is None where what it left at the broker makes no sense."""
+    """A board of a fleet; `online` is None where that is not known.
+
+    silent_s: it said at some time that it is online, and sent nothing for so long; None of others.
+    """
 
     name: str
     address: str
     online: bool | None
+    silent_s: float | None = None
 
 
 class Pattern(NamedTuple):
@@ -53,16 +56,8 @@ def parse_pattern(text: str) -> Pattern:
 
 async def find(pattern: Pattern) -> list[Target]:
     """Return the boards that a broker knows and a pattern names, by name; raise a ConnectError."""
-    states = await retained_states(pattern.place)
-    return [
-        _target(pattern.place, name, states[name])
-        for name in sorted(states)
-        if fnmatchcase(name, pattern.names)
-    ]
-
-
-def _target(place: Place, name: str, state: BoardState) -> Target:
-    return Target(name, f"{place}/{name}", state.online)
+    found = await broker_boards(str(pattern.place), pattern=pattern.names)
+    return [Target(each.board, each.address, each.online, each.silent_s) for each in found]
 
 
 class State(Enum):
@@ -77,7 +72,7 @@ class State(Enum):
     UNKNOWN = "unknown"  # lost, or interrupted, in the middle of it
     REFUSED = "refused"  # nothing was changed
     OFFLINE = "offline"
-    UNREACHABLE = "unreachable"  # it is said to be online, and does not answer
+    UNREACHABLE = "unreachable"  # it said at some time that it is online, and does not answer
     NOT_REACHED = "not_reached"  # the roll-out ended before
 
     @property

@@ -25,6 +25,7 @@ from boardwarden.errors import (
     VersionMismatch,
 )
 from boardwarden.policy.model import Policy
+from boardwarden.render.text import duration
 
 from . import one_board
 from .boards import STOPPING, BoardResult, State, Summary, Target, counted
@@ -149,6 +150,10 @@ class Rollout:
         result = self._results[target.name]
         if target.online is False:
             self._put(replace(result, state=State.OFFLINE))
+            return None
+        if target.silent_s is not None:
+            reason = f"It sent nothing for {duration(target.silent_s)}, though asked."
+            self._put(replace(result, state=State.UNREACHABLE, reason=reason))
             return None
         try:
             board = await stack.enter_async_context(connect(target.address))

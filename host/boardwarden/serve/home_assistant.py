@@ -209,7 +209,8 @@ class HomeAssistant:
                 return False
             entry.config_sent = entry.config
         is_there = entry.is_there and not self._ending
-        if entry.config and entry.available_sent != is_there:
+        # With each state again: a worker that ends says that what were its boards are offline.
+        if entry.config and (entry.available_sent != is_there or figures is not None):
             if not broker.publish(availability, b"online" if is_there else b"offline", True):
                 return False
             entry.available_sent = is_there

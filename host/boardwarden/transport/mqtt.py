@@ -26,6 +26,8 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_STATE = 512  # bytes; a longer one is a stranger's
 _QUIET_S = 0.5  # without another retained state, all of them have come
 _ALL_S = 5.0
+_NUDGE_S = 2.0  # of silence, before a board is asked: most send a sample each second
+_FULL_PAUSE_S = 0.01  # where the connection takes nothing just now
 
 
 class BoardState(NamedTuple):
@@ -229,12 +231,17 @@ async def retained_states(place: Place) -> dict[str, BoardState]:
 
 
 async def listen(
-    place: Place, names: Iterable[str], within_s: float, is_enough: Callable[[str, bytes], bool]
+    place: Place,
+    names: Iterable[str],
+    within_s: float,
+    is_enough: Callable[[str, bytes], bool],
+    nudge: bytes | None = None,
 ) -> None:
     """Pass to is_enough(name, payload) what these boards send, until that is true of each.
 
     For so many seconds at most; nothing comes where the broker refuses this user to read them.
-    Raises a ConnectError.
+    nudge: what boards get on `down` that have not sent enough after two seconds; None: nothing is
+    sent. Raises a ConnectError.
     """
     topics = {f"{TOPICS}/{name}/up" for name in names}
     all_heard = asyncio.Event()
@@ -249,16 +256,27 @@ async def listen(
             if not topics:
                 all_heard.set()
 
+    async def nudge_the_rest(payload: bytes) -> None:
+        await asyncio.sleep(_NUDGE_S)
+        waiting = sorted(topics)
+        while waiting:
+            if broker.publish(f"{waiting[-1].removesuffix('/up')}/down", payload):
+                waiting.pop()
+            else:
+                await asyncio.sleep(_FULL_PAUSE_S)
+
     broker = shared(place)
     await broker.enter()
     try:
         if await broker.subscribe([*topics], on_frame):
             waits = [asyncio.create_task(wait()) for wait in (all_heard.wait, broker.ended)]
+            nudging = [] if nudge is None else [asyncio.create_task(nudge_the_rest(nudge))]
             try:
                 await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for wait in waits:
-                    wait.cancel()
+                for task in (*waits, *nudging):
+                    task.cancel()
+                await asyncio.gather(*nudging, return_exceptions=True)
         if broker.is_lost:
             raise LinkLost(f"The connection to {place} is lost.")
     except LinkLost as error:

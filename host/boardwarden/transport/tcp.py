@@ -28,6 +28,10 @@ _DEAD_AFTER = {
     "TCP_USER_TIMEOUT": 30_000,  # milliseconds, of what was sent
 }
 
+_RENEW = "it has to be renewed there, unless this computer's clock is wrong."
+_RENAME = "the address has to have a name that the certificate is for."
+_ADVICE = {9: _RENEW, 10: _RENEW, 62: _RENAME, 64: _RENAME}  # by X509_V_ERR_… of OpenSSL
+
 
 def trusted(address: str) -> ssl.SSLContext:
     """Return what believes the system's authorities, or else the file that CA_FILE names.
@@ -37,19 +41,21 @@ def trusted(address: str) -> ssl.SSLContext:
     place = os.environ.get(CA_FILE) or None
     try:
         return ssl.create_default_context(cafile=place)
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise ConnectError(
-            f"{CA_FILE} names no file with certificates: {place}: {error}.", address
-        ) from None
+    except ssl.SSLError:
+        why = "it has none in PEM"
+    except (OSError, ValueError) as error:  # ValueError: NUL in the name
+        why = getattr(error, "strerror", None) or "no such name"
+    raise ConnectError(f"{CA_FILE} names no file with certificates: {place}: {why}.", address)
 
 
 def not_trusted(who: str, error: ssl.SSLCertVerificationError, address: str) -> ConnectError:
-    """Return the error of a certificate that is not believed."""
-    return ConnectError(
-        f"The certificate of {who} is not trusted ({error.verify_message}): {CA_FILE} names the "
-        "file with the certificate of who signed it, and the address has the name that it is for.",
-        address,
+    """Return the error of a certificate that is not believed, and what to do about it."""
+    advice = _ADVICE.get(
+        error.verify_code,
+        f"{CA_FILE} names the file with the certificate of who signed it.",
     )
+    reason = error.verify_message.rstrip(".")
+    return ConnectError(f"The certificate of {who} is not trusted ({reason}): {advice}", address)
 
 
 class Tcp:
