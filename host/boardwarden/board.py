@@ -474,7 +474,7 @@ class Board:
 
     async def can_execute(self, priority: Priority = Priority.NORMAL) -> bool:
         """Return whether begin() with this priority would be admitted now, or by preemption."""
-        return bool(await self._request(ids.CAN_EXECUTE, _arguments.priority(priority)))
+        return _bool(await self._request(ids.CAN_EXECUTE, _arguments.priority(priority)))
 
     def _operation(self, operation_id: int) -> Operation | None:
         return next((each for each in self.operations if each.id == operation_id), None)
@@ -534,10 +534,7 @@ class Board:
         max_operations: 1 to 8; operation_timeout, overrun: seconds; memory_reserve: 0 to 0.9.
         """
         args = _arguments.limits(max_operations, operation_timeout, memory_reserve, overrun)
-        value = _list(await self._request(ids.SET_LIMITS, *args))
-        if not all(type(item) in (int, type(None)) for item in value):
-            raise diagnosis.not_understood()
-        return tables.limits_from_row(value)
+        return tables.limits_from_row(_figures(await self._request(ids.SET_LIMITS, *args)))
 
     async def set_threshold(
         self,
@@ -623,8 +620,11 @@ class Board:
 
         A value that is None is left unchanged.
         """
+        boot_id = self._mirror.boot_id
         for step in await self.policy_steps(wanted):
             await self.send_step(step)
+            if self._mirror.boot_id != boot_id:  # it has lost the steps before
+                raise diagnosis.restarted()
         if save:
             await self.save_policy()
 
@@ -651,7 +651,7 @@ class Board:
 
     async def _request_stored_policy(self, what: str) -> StoredPolicy | int:
         reply = _list(await self._request(ids.KEEP, ids.KEEPING.index(what)), at_least=1)
-        return enum_or_int(StoredPolicy, reply[0])
+        return enum_or_int(StoredPolicy, _int(reply[0]))
 
     async def _quotas(self) -> tuple[SessionQuota, ...] | None:
         found = []
@@ -660,10 +660,10 @@ class Board:
                 value = await self._request(ids.QUOTA, place)
                 if value is None:
                     break
-                name, memory, storage, operations, ttl_ms = _list(value, at_least=5)[:5]
-                found.append(
-                    SessionQuota(name, memory, storage, operations, from_thousandths(ttl_ms))
-                )
+                fields = _list(value, at_least=5)
+                memory, storage, operations, ttl_ms = _figures(fields[1:5])
+                quota = (memory, storage, operations, from_thousandths(ttl_ms))
+                found.append(SessionQuota(_str(fields[0]), *quota))
         except RequestRefused as error:
             if error.code != ids.UNKNOWN_REQUEST:
                 raise
@@ -679,7 +679,7 @@ class Board:
 
     async def safe_mode(self) -> bool:
         """Return whether the board is in safe mode, where its application does not run."""
-        return bool(await self._request(ids.SAFE_MODE))
+        return _bool(await self._request(ids.SAFE_MODE))
 
     # --- monitoring and the rest ----------------------------------------------------------------
 
@@ -917,6 +917,18 @@ def _int(value: Any) -> int:
     return value
 
 
+def _bool(value: Any) -> bool:
+    if type(value) is not bool:
+        raise diagnosis.not_understood()
+    return value
+
+
+def _str(value: Any) -> str:
+    if type(value) is not str:
+        raise diagnosis.not_understood()
+    return value
+
+
 def _two_ints(value: Any) -> tuple[int, int]:
     first, second = _list(value, at_least=2)[:2]
     return _int(first), _int(second)
@@ -926,3 +938,7 @@ def _list(value: Any, at_least: int = 0) -> list[Any]:
     if not isinstance(value, list) or len(value) < at_least:
         raise diagnosis.not_understood()
     return value
+
+
+def _figures(value: Any) -> list[int | None]:
+    return [None if item is None else _int(item) for item in _list(value)]

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from cli_process import SOON, CommandOnTerminal, TerminalBoard, kill_started, run
+from virtual_time import until
 
 from boardwarden.policy import file as policy_file
 from boardwarden.testing import FakeBoard
@@ -220,8 +221,46 @@ async def test_a_board_lost_while_the_policy_is_stored_is_reported(board, file):
     board.board.answer[ids.KEEP] = vanish
     lost = await run("apply", str(file), "--yes", "--board", board.port, waits=SOON)
     assert lost.status == 2
-    assert "in force, but perhaps not stored; apply the file again." in lost.err
+    assert "in force, but perhaps not stored. Apply the file again." in lost.err
     assert len(lost.err.splitlines()) == 1
+
+
+async def test_a_board_that_restarts_while_apply_asks_is_not_given_half_of_the_policy(board, file):
+    fake = board.board
+    fake.policy.limits[0] = 2  # as the file has it, so that it is no change; a restart loses it
+    command = CommandOnTerminal(
+        *("apply", str(file), "--board", board.port), environment={"COLUMNS": "200"}
+    )
+    try:
+        await command.until(b"[y/N] ")
+        host_id = fake.host_id
+        fake.restart()
+        fake._subscribe(1, host_id)  # as soon as the host would, after a silence
+        await until(lambda: fake.host_id is not None and fake.seq > 10)
+        await command.type(b"y\n")
+        assert await command.status() == 2
+        assert b"The board restarted meanwhile, and lost what was not stored. 0 of " in command.seen
+        assert b"Apply the file again." in command.seen
+        assert (changing(board), fake.policy.stored) == ([], 0)
+    finally:
+        await command.close()
+
+
+async def test_a_board_that_restarts_while_it_stores_the_policy_has_it_only_if_stored(board, file):
+    fake = board.board
+    keep = fake.answer[ids.KEEP]
+
+    def restart(asked):
+        if asked != [0]:
+            host_id = fake.host_id
+            fake.restart()
+            fake._subscribe(1, host_id)
+        return keep(asked)
+
+    fake.answer[ids.KEEP] = restart
+    lost = await run("apply", str(file), "--yes", "--board", board.port)
+    assert (lost.status, len(lost.err.splitlines())) == (2, 1)
+    assert "in force only if it was stored before that. Apply the file again." in lost.err
 
 
 async def test_a_slow_board_is_waited_for_with_progress(board, file):

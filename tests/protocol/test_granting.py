@@ -12,6 +12,8 @@ from virtual_time import run, until
 
 import boardwarden
 from boardwarden import Action, Board, OperationState, Priority, ResourceType, connect
+from boardwarden.policy import file as policy_file
+from boardwarden.rollout import one_board
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
 
@@ -124,6 +126,31 @@ async def test_a_malformed_reply_raises_request_error(board: Board, peer: FakeBo
         peer.answer[ids.SET_LIMITS] = lambda asked, value=value: (ids.OK, value)
         with pytest.raises(boardwarden.RequestError, match="not understood"):
             await board.set_limits()
+
+
+_OTHER_TYPES: tuple[tuple[int, Callable[[Board], Awaitable[Any]], tuple[Any, ...]], ...] = (
+    (ids.KEEP, lambda board: board.stored_policy(), (None, 1, [], [[1]], ["1"], [True, 0])),
+    (ids.SET_LIMITS, lambda board: board.set_limits(), ([True] * 4, [[1]] * 4)),
+    (ids.CAN_EXECUTE, lambda board: board.can_execute(), (None, 1, "x", [])),
+    (ids.SAFE_MODE, lambda board: board.safe_mode(), (None, 0, "", [2**53])),
+    (
+        *(ids.QUOTA, lambda board: board.policy()),
+        (1, [], [None] * 5, [1] * 5, ["x", "1", 1, 1, 1], ["x", 1, 1, 1, []], ["x", 1, 1, 1]),
+    ),
+)
+
+
+@with_board
+async def test_a_reply_with_values_of_another_type_raises_request_error(
+    board: Board, peer: FakeBoard
+) -> None:
+    for operation, request_it, values in _OTHER_TYPES:
+        usual = peer.answer.get(operation)
+        for value in values:
+            peer.answer[operation] = lambda asked, value=value: (ids.OK, value)
+            with pytest.raises(boardwarden.RequestError, match="not understood"):
+                await request_it(board)
+        peer.answer[operation] = usual or peer.answer[ids.PING]
 
 
 @with_board
@@ -606,3 +633,43 @@ def test_requests_happen_once_when_replies_are_lost() -> None:
             assert set(lost.values()) == {2}
 
     run(main())
+
+
+# --- a whole policy -----------------------------------------------------------------------------
+
+_POLICY = policy_file.loads("""
+[limits]
+max_operations = 2
+[[threshold]]
+metric = "cpu"
+warn = "75 %"
+[session.upload]
+operations = 2
+""")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_policy_of_which_a_restart_loses_a_part_is_not_stored(whole: bool) -> None:
+    peer = FakeBoard()
+
+    def restart_after_the_reply(asked: list[Any]) -> tuple[int, Any]:
+        asyncio.get_running_loop().call_soon(peer.restart)  # and before the row could go
+        return ids.OK, None
+
+    peer.answer[ids.SET_THRESHOLD] = restart_after_the_reply
+
+    async def main() -> None:
+        async with connect(FakeTransport(peer)) as board:
+            if whole:
+                with pytest.raises(boardwarden.BoardRestarted):
+                    await board.apply_policy(_POLICY)
+                return
+            before = await one_board.read(board)
+            problem = await one_board.send_and_store(board, before, _POLICY, insist=False)
+            assert problem is not None
+            assert (problem.lost, problem.unchanged) == (True, False)
+            assert problem.sentence.startswith("The board restarted meanwhile")
+
+    run(main())
+    assert peer.policy.stored == 0
+    assert ids.SET_QUOTA not in [operation for operation, _ in peer.done]

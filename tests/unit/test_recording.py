@@ -183,6 +183,27 @@ def test_a_damaged_recording_raises_recording_error(path: Path) -> None:
     assert sorted(path.parent.iterdir()) == sorted([path, store.put_aside])
 
 
+def test_a_recording_with_a_schema_that_is_no_utf_8_is_put_aside(path: Path) -> None:
+    written(path, sample(1)).close()
+    whole = path.read_bytes()
+    for place in (whole.index(b"CREATE TABLE event") + 1, whole.index(b"event")):
+        path.write_bytes(whole[:place] + b"\x87" + whole[place + 1 :])
+        store = written(path, sample(5))
+        store.close()
+        assert store.put_aside is not None
+        assert uptimes(path) == {1: [5]}
+
+
+def test_a_table_of_boots_that_has_lost_its_key_is_damaged(path: Path) -> None:
+    written(path, sample(1)).close()
+    text = path.read_bytes()
+    path.write_bytes(
+        text.replace(b"id INTEGER PRIMARY KEY, address", b"id INTEGER PRIMARX KEY, address")
+    )
+    with pytest.raises(RecordingError, match="a boot that makes no sense"):
+        written(path, sample(5))
+
+
 def test_later_tables_are_made_all_or_none(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(path, sample(1)).close()
     with contextlib.closing(sqlite3.connect(path)) as database:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from operator import itemgetter
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Any
 
 from boardwarden import _arguments
@@ -295,7 +295,8 @@ class Mirror:
             found = self.operations.models
             return not any(each.id == args[0] and each.why is None for each in found)
         if operation == ids.SET_LIMITS:
-            return not isinstance(value, list) or self.limits == tables.limits_from_row(value)
+            makes_sense = isinstance(value, list) and set(map(type, value)) <= {int, NoneType}
+            return not makes_sense or self.limits == tables.limits_from_row(value)
         return operation != ids.SET_THRESHOLD or self._shows_threshold(*args)
 
     def _shows_threshold(

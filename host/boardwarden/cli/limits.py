@@ -155,7 +155,8 @@ def _limit_options(before: Limits, now: Limits) -> str:
         "--memory-reserve": (before.memory_reserve, now.memory_reserve),
         "--overrun": (before.overrun_s, now.overrun_s),
     }
-    return " ".join(f"{name} {old:.10g}" for name, (old, new) in options.items() if old != new)
+    changed = {name: old for name, (old, new) in options.items() if old not in (None, new)}
+    return " ".join(f"{name} {old:.10g}" for name, old in changed.items())
 
 
 async def _thresholds(address: str, metric: str | None, as_json: bool) -> None:

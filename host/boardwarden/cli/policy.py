@@ -26,7 +26,6 @@ from boardwarden.board import Board
 from boardwarden.errors import BoardError, Denied, PolicyError, RequestRefused
 from boardwarden.models import StoredPolicy, enum_name
 from boardwarden.policy import file as policy_file
-from boardwarden.policy import model
 from boardwarden.policy.model import Policy, Step
 from boardwarden.render.tables import difference_rows
 from boardwarden.rollout import one_board
@@ -197,9 +196,8 @@ async def _apply(address: str, options: Applying) -> None:
     """Show what the policy changes, ask, change it, and have the board store it."""
     async with connect(address) as board:
         async with waiting("reading the board's policy"):
-            stored = await board.stored_policy()  # first: an older agent could not store it
-            before = await board.policy()
-        steps = model.steps(before, options.wanted)
+            before = await one_board.read(board)
+        stored, steps = before.stored, before.steps(options.wanted)
         if not options.as_json:
             _print_differences(steps, stored)
         if options.dry_run:
@@ -209,7 +207,7 @@ async def _apply(address: str, options: Applying) -> None:
         if new and not options.yes and not await _agreed(options, bool(steps)):
             raise Failure("Nothing was changed.")
         if options.backup is not None:
-            _save(options.backup, _text(board, before, stored))
+            _save(options.backup, _text(board, before.policy, stored))
         async with waiting("applying the policy"):
             problem = await one_board.send(board, steps, before)
         if problem is not None:
@@ -237,9 +235,11 @@ def _print_differences(steps: Sequence[Step], stored: StoredPolicy | int) -> Non
         print_line("The board has this policy already, but has not stored it.")
 
 
-async def _store(board: Board, options: Applying, steps: Sequence[Step], before: Policy) -> None:
+async def _store(
+    board: Board, options: Applying, steps: Sequence[Step], before: one_board.Before
+) -> None:
     try:
-        await board.save_policy(options.insist)
+        await one_board.store(board, before, options.insist)
     except Denied as error:
         if error.reason == "keep:acts_now":
             await _store_anyway(board, options, before, error)
@@ -248,20 +248,21 @@ async def _store(board: Board, options: Applying, steps: Sequence[Step], before:
             _print_done(options, steps, True, StoredPolicy.NOTHING)
         raise Failure(f"{error} The policy is in force until the board restarts.", DENIED) from None
     except BoardError as error:
-        advice = "The policy is in force, but perhaps not stored; apply the file again."
-        raise Failure(f"{error} {advice}") from None
+        raise Failure(f"{one_board.perhaps_stored(error)} Apply the file again.") from None
 
 
-async def _store_anyway(board: Board, options: Applying, before: Policy, error: Denied) -> None:
+async def _store_anyway(
+    board: Board, options: Applying, before: one_board.Before, error: Denied
+) -> None:
     """Ask whether to store a policy that refuses requests at this moment; if not, undo it."""
     advice = "Nothing was changed; --insist stores it all the same."
     if not options.yes:
         print_line(str(error))
         with contextlib.suppress(Failure):  # no terminal
             if await confirm("Have the board store it all the same?"):
-                await board.save_policy(insist=True)
+                await one_board.store(board, before, insist=True)
                 return
-    await one_board.put_back(board, before)
+    await one_board.put_back(board, before.policy)
     raise Failure(f"{error} {advice}", DENIED)
 
 

@@ -167,7 +167,7 @@ class Store:
             for whose, recorded in self._guarded(_read_recorded):
                 event = recorded.event
                 if event is not None and not -MAX_INT <= event <= MAX_INT:
-                    raise RecordingError(f"{self.path} is damaged (an event that makes no sense).")
+                    raise self._damaged("an event that makes no sense")
                 self._recorded[whose] = recorded
         except BaseException:
             self.close()
@@ -234,6 +234,8 @@ class Store:
             if owner != APPLICATION_ID:
                 return False  # something else's: it is refused, and stays as it is
             return bool(database.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok")
+        except UnicodeDecodeError:  # SQLite quotes a damaged schema, also in its errors
+            return bool(owner == APPLICATION_ID)
         except sqlite3.DatabaseError as error:
             if type(error) is sqlite3.DatabaseError:
                 return bool(owner == APPLICATION_ID)
@@ -258,6 +260,11 @@ class Store:
             return step()
         except sqlite3.Error as error:
             raise explained(error, self.path, "written") from None
+        except UnicodeDecodeError as error:
+            raise self._damaged(error) from None
+
+    def _damaged(self, what: object) -> RecordingError:
+        return RecordingError(f"{self.path} is damaged ({what}).")
 
     def _guarded(self, step: Callable[[sqlite3.Connection], T]) -> T:
         database = self._database
@@ -290,7 +297,9 @@ class Store:
         same = "address = ? AND unique_id IS ? AND boot_id IS ?"
         found = database.execute(f"SELECT id FROM span WHERE {same}", boot[:3]).fetchone()
         if found is not None:
-            return int(found[0])
+            if type(found[0]) is not int:  # its table has lost its key
+                raise self._damaged("a boot that makes no sense")
+            return found[0]
         now = self._clock()
         self._began = now if self._began is None else self._began
         marks = ", ".join("?" * (len(boot) + 1))

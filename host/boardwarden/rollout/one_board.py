@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from boardwarden.board import Board
-from boardwarden.errors import BoardError, Denied, PolicyError, RequestRefused
+from boardwarden.errors import BoardError, BoardRestarted, Denied, PolicyError, RequestRefused
 from boardwarden.grants import Event, begins_hang
 from boardwarden.models import LEVELS, Level, StoredPolicy, enum_name
 from boardwarden.policy import model
@@ -36,10 +36,20 @@ class Problem(NamedTuple):
 
 
 class Before(NamedTuple):
-    """What a board had before a change: its policy, and the state of the one that it stores."""
+    """What a board had before a change: its policy, and the state of the one that it stores.
+
+    boot_id: of the boot that had it; None: any. A change is for that boot: the next one has lost
+    what was not stored.
+    """
 
     policy: Policy
     stored: StoredPolicy | int
+    boot_id: int | None = None
+
+    def check_boot(self, board: Board) -> None:
+        """Raise BoardRestarted if the board has restarted since."""
+        if self.boot_id not in (None, board.status.board.boot_id):
+            raise BoardRestarted("The board restarted meanwhile, and lost what was not stored.")
 
     def steps(self, wanted: Policy) -> tuple[Step, ...]:
         """Return the requests that turn it into another policy; raise PolicyError."""
@@ -57,18 +67,23 @@ class Before(NamedTuple):
 
 async def read(board: Board) -> Before:
     """Return what a board has now; raise a BoardError, as of an agent too old to store any."""
+    boot_id = board.status.board.boot_id
     stored = await board.stored_policy()  # first: an older agent could not store it
-    return Before(await board.policy(), stored)
+    before = Before(await board.policy(), stored, boot_id)
+    before.check_boot(board)
+    return before
 
 
-async def send(board: Board, steps: Sequence[Step], before: Policy) -> Problem | None:
+async def send(board: Board, steps: Sequence[Step], before: Before) -> Problem | None:
     """Send all changes; if the board refuses one, undo those before it."""
     for done, step in enumerate(steps):
         try:
+            before.check_boot(board)
             await board.send_step(step)
+            before.check_boot(board)  # which may be known only now
         except RequestRefused as error:
             what = f"{step.differences[0].key}: {error}"
-            return await _put_back(board, before, what, isinstance(error, Denied))
+            return await _put_back(board, before.policy, what, isinstance(error, Denied))
         except BoardError as error:
             done_so_far = f"{done} of {len(steps)} changes had been made, none of them stored."
             return Problem(f"{error} {done_so_far}", lost=True)
@@ -79,16 +94,30 @@ async def send_and_store(
     board: Board, before: Before, wanted: Policy, insist: bool
 ) -> Problem | None:
     """Have a board follow a policy and store it; where it refuses, all is put back."""
-    problem = await send(board, before.steps(wanted), before.policy)
+    problem = await send(board, before.steps(wanted), before)
     if problem is not None:
         return problem
     try:
-        await board.save_policy(insist)
+        await store(board, before, insist)
     except RequestRefused as error:
         return await _put_back(board, before.policy, str(error), isinstance(error, Denied))
     except BoardError as error:
-        return Problem(f"{error} The policy is in force, but perhaps not stored.")
+        return Problem(perhaps_stored(error))
     return None
+
+
+async def store(board: Board, before: Before, insist: bool = False) -> None:
+    """Have a board store the policy that was sent to it; raise a BoardError, see save_policy()."""
+    before.check_boot(board)
+    await board.save_policy(insist)
+    before.check_boot(board)
+
+
+def perhaps_stored(error: BoardError) -> str:
+    """Return what is known where store() failed without a refusal."""
+    if isinstance(error, BoardRestarted):
+        return f"{error} The policy is in force only if it was stored before that."
+    return f"{error} The policy is in force, but perhaps not stored."
 
 
 async def restore(board: Board, now: Before, before: Before) -> Problem | None:
@@ -96,12 +125,12 @@ async def restore(board: Board, now: Before, before: Before) -> Problem | None:
 
     One that it had set aside, or that was broken, cannot be had: then it stores none.
     """
-    problem = await send(board, now.steps(before.policy), now.policy)
+    problem = await send(board, now.steps(before.policy), now)
     if problem is not None:
         return problem
     try:
         if before.stored == StoredPolicy.IN_FORCE:
-            await board.save_policy(insist=True)  # it did so before
+            await store(board, now, insist=True)  # it did so before
         elif now.stored != StoredPolicy.NOTHING:
             await board.forget_policy()
     except BoardError as error:

@@ -188,27 +188,27 @@ async def _compare_policy(board: Board, arguments: Arguments) -> Answer:
 async def _apply_policy(board: Board, arguments: Arguments) -> Answer:
     wanted = await _wanted(arguments)
     saves = bool(arguments.get("save"))
-    stored = await board.stored_policy() if saves else None  # first: an older agent has none
-    before = await board.policy()
-    steps = model.steps(before, wanted)
-    problem = await one_board.send(board, steps, before)
+    boot_id = board.status.board.boot_id
+    # First, and only then: an older agent has none.
+    stored = await board.stored_policy() if saves else StoredPolicy.NOTHING
+    before = one_board.Before(await board.policy(), stored, boot_id)
+    problem = await one_board.send(board, before.steps(wanted), before)
     if problem is not None:
         advice = " Apply it again." if problem.lost else ""
         return Answer(False, printable(problem.sentence) + advice)
-    text = policy_file.dumps(before)
+    text = policy_file.dumps(before.policy)
     if not saves:
         undo = {"name": "apply_policy", "arguments": {"text": text}}
         return Answer(True, "It is in force until the board restarts.", undo)
-    was_stored = stored == StoredPolicy.IN_FORCE
+    was_stored = before.stored == StoredPolicy.IN_FORCE
     undo = {"name": "restore_policy", "arguments": {"text": text, "save": was_stored}}
     try:
-        await board.save_policy()
+        await one_board.store(board, before)
     except Denied as error:
         sentence = f"{error} The policy is in force until the board restarts."
         return Answer(False, printable(sentence), undo)
     except BoardError as error:
-        sentence = f"{error} The policy is in force, but perhaps not stored."
-        return Answer(False, printable(sentence), undo)
+        return Answer(False, printable(one_board.perhaps_stored(error)), undo)
     return Answer(True, "It is in force, and stored: it holds after a restart.", undo)
 
 
