@@ -94,14 +94,13 @@ async def test_a_worker_that_is_killed_is_replaced_and_shares_change_while_all_r
         workers = [await _worker(broker, f"{number}/2", ports[number - 1]) for number in (1, 2)]
         prometheus.start()
         try:
-            await prometheus.until(_UP, lambda found: found and found[0][1] == all_up)
-            shares = dict(await _counts(prometheus))
-            assert sum(shares.values()) == all_up
+            await prometheus.until_is(_UP, all_up)
+            shares = await _counts(prometheus, all_up)
             assert min(shares.values()) > all_up / 4
 
             workers[1].kill()
             await workers[1].wait()
-            await prometheus.until(_UP, lambda found: found[0][1] == shares[ports[0]])
+            await prometheus.until_is(_UP, shares[ports[0]])
             # What nobody exports is reached all the same: a command asks the board itself.
             listed = await run("boards", "--broker", broker.address, "--json")
             boards = [json.loads(line) for line in listed.out.splitlines()]
@@ -111,9 +110,9 @@ async def test_a_worker_that_is_killed_is_replaced_and_shares_change_while_all_r
                 asked = await run("alloc", "memory", "64", "--for", "0.1", "--board", address)
                 assert "released lease" in asked.out, asked.err
             workers[1] = await _worker(broker, "2/2", ports[1])
-            await prometheus.until(_UP, lambda found: found[0][1] == all_up)
-            await prometheus.until(_FRESH, lambda found: found[0][1] == all_up)
-            assert dict(await _counts(prometheus)) == shares
+            await prometheus.until_is(_UP, all_up)
+            await prometheus.until_is(_FRESH, all_up)
+            assert await _counts(prometheus, all_up) == shares
 
             # Three instead of two, in any order; what two of them have is there once by its name.
             for number in (2, 1, 3):
@@ -121,19 +120,19 @@ async def test_a_worker_that_is_killed_is_replaced_and_shares_change_while_all_r
             for worker in workers:
                 worker.terminate()
                 await worker.wait()
-            await prometheus.until(
-                "count(boardwarden_up == 1)", lambda found: found[0][1] == all_up
-            )
-            assert len(await _counts(prometheus)) == 3
-            await prometheus.until(_FRESH, lambda found: found[0][1] == all_up)
-            lost = await prometheus.query("sum(boardwarden_link_gaps_total)")
-            assert lost[0][1] == 0
+            await prometheus.until_is("count(boardwarden_up == 1)", all_up)
+            assert len(await _counts(prometheus, all_up)) == 3
+            await prometheus.until_is(_FRESH, all_up)
+            await prometheus.until_is("sum(boardwarden_link_gaps_total)", 0)
         finally:
             prometheus.close()
             await kill_started()
 
 
-async def _counts(prometheus: Prometheus) -> list[tuple[int, float]]:
-    """Return how many boards each worker has, by its port."""
-    rows = await prometheus.query("count by (instance) (boardwarden_up == 1)")
-    return [(int(re.sub(".*:", "", row["instance"])), value) for row, value in rows]
+async def _counts(prometheus: Prometheus, total: int) -> dict[int, float]:
+    """Return how many boards each worker has, by its port, once they are so many in all."""
+    rows = await prometheus.until(
+        "count by (instance) (boardwarden_up == 1)",
+        lambda found: sum(value for _, value in found) == total,
+    )
+    return {int(re.sub(".*:", "", row["instance"])): value for row, value in rows}

@@ -156,21 +156,21 @@ def test_a_share_that_makes_no_sense_is_refused(text: str) -> None:
 
 
 async def test_what_is_wrong_is_said_in_a_sentence(broker: Mosquitto, tmp_path: Path) -> None:
-    async def error(address: str, kind: type[Exception], text: str) -> None:
+    async def error(address: str, kind: type[Exception], text: str, timeout: float = 5.0) -> None:
         with pytest.raises(kind, match=text) as caught:
-            async with connect(address, timeout=1.0):
+            async with connect(address, timeout=timeout):
                 pass
         assert str(caught.value).endswith(".")
 
     fakes = boards("a")
     async with MqttBoards(broker.address, fakes) as fleet:
-        await error(f"{broker.address}/none", BoardOffline, "No board 'none' has been at")
+        await error(f"{broker.address}/none", BoardOffline, "No board 'none' has been at", 1.0)
         await fleet.set_online("a", False)
         await error(f"{broker.address}/a", BoardOffline, "is not connected to the broker")
         await fleet.set_online("a", True)
         async with connect(f"{broker.address}/a") as board:
             await fleet.set_online("a", False)
-            await until(lambda: not board.connected, 2.0)
+            await until(lambda: not board.connected)
         tls = broker.address.replace("mqtt:", "mqtts:")
         await error(f"{tls}/a", ConnectError, "does not speak TLS")
     broker.stop()

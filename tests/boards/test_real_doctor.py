@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 
 import pytest
 from cli_process import SOON, silent_port
@@ -13,6 +14,7 @@ from repl_board import ReplBoard
 
 from boardwarden.deploy import footprint
 from boardwarden.doctor import checkup, repl_look
+from boardwarden.render.text import duration
 from boardwarden.transport.sim import board_path
 
 LIVES = b"async def main():\n    await asyncio.sleep(1000)\nprint('on')\nasyncio.run(main())\n"
@@ -26,6 +28,7 @@ def silent():
         yield port
 
 
+@pytest.mark.alone
 def test_a_healthy_agent_is_reported_healthy():
     done = run("doctor", "sim", "--for", "1", "--json")
     assert (done.returncode, done.stderr) == (0, "")
@@ -98,15 +101,30 @@ def test_boards_lists_what_answers_at_each_port(tmp_path, silent):
 
 
 def with_agent(tmp_path, body):
-    """Return a board whose application starts the agent and then does something, over and over."""
+    """Return a board whose application starts the agent and then does something, over and over.
+
+    It prints how long it took at worst: a busy machine makes it longer than it says.
+    """
     path = board_path().split(os.pathsep)
     text = (
         f"import sys\nsys.path[:] = {path!r}\nimport asyncio, time, warden\nwarden.start()\n"
-        f"async def main():\n print('on')\n while True:\n  {body}\nasyncio.run(main())\n"
+        "async def main():\n print('on')\n worst, end = 0, time.ticks_ms()\n"
+        f" while True:\n  {body}\n  begin, end = end, time.ticks_ms()\n"
+        "  if time.ticks_diff(end, begin) > worst:\n"
+        "   worst = time.ticks_diff(end, begin)\n   print('at worst', worst)\n"
+        "asyncio.run(main())\n"
     )
     board = ReplBoard(tmp_path)
     board.put({"main.py": text.encode()})
     return board
+
+
+def check_stall(link, board, blocked_ms):
+    """Check that doctor found the stall that was there, and names it."""
+    longest_ms = max(int(took) for took in re.findall(rb"at worst (\d+)\r?\n", board.printed))
+    assert blocked_ms <= 1000 * link["stall_s"] <= longest_ms
+    (problem,) = link["problems"]
+    assert problem == f"the board's loop stalls, for {duration(link['stall_s'])} at worst"
 
 
 @pytest.mark.parametrize("blocked_ms", [300, 900])
@@ -116,8 +134,7 @@ def test_a_blocked_event_loop_is_distinguished_from_a_bad_line(tmp_path, blocked
         found = json.loads(run("doctor", board.port, "--for", "4", "--json").stdout)
         shown = run("status", "--board", board.port, "--json")
     assert (found["answers"], found["well"]) == ("agent", False)
-    (problem,) = found["link"]["problems"]
-    assert problem.startswith(f"the board's loop stalls, for {str(blocked_ms)[0]}")
+    check_stall(found["link"], board, blocked_ms)
     assert found["link"]["lost"] == 0
     assert f"boardwarden top --board {board.port}" in " ".join(found["next"])
     assert json.loads(shown.stdout)["memory"]["total_bytes"] > 0
@@ -129,8 +146,7 @@ def test_a_stall_now_and_then_is_not_blamed_on_the_cable(tmp_path):
         board.wait_for(b"on\n")
         link = json.loads(run("doctor", board.port, "--for", "4", "--json").stdout)["link"]
     assert (link["late"] >= 1, link["lost"]) == (True, 0), link
-    (problem,) = link["problems"]
-    assert problem.startswith("the board's loop stalls, for 4"), link
+    check_stall(link, board, 400)
 
 
 def test_a_stuck_event_loop_is_reported(tmp_path):

@@ -436,7 +436,14 @@ async def test_a_board_that_is_lost_in_the_middle_stops_it_and_can_be_undone(
     broker, tmp_path, monkeypatch
 ) -> None:
     fakes = boards("a", "b")
-    monkeypatch.setattr("boardwarden.board._REQUEST_TIMEOUT_S", 0.5)
+    set_limits = fakes["a"].answer[ids.SET_LIMITS]
+
+    def be_impatient(arguments: list[object]) -> tuple[int, object]:
+        """Answer the last request that is answered: the next one is waited for in vain."""
+        monkeypatch.setattr("boardwarden.board._REQUEST_TIMEOUT_S", 0.5)
+        return set_limits(arguments)
+
+    fakes["a"].answer[ids.SET_LIMITS] = be_impatient
     _hangs_in_a_threshold(fakes["a"])
     path = tmp_path / "undo.jsonl"
     async with MqttBoards(broker.address, fakes):

@@ -53,30 +53,30 @@ async def test_prometheus_marks_the_series_of_a_killed_board_stale(scraping, mon
 
         await switch.off()
         mine = f'board="{switch.address}"'
-        await prometheus.until(f"boardwarden_up{{{mine}}}", lambda found: found[0][1] == 0)
+        await prometheus.until_is(f"boardwarden_up{{{mine}}}", 0)
         # An instant query would go on showing a series for five minutes that is not marked stale.
-        left = await prometheus.query(f'{{__name__=~"boardwarden_.*",{mine}}}')
+        left = await prometheus.until(f'{{__name__=~"boardwarden_.*",{mine}}}')
         assert [(row["__name__"], value) for row, value in left] == [("boardwarden_up", 0)]
-        assert await prometheus.query('boardwarden_memory_size_bytes{board="sim"}')
+        assert await prometheus.until('boardwarden_memory_size_bytes{board="sim"}')
 
         await switch.on()
         await _both(prometheus, switch.address)
         assert await _boot(prometheus, switch.address) != booted
         reconnects = f"boardwarden_link_reconnects_total{{{mine}}}"
-        await prometheus.until(reconnects, lambda found: found[0][1] == 1)
+        await prometheus.until_is(reconnects, 1)
     finally:
         await switch.off()
 
 
 async def _boot(prometheus, address):
     """Return the board's boot, which its one series of information has."""
-    ((labels, _),) = await prometheus.query(f'boardwarden_board_info{{board="{address}"}}')
+    ((labels, _),) = await prometheus.until(f'boardwarden_board_info{{board="{address}"}}')
     return labels["boot"]
 
 
 async def _both(prometheus, address):
     """Wait until the simulated board and the other one are up; return the other's heap."""
-    await prometheus.until("sum(boardwarden_up)", lambda found: found and found[0][1] == 2)
+    await prometheus.until_is("sum(boardwarden_up)", 2)
     return await prometheus.until(f'boardwarden_memory_size_bytes{{board="{address}"}}')
 
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 from cli_process import (
     LIMIT_S,
-    SOON,
+    SILENT_SOON,
     CommandOnTerminal,
     TerminalBoard,
     finish,
@@ -62,7 +62,7 @@ async def test_an_old_agent_is_one_sentence(fake):
 
 
 async def test_alloc_reports_a_lost_link_and_ends_with_status_2(fake):
-    process = await start("alloc", "memory", "8k", "--board", fake.port, waits=SOON)
+    process = await start("alloc", "memory", "8k", "--board", fake.port, waits=SILENT_SOON)
     await line_of(process)
     fake.vanish()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from cli_process import SOON, CommandOnTerminal, TerminalBoard, kill_started, run
+from cli_process import SILENT_SOON, CommandOnTerminal, TerminalBoard, kill_started, run
 from virtual_time import until
 
 from boardwarden.policy import file as policy_file
@@ -204,7 +204,7 @@ async def test_a_board_lost_while_the_policy_is_applied_is_reported(board, file)
         return ids.OK, None
 
     board.board.answer[ids.SET_QUOTA] = vanish
-    lost = await run("apply", str(file), "--yes", "--board", board.port, waits=SOON)
+    lost = await run("apply", str(file), "--yes", "--board", board.port, waits=SILENT_SOON)
     assert lost.status == 2
     assert "4 of 5 changes had been made, none of them stored. Apply the file again." in lost.err
     assert len(lost.err.splitlines()) == 1
@@ -219,7 +219,7 @@ async def test_a_board_lost_while_the_policy_is_stored_is_reported(board, file):
         return keep(asked)
 
     board.board.answer[ids.KEEP] = vanish
-    lost = await run("apply", str(file), "--yes", "--board", board.port, waits=SOON)
+    lost = await run("apply", str(file), "--yes", "--board", board.port, waits=SILENT_SOON)
     assert lost.status == 2
     assert "in force, but perhaps not stored. Apply the file again." in lost.err
     assert len(lost.err.splitlines()) == 1

@@ -70,7 +70,8 @@ async def test_doctor_shows_what_another_program_prints(says, words):
 
     terminal = TerminalBoard(Other())
     try:
-        done = await run_async("doctor", terminal.port, waits=SOON)
+        waits = SOON | {"boardwarden.doctor.checkup:_HELLO_S": 2.0}  # in which it has to print
+        done = await run_async("doctor", terminal.port, waits=waits)
     finally:
         await kill_started()
         terminal.close()

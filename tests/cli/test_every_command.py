@@ -15,6 +15,7 @@ import pytest
 from cli_process import (
     COMMAND,
     LIMIT_S,
+    SHOWN_SOON,
     SOON,
     CommandOnTerminal,
     TerminalBoard,
@@ -313,7 +314,7 @@ async def test_progress_is_shown_while_an_answer_is_late(fake, words, operation)
 
     fake.board.answer[operation] = never
     terminal = CommandOnTerminal(
-        *words, "--board", fake.port, environment={"TERM": "xterm"}, waits=SOON
+        *words, "--board", fake.port, environment={"TERM": "xterm"}, waits=SHOWN_SOON
     )
     try:
         await terminal.until("\N{HORIZONTAL ELLIPSIS}".encode())
@@ -329,7 +330,12 @@ async def test_progress_is_shown_while_an_answer_is_late(fake, words, operation)
     ("command", "what"), [("doctor", b"connecting to"), ("boards", b"looking at the ports")]
 )
 async def test_progress_is_shown_while_ports_are_examined(silent, command, what):
-    terminal = CommandOnTerminal(command, silent, environment={"TERM": "xterm"}, waits=SOON)
+    endless = {
+        "boardwarden.doctor.boards:_ANSWER_TIMEOUT_S": 600.0,
+        "boardwarden.doctor.checkup:_HELLO_S": 600.0,
+    }
+    waits = SHOWN_SOON | endless  # it has not ended before it is interrupted
+    terminal = CommandOnTerminal(command, silent, environment={"TERM": "xterm"}, waits=waits)
     try:
         await terminal.until(what)
         terminal.interrupt()

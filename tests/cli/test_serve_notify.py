@@ -236,17 +236,15 @@ def test_a_webhook_that_answers_byte_by_byte_inside_tls_is_tried_again(tmp_path,
     assert server.tries == 2
 
 
-def test_a_webhook_that_never_answers_delays_nobody(caplog):
+def test_a_webhook_that_never_answers_delays_nobody(caplog, monkeypatch):
+    monkeypatch.setattr(webhook, "_ANSWER_S", 600.0)  # who waits for that does not end in time
     with WebhookServer(slow=True) as server:
         with Webhook(server.url) as hook:
             hook.put(notice(0))
             server.until(lambda: server.tries)
-            began = time.monotonic()
             for number in range(1000):
                 hook.put(notice(number))
-            assert time.monotonic() - began < 0.5
-            began = time.monotonic()
-        assert time.monotonic() - began < webhook._LAST_S + 2
+        assert (server.tries, server.posts) == (1, [])
     # The one that was being posted is counted, too.
     assert "1001 notices not posted to http://127.0.0.1:" in caplog.text
 

@@ -121,7 +121,7 @@ def test_events_are_a_plain_iterator() -> None:
 def test_errors_are_raised_in_the_calling_thread() -> None:
     with (
         pytest.raises(boardwarden.AtPrompt),
-        boardwarden.open(FakeTransport(FakePrompt()), timeout=0.3),
+        boardwarden.open(FakeTransport(FakePrompt()), timeout=1.0),
     ):
         pass
     peer = FakeBoard()

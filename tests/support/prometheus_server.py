@@ -92,6 +92,10 @@ class Prometheus:
             await asyncio.sleep(0.05)
         raise AssertionError(f"{expression}: {found}")
 
+    async def until_is(self, expression, value):
+        """Ask until the query has one row, of this value: none while a scrape has failed."""
+        return await self.until(expression, lambda found: [row[1] for row in found] == [value])
+
 
 def _get(url):
     try:
