@@ -11,7 +11,7 @@ from micropython import const
 try:
     from _thread import allocate_lock, get_ident
 except ImportError:
-    from warden.sensors.lock import allocate_lock, get_ident  # noqa: F401  # others have it from here
+    from warden.sensors.lock import allocate_lock, get_ident  # others have it from here
 
 
 _THREAD = const(1)  # of ids.EXCEPTION_KINDS
