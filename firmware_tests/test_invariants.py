@@ -268,8 +268,8 @@ def test_invariant_9_so_do_callbacks_and_thresholds():
     policy = Rig().policy
     metrics = list(range(19))
     for take in (
-        lambda: policy.events.on(None, print),
-        lambda: policy.pressure.on_trim(print),
+        lambda: policy.events.on(None, lambda event: None),
+        lambda: policy.pressure.on_trim(lambda level: 0),
         lambda: policy.thresholds.set(metrics.pop(), 5),
     ):
         taken, refusal = _until_refused(ValueError, take)
