@@ -532,7 +532,7 @@ def test_live_that_is_high_is_never_old():
 def test_live_that_is_high_is_renewed_within_ten_seconds_at_any_interval_below_that():
     for interval_ms in (500, 2500, 3000, 4900, 5000, 6000, 7000, 7900, 9000):
         heap, clock, memory = _memory(collect_ms=10)
-        memory.governor.set(interval_ms)
+        memory.governor.set(interval_ms, None)
         heap.live = 60_000
         while memory.live != 60_000:
             _read(heap, clock, memory, 60_000, pass_ms=interval_ms)

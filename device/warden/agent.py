@@ -273,10 +273,8 @@ class Agent:
             figures[_BUDGET_FIGURE] = governor.budget_permille
             if self.session is not None:
                 self.session.on_sample(False)
-        wait_ms = max(
-            0, interval_ms // 10 + clock.until_ms(figures[_UPTIME_S], figures[_UPTIME_MS])
-        )
-        wait_ms += clock.ms
+        wait_ms = interval_ms // 10 + clock.until_ms(figures[_UPTIME_S], figures[_UPTIME_MS])
+        wait_ms = max(0, wait_ms) + clock.ms
         self.deadline_s = clock.s + wait_ms // 1000
         self.deadline_ms = wait_ms % 1000
         clock.poll_now = True

@@ -36,7 +36,7 @@ class Governor:
     interval_ms: 0 while monitoring is stopped; wanted_interval_ms: what was requested.
     """
 
-    def set(self, interval_ms, budget_permille=None):
+    def set(self, interval_ms, budget_permille):
         """Sample every interval_ms (20 to 600 000), within a budget (1 to 1000; None: as it is).
 
         ValueError or TypeError for what makes no sense.

@@ -25,8 +25,6 @@ _NOTHING_MS = const(60_000)
 _HEARD_MS = const(1500)  # a host that lives says so every second
 _SILENCE_MS = const(3000)
 _DROPPED_FIGURE = const(16)  # a place among a sample's figures
-_CHANGED_ROW = const(b"\x01")  # flags of rows, as `host_connection` has them
-_SUBSCRIBED_ROW = const(b"\x02")
 
 
 class Hosts:
@@ -230,7 +228,7 @@ class Hosts:
 
     def spread_table(self, dirty, first):
         """Owe each host the rows of a table that have changed; first: the place of its first."""
-        if _CHANGED_ROW in dirty or _SUBSCRIBED_ROW in dirty:
+        if any(dirty):
             row = 0
             while row < len(dirty):
                 if dirty[row]:

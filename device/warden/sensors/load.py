@@ -206,13 +206,8 @@ class Load:
 
         None of them is known of a period that was not watched from end to end. Allocates nothing.
         """
-        if (
-            self.core is None
-            or self.core._io_queue is not self.queue
-            or (self.steps and not self.wait_hook)
-        ):
-            if not self.attach():
-                return False
+        if not self.attach():
+            return False
         was_in_task = self.in_task
         self.in_task = self.steps and self.core.cur_task is not None
         period_ms = sample.period_ms
