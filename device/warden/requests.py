@@ -28,6 +28,7 @@ _DEFAULT_TTL_MS = const(60_000)
 _NORMAL = const(1)  # a priority
 _HOST_SESSION_MS = const(10_000)  # a host's session ends so long after its last sign of life
 _MAX_SEND_MS = const(60_000)
+_SAMPLE_COLLECT_PAUSE = const(200)  # after a collection, as `sensors.memory` has it
 
 # Places in a reply.
 _REQUEST_ID = const(0)
@@ -233,11 +234,11 @@ class Requests:
 
     def _collect(self):
         memory = self.agent.memory
-        wait_ms = memory.collect_in_ms()
+        wait_ms = memory.collect_in_ms(_SAMPLE_COLLECT_PAUSE)
         if wait_ms:  # so that no host can make the application stand still
             raise deny("collected", None, wait_ms)
         used = memory.used_now()
-        if not memory.collect():
+        if not memory.collect(0):
             raise deny("gc_off")
         return max(0, used - memory.live)
 

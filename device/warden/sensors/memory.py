@@ -118,7 +118,7 @@ class Memory:
         """Collect garbage to see what is live, where that is due."""
         total = self.total
         if self.live is None:
-            self.collect()
+            self.collect(_SAMPLE_COLLECT_PAUSE)
             return
         every = total >> self.renew_shift
         pause = _SAMPLE_COLLECT_PAUSE
@@ -156,7 +156,7 @@ class Memory:
             figures[_LOW_WATER_FIGURE] = self.total - live
         return changed < 0
 
-    def collect(self, pause=_SAMPLE_COLLECT_PAUSE):
+    def collect(self, pause):
         """Collect garbage if allowed and not too soon, and measure what is live; return if it did.
 
         pause: after a collection of n ms, none for so many times n.
@@ -188,7 +188,7 @@ class Memory:
         self.has_table = False
         self.reason = _NO_TABLE
 
-    def collect_in_ms(self, pause=_SAMPLE_COLLECT_PAUSE):
+    def collect_in_ms(self, pause):
         """Return the ms until a collection is not too soon, 0 if it is not now."""
         pause_ms = (self.cost_us >> 3) * pause // 125  # in parts that do not exceed 30 bits
         return max(0, pause_ms + self.clock.until_ms(self.ended_s, self.ended_ms))
