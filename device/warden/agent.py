@@ -16,7 +16,7 @@ _MAX_WAIT_MS = const(60_000)
 _IDLE_POLLS = const(16)  # of which `governor.idle_us` is the time
 _MAX_IDLE_POLLS = const(500_000)  # so that nothing exceeds 30 bits
 _TICKS_MASK = const(0x3FFFFFFF)  # a port's ticks may have more bits
-_FAR_MS = const(0x20000000)
+_FAR_MS = const(0x20000000)  # more has not passed: ticks have jumped back
 # Places among a sample's figures.
 _UNKNOWN = const(-0x3FFFFFFF - 1)
 _UPTIME_S = const(0)
@@ -42,7 +42,7 @@ _TOTAL_FIGURE = const(21)
 _WANTED_FIGURE = const(22)
 _BUDGET_FIGURE = const(23)
 _LOW_WATER_FIGURE = const(24)
-_STUCK_MS = const(5000)  # between the gate's lock and what it guards there is nothing
+_STUCK_MS = const(5000)  # with nobody in the gate: Ctrl-C has left its lock, see `Gate.release`
 
 
 class Agent:

@@ -46,7 +46,7 @@ class Host(HostSession):
     `link.right`.
     """
 
-    limit = 4
+    limit = 4  # hosts whose last replies are remembered, see `Requests.find_row`
     is_full = False  # it has asked for a place, and there was none
     rest = None  # of a frame that was taken in part: there is one where a host is slow
 

@@ -68,7 +68,7 @@ class HostSession:
         self.sample = agent.sample
         self.sample.last = array("i", self.sample.figures)
         self.tables = [agent.storage]
-        self.next = 0
+        self.next = 0  # the table of which a row is sent next, see find()
         self.table = None  # the table of which a row is being sent, and
         self.row = 0  # which one
         self.buf = bytearray(_MAX_INPUT)
@@ -102,7 +102,7 @@ class HostSession:
         """Act on a payload; raises Malformed or TypeError for one that makes no sense."""
         kind = reader.buf[1]
         if kind > 0x7F or reader.end < 2:
-            raise Malformed  # in another form: who looks at that byte takes it for another kind
+            raise Malformed  # buf[1] would be the head of a longer number, and no kind
         reader.at = 2
         if kind == _SUBSCRIBE:
             major = reader.integer()

@@ -48,7 +48,7 @@ class Operations(Rows):
 
     def new(self, name, priority, timeout_ms, memory, wait_ms, session):
         """Return an operation that has not begun; ValueError or TypeError for bad arguments."""
-        # What is usual needs no check, and most are begun again and again.
+        # The usual values need no check, nor does the name of the last one: most come again.
         learns = False
         is_new = name is not self.last_name or name is None
         if is_new and (not isinstance(name, str) or not name):

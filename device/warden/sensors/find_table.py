@@ -1,13 +1,12 @@
 """Finds the heap's allocation table on stock firmware, and proves it: free and largest are in it.
 
-The table lies below the blocks that it is of, with
-smaller ones between (py/gc.c, gc_setup_area). Two probes of unusual lengths are allocated, one
-close behind the other, so that a heap of several areas has them in one; below them objects of just
-so many blocks, as far apart, are searched for in the table. What looks like that in another
-object's bytes is no table: it does not change when a probe grows. From that place and the heap's
-size follows where the table begins; it is the right one if it gives the free bytes that
-`gc.mem_free()` gives. The search ends at the probe's own entry at the latest, so nothing outside of
-the heap is read.
+The table lies below the blocks that it describes, with smaller tables between (py/gc.c,
+gc_setup_area). Two probes of unusual lengths are allocated, one close behind the other, so that a
+heap of several areas has them in one. Below them their entries are searched for: objects of just so
+many blocks, as far apart. What looks like that in another object's bytes is no table: it does not
+change when a probe grows. From that place and the heap's size follows where the table begins; it is
+the right one if it gives the free bytes that `gc.mem_free()` gives. The search ends at the probe's
+own entry at the latest, so nothing outside of the heap is read.
 """
 
 import sys

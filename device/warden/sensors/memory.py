@@ -148,7 +148,7 @@ class Memory:
         figures[_FREE_FIGURE] = self.free
         largest = _UNKNOWN if self.largest is None else self.largest
         live = _UNKNOWN if self.live is None else self.live
-        # The sign of one changes.
+        # Only what is unknown is negative: the sign of one that became known or unknown changes.
         changed = figures[_LARGEST_FIGURE] ^ largest | figures[_LIVE_FIGURE] ^ live
         figures[_LARGEST_FIGURE] = largest
         figures[_LIVE_FIGURE] = live
