@@ -51,7 +51,8 @@ _TRIALS = const(16)  # of a wait, as `sensors.load` has it
 _RING = const(1248)
 _TIERS = const(3)
 _OPEN_SLOTS = const(12)  # of four metrics in each tier
-_OPEN_SLOT = const((0xFFFF, -1, 0, 0))
+_NO_VALUE = const(0xFFFF)
+_OPEN_SLOT = const((_NO_VALUE, -1, 0, 0))
 _NATIVE_SLICE = const(4096)  # bytes of the table: a pause like those of the agent's other steps
 _RENEW_SHIFT = const(3)  # an eighth of the heap was used since: live may be wrong by so much
 
@@ -176,7 +177,9 @@ def make_history(total):
     """Return a History of a heap of `total` bytes, in which nothing is yet."""
     history = History()
     history.shift = shift_for(total)
-    history.ring = array("H", b"\xff\xff" * _RING)
+    history.ring = ring = array("H", range(_RING))  # of bytes it would be there twice for a moment
+    for place in range(_RING):
+        ring[place] = _NO_VALUE
     history.slots = list(_OPEN_SLOT) * _OPEN_SLOTS
     history.numbers = [0] * _TIERS
     return history
