@@ -52,7 +52,7 @@ def _boot(fake):
 
 def _forget(*names):
     for name in names or ("warden.resets",):
-        for end in ("", ".new"):
+        for end in ("", ".new", ".last"):
             try:
                 os.remove(name + end)
             except OSError:
@@ -324,6 +324,44 @@ def test_in_a_full_heap_what_ended_the_application_is_in_the_file():
         _check_full_heap(os.VfsFat, {})
     finally:
         os.chdir(here)
+
+
+def _fill_up():
+    """Write until the file system is full."""
+    with open("log", "ab") as file:
+        try:
+            while file.write(b"x" * 64) == 64:
+                file.flush()
+        except OSError:
+            pass
+
+
+def test_on_a_full_file_system_boots_that_crash_end_in_safe_mode():
+    here = os.getcwd()
+    for kind in (os.VfsLfs2, os.VfsFat):
+        data = bytearray(128 * 512)
+        kind.mkfs(_Disk(data))
+        os.mount(kind(_Disk(data)), "/disk")
+        os.chdir("/disk")
+        try:
+            _crash(_boot(_Board()), "when there was room")
+            before = _boot(_Board())
+            _fill_up()
+            for number in (1, 2, 3):
+                _crash(before, "%d without room for it %s" % (number, "x" * 30))
+                before = _boot(_Board())
+                assert (before.bad, before.boots) == (number + 1, number + 2), kind
+                entry = [row for row in before.rows[5:] if row][-1]
+                assert entry[0] == "exception"
+                assert entry[10] is None or b"without room" in entry[10], "not that of another one"
+            assert before.is_safe
+            os.remove("log")
+            _crash(before, "with room")
+            entry = [row for row in _boot(_Board()).rows[5:] if row][-1]
+            assert entry[10].endswith(b"with room\n"), entry
+        finally:
+            os.chdir(here)
+            os.umount("/disk")
 
 
 def _texts(box):
