@@ -359,6 +359,10 @@ def test_on_a_full_file_system_boots_that_crash_end_in_safe_mode():
             _crash(before, "with room")
             entry = [row for row in _boot(_Board()).rows[5:] if row][-1]
             assert entry[10].endswith(b"with room\n"), entry
+            with open("warden.resets", "wb"):
+                pass
+            after = _boot(_Board())
+            assert (after.boots, after.bad) == (1, 0), "what is left is older than what was lost"
         finally:
             os.chdir(here)
             os.umount("/disk")

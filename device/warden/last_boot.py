@@ -83,9 +83,12 @@ class LastBoot:
         self.has_held = False  # whether memory has
         self.writes = 0  # as the newest file counts them
         self.backed = self.load(crashes.path) or self.load(crashes.path + ".new")
-        last = self.load(crashes.path + ".last")
-        self.has_text = last is None  # else the exceptions are older than the record
-        self.backed = last or self.backed
+        self.has_text = True  # else the exceptions are older than the record
+        if self.backed is not None:  # else it is older than what is lost
+            last = self.load(crashes.path + ".last")
+            if last is not None:
+                self.backed = last
+                self.has_text = False
         self.found = self.backed  # the newer record
         record = copy = None
         retained = look_up(self.board)
