@@ -54,7 +54,7 @@ class FakeBoard:
 
 
 def _forget():
-    for name in (_FILE, _FILE + ".new"):
+    for name in (_FILE, _FILE + ".new", _FILE + ".last"):
         try:
             os.remove(name)
         except (AttributeError, OSError):

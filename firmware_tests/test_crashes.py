@@ -37,10 +37,11 @@ def _raise(error, depth):
 def _fresh():
     """Return a new Crashes, of a board that has kept nothing."""
     if has_module("os") and hasattr(__import__("os"), "remove"):
-        try:
-            __import__("os").remove("warden.resets")
-        except OSError:
-            pass
+        for name in ("warden.resets", "warden.resets.last"):
+            try:
+                __import__("os").remove(name)
+            except OSError:
+                pass
     crashes = make_crashes(board())
     crashes.rows[:] = [None] * len(crashes.rows)  # what spare RAM had of a test before
     return crashes

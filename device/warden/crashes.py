@@ -22,7 +22,9 @@ have none, for that would be most of what a sample may cost.
 
 The file has an item for the record, for each exception and each reset, one for what was written and
 how long nothing went wrong, and one for the end: its length, msgpack, and the CRC-16 of both. It is
-written under another name and renamed, as a stored policy is.
+written under another name and renamed, as a stored policy is. Where the file system is full, record
+and counts are written over those of a small file that was made at the first boot, "….last": which
+of the two is newer is known by the counts.
 """
 
 import io
@@ -326,16 +328,16 @@ class Crashes(io.IOBase):
             if not wear.spend(_RESETS_WRITE, 0 if self.bad else self.uptime_s()):
                 self.deadline_s = wear.deadline_s
                 return
-            new = self.new_path
-            self.file_room = None  # an open file takes it
-            with open(new, "wb") as file:
-                self.put(file, bytes(self.buf))
-                for row in self.rows:
-                    if row is not None:
-                        self.put(file, row)
-                self.put(file, (wear.written, wear.left, self.live_s))
-                self.put(file, None)
-            os.rename(new, self.path)
+            self.file_room = None  # what follows takes it
+            new = self.path + ".new"
+            try:
+                with open(new, "wb") as file:
+                    self.put_all(file, self.rows)
+                os.rename(new, self.path)
+            except OSError:  # the file system is full: this one is there, and does not grow
+                with open(self.path + ".last", "r+b") as file:
+                    self.put_all(file, ())
+                os.remove(new)
         except Exception:  # no memory for it, or this firmware has no files
             try:
                 os.remove(new)
@@ -345,6 +347,15 @@ class Crashes(io.IOBase):
             self.file_room = bytearray(self.file_bytes)
         except MemoryError:
             pass
+
+    def put_all(self, file, rows):
+        """Write the record, rows and counts."""
+        self.put(file, bytes(self.buf))
+        for row in rows:
+            if row is not None:
+                self.put(file, row)
+        self.put(file, (wear.written, wear.left, self.live_s))
+        self.put(file, None)
 
     def put(self, file, value):
         """Write one item; OSError where there is no room."""

@@ -24,7 +24,7 @@ _EXCEPTION_FIELDS = const(6)
 _RESET_FIELDS = const(11)
 _OLD_ITEM = const(2)  # an older agent's: kind, value; of an exception kind, name, count and text
 _WEAR_FIELDS = const(3)
-_MORE_BYTES = const(64)  # beside an open file: names of files, and what is written
+_RESETS_WRITE = const(0)  # a purpose of `wear`
 _MAX_TOLD = const(90)  # bytes of a traceback: the innermost frames
 _MAX_EQUAL = const(255)
 _MAX_FREE_S = const(0x3FFFFFFF)
@@ -80,9 +80,15 @@ class LastBoot:
             crashes.path = os.getcwd().rstrip("/") + "/" + _FILE
         except (AttributeError, OSError):  # nothing is mounted
             pass
-        crashes.new_path = crashes.path + ".new"
         self.has_held = False  # whether memory has
-        self.backed = self.load(crashes.path) or self.load(crashes.new_path)
+        self.writes = 0  # as the newest file counts them
+        self.backed = self.load(crashes.path) or self.load(crashes.path + ".new")
+        self.has_text = True  # else the exceptions are older than the record
+        if self.backed is not None:  # else it is older than what is lost
+            last = self.load(crashes.path + ".last")
+            if last is not None:
+                self.backed = last
+                self.has_text = False
         self.found = self.backed  # the newer record
         record = copy = None
         retained = look_up(self.board)
@@ -130,6 +136,9 @@ class LastBoot:
                         written = value
                     else:
                         exceptions.append(value)
+            if written[0][0] < self.writes:
+                return None
+            self.writes = written[0][0]
             wear.written[:], wear.left, self.crashes.live_s = written
             if exceptions and len(exceptions[0]) == _EXCEPTION_FIELDS:  # the one that came last
                 exceptions.sort(key=lambda value: value[0])  # is to have the highest id again
@@ -138,7 +147,7 @@ class LastBoot:
                 self.put(*value)
         except Exception:  # there is none, or none of ours
             return None
-        self.rows = entries
+        self.rows = entries or self.rows
         return record
 
     def advance(self):
@@ -164,17 +173,32 @@ class LastBoot:
         crashes.rows[_MAX_EXCEPTIONS : _MAX_EXCEPTIONS + len(self.rows)] = self.rows
         is_there = self.backed is not None and self.backed[1] == state
         crashes.enter(state, is_new or self.dirty or not is_there)
+        self.make_last()
         crashes.file_bytes = self.file_bytes()
         crashes.file_room = bytearray(crashes.file_bytes)
 
+    def make_last(self):
+        """Have the file that takes the record where the file system is full."""
+        path = self.crashes.path + ".last"
+        try:
+            try:
+                os.stat(path)
+            except OSError:
+                if wear.spend(_RESETS_WRITE, 0):
+                    with open(path, "wb") as file:
+                        self.crashes.put_all(file, ())
+        except Exception:  # it is full already, or this firmware has no files
+            pass
+
     def file_bytes(self):
-        """Return the heap that it takes to have a file open: on littlefs that has a buffer."""
+        """Return the heap that it takes to write a file: on littlefs an open one has a buffer."""
+        room = self.crashes.room // 2  # for names and values
         if gc.isenabled():
             gc.collect()  # none comes between then
         before = gc.mem_alloc()
         try:
             with open(self.crashes.path, "rb"):
-                return max(0, gc.mem_alloc() - before) + _MORE_BYTES
+                return max(0, gc.mem_alloc() - before) + room
         except Exception:  # there is none, or this firmware has no files
             return 0
 
@@ -237,7 +261,7 @@ class LastBoot:
             if text and self.backed is None:  # which would have it, too
                 self.put(kind, None, 1, text)
             rows = [row for row in self.crashes.rows if row is not None and row[1] == kind]
-            if rows:
+            if rows and self.has_text:
                 text = max(rows, key=lambda row: row[0])[-1]  # of the one that came last
                 entry[_TEXT] = text[-_MAX_TOLD:]
 

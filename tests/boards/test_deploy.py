@@ -72,7 +72,8 @@ def test_remove_takes_away_what_the_agent_kept_and_says_who_still_imports_it(boa
     own = b"import warden\n\nwarden.start()\n"
     board.put({"main.py": own, "warden.policy": b"x", "warden.resets.new": b"x", "mine": b"x",
                "warden.policy.aside": b"x", "warden.slow": b"", "warden.budgets": b"x",
-               "warden.budgets.new": b"x", "warden.keys": b"x"})  # fmt: skip
+               "warden.budgets.new": b"x", "warden.keys": b"x",
+               "warden.resets.last": b"x"})  # fmt: skip
     talk = Quiet()
     with board:
         deploying.deploy(board.port, "", Quiet())

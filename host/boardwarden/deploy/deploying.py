@@ -38,6 +38,7 @@ _KEPT = (
     *(f"warden.{name}{end}" for name in ("policy", "resets", "note", "budgets", "keys", "nonce")
       for end in ("", ".new")),
     "warden.policy.aside",
+    "warden.resets.last",
     "warden.slow",
     KEYS_FILE,
 )  # fmt: skip
