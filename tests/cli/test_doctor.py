@@ -219,6 +219,13 @@ def test_by_a_broker_answers_take_longer_and_the_application_is_why():
     assert "seldom reads its messages (check_msg)" in judged_by_broker(0.6, 0.7)[0]
 
 
+def test_who_waits_in_vain_for_a_board_behind_a_broker_is_sent_to_the_board_and_the_rules():
+    power, rules = checkup._for_silence("mqtt://broker/a", "Nothing came from …")
+    assert "power and its network" in power
+    assert "boardwarden broker-rules" in rules
+    assert "Close what else" in checkup._for_silence("tcp://board", None)[1]
+
+
 def test_two_boards_at_one_address_are_no_fault_of_the_line():
     ended = Counters(LinkStatus(gaps=9), 0, 7, two_boards=True)
     found = evaluated(Counters(), ended, Asked([0.1], 5, 0), Samples(3), 3.0)

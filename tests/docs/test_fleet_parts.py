@@ -68,6 +68,15 @@ def test_prometheus_takes_its_configuration(tmp_path) -> None:
     assert "SUCCESS" in checked.stdout
 
 
+def test_the_printed_rules_have_the_limits_of_the_fleets_broker() -> None:
+    printed = CliRunner().invoke(app, ["broker-rules", "mosquitto"]).output
+    lines = (FLEET / "mosquitto.conf").read_text().splitlines()
+    limits = [line for line in lines if line.startswith(("max_", "message_size"))]
+    assert len(limits) == 2
+    for line in limits:
+        assert f"\n#   {line}\n" in printed
+
+
 async def test_mosquitto_takes_its_configuration_and_lets_the_worker_in(
     tmp_path, monkeypatch
 ) -> None:

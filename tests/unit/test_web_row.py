@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from types import SimpleNamespace
 
 import pytest
 
 from boardwarden.crashes import CaughtException, Reset, Restart
 from boardwarden.grants import Limits, Threshold
 from boardwarden.models import Cpu, Identity, Level, LinkStatus, Memory, Status
-from boardwarden.web.row import STATES, board_name, row_of
+from boardwarden.render.status import board_name, distinct_names
+from boardwarden.tui.text import overview
+from boardwarden.web.row import STATES, row_of
 
 NOW = 1_800_000_000.0
 
@@ -146,3 +149,11 @@ def test_a_board_is_called_by_its_id_or_its_address():
     assert board_name("mqtt://broker:1883/green-1") == "green-1"
     assert board_name("sim:/home/me/app.py") == "sim:app.py"
     assert board_name("/dev/ttyACM0") == "/dev/ttyACM0"
+
+
+def test_boards_that_would_have_one_name_are_told_apart():
+    one, same, other = "mqtt://a/x", "mqtt://b/x", "mqtt://a-long-name.example.com/y"
+    assert distinct_names([one, same, other]) == [one, same, "y"]
+    feeds = [SimpleNamespace(name=f"{other}-{number}", board=None, problem="") for number in (1, 2)]
+    _, first, second = overview(feeds, feeds[0], 80)
+    assert (first.split()[1], second.split()[0]) == ("y-1", "y-2")

@@ -41,9 +41,11 @@ _HEAD = """\
 #   password_file /etc/mosquitto/boardwarden.passwd
 #   acl_file /etc/mosquitto/boardwarden.acl
 #   message_size_limit 65536
+#   max_queued_messages 60000
 #
 # A board reads each message whole into its memory: that limit is for all topics, so choose it by
-# your longest message.
+# your longest message. Who asks which boards there are gets the states of all of them at once: of
+# what the network does not take, mosquitto keeps so many, else 1000, and drops the rest.
 #
 # Each board, and each who uses them, has a name and a password of its own; a board's name is its
 # id. This asks for a password, and adds who it is for (with -c it makes the file):

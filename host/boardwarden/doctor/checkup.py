@@ -230,6 +230,13 @@ def _for_repl(address: str, found: Firmware, at_prompt: bool) -> tuple[str, ...]
 
 def _for_silence(address: str, problem: str | None) -> tuple[str, ...]:
     """Return advice where nothing answered."""
+    if is_mqtt(address):
+        return (
+            "See that the board has power and its network, and that its application connects, and "
+            "reads its messages (check_msg), several times a second.",
+            "If it does, the broker's rules are in the way: `boardwarden broker-rules mosquitto` "
+            "prints such that let it send and this user read.",
+        )
     if not is_serial(address):
         return (
             f"If an agent runs there, its application blocks for longer than {_HELLO_S:g} s: see "

@@ -21,11 +21,10 @@ from boardwarden.grants import Threshold
 from boardwarden.models import Action, StoredPolicy, enum_name
 from boardwarden.policy import file as policy_file
 from boardwarden.policy import model
+from boardwarden.render.status import board_name
 from boardwarden.render.tables import difference_rows
 from boardwarden.render.text import duration, printable, size
 from boardwarden.rollout import one_board
-
-from .row import board_name
 
 _MAX_LOG = 200
 _OBJECTS = ("metric", "id", "interval")  # arguments that go without their name

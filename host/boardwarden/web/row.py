@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePath
 
 from boardwarden.board import Board
 from boardwarden.crashes import CAUSES
 from boardwarden.grants import Threshold
 from boardwarden.models import Level, Status, enum_name
-from boardwarden.render.status import loss
+from boardwarden.render.status import board_name, loss
 from boardwarden.render.tables import figure, threshold_text
 from boardwarden.render.text import NOTHING, count, duration, percent, printable, size
 from boardwarden.serve.watched import Watched
-from boardwarden.transport.address import is_mqtt
 
 # The worst first: the order of the page.
 STATES = ("lost", "crashed", "critical", "warned", "asleep", "connecting", "well")
@@ -45,16 +43,6 @@ class Row:
     firmware: str = NOTHING
     agent: str = NOTHING
     policy: str = NOTHING
-
-
-def board_name(address: str) -> str:
-    """Return what a board is called: its id at a broker, or its address, without long paths."""
-    if is_mqtt(address):
-        return printable(address.rpartition("/")[2])
-    kind, colon, place = address.partition(":")
-    if colon and kind in ("sim", "qemu"):
-        return printable(f"{kind}:{PurePath(place).name}")
-    return printable(address)
 
 
 def row_of(watched: Watched, now: float) -> Row:
