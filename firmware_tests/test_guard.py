@@ -137,6 +137,30 @@ async def test_an_async_closure_that_raises_or_is_cancelled_leaves_nothing():
         assert started == [True, False] * 2
 
 
+async def test_an_async_closure_that_never_runs_holds_no_place():
+    with Started():
+        await asyncio.sleep_ms(20)
+
+        def closure(runs):
+            @warden.guarded("job", memory=warden.LEARNED)
+            async def job():
+                runs.append(_names())
+
+            return job
+
+        runs = []
+        closure(runs)()  # nobody awaits it
+        assert _names() == []
+        task = asyncio.create_task(closure(runs)())
+        task.cancel()
+        await asyncio.sleep_ms(5)
+        assert _names() == [] and runs == []
+        need = running_agent().policy.profile.rows[0]
+        assert need is None  # what did not run has taught nothing
+        await closure(runs)()
+        assert runs == [["job"]] and _names() == []
+
+
 def test_what_makes_no_sense_is_refused_where_the_function_is_guarded():
     wrong = (
         {"name": 5},

@@ -116,6 +116,41 @@ def test_of_those_that_learn_one_runs_at_a_time_until_it_is_known():
     assert rig.begin("request").memory == 5000
 
 
+def test_one_that_does_not_end_keeps_no_other_from_learning_for_long():
+    rig = Rig()
+    server = rig.begin("server")
+    rig.board.ticks.pass_ms(29_000)
+    rig.agent.poll()
+    assert raises(Denied, rig.begin, "upload").reason == "learning"
+    waiting = rig.begin("upload", wait_ms=5000)
+    assert waiting.state == WAITING
+    rig.board.ticks.pass_ms(1500)
+    rig.agent.poll()
+    assert rig.policy.operations.poll_admission(waiting)
+    assert raises(Denied, rig.begin, "other").reason == "learning"  # now that one learns
+    rig.board.garbage += 3000
+    waiting.complete()
+    assert rig.learned() == [("upload", 1, 3000, 3000)]
+    server.complete()
+    assert len(rig.learned()) == 1  # what it took beside the others is not known
+
+
+def test_one_inside_another_in_one_task_does_not_wait_for_itself():
+    rig = Rig()
+    operations = rig.policy.operations
+    task, another = object(), object()
+    outer = operations.begin(new_operation(operations, "outer", memory=LEARNED), task)
+    inner = operations.begin(new_operation(operations, "inner", memory=LEARNED), task)
+    late = new_operation(operations, "late", memory=LEARNED)
+    assert raises(Denied, operations.begin, late, another).reason == "learning"
+    rig.board.garbage += 500
+    inner.complete()
+    outer.complete()
+    assert rig.learned() == [("outer", 1, 500, 500)]
+    rig.run("inner", 200)
+    assert rig.learned()[1] == ("inner", 1, 200, 200)
+
+
 def test_once_known_those_that_overlap_are_not_refused_where_there_is_room():
     """A server of four requests of 9 KB at once, each garbage when it ends, on 200 KB of heap."""
     rig = Rig()

@@ -118,6 +118,28 @@ def test_a_start_in_a_thread_and_event_loops_here():
     _tested(restart)
 
 
+def test_a_start_in_three_threads_at_once_is_one_start():
+    for _ in range(5):
+        port = free_port()
+        found = []
+
+        def start(port=port, found=found):
+            try:
+                _start(link=warden.TcpServer(port, "127.0.0.1"))
+                found.append(get_runner())
+            except Exception as error:
+                found.append(error)
+
+        for _ in range(3):
+            _thread.start_new_thread(start, ())
+        while len(found) < 3:
+            time.sleep_ms(1)
+        try:
+            assert found == [get_runner()] * 3, found
+        finally:
+            warden.stop()
+
+
 def test_a_new_event_loop_at_any_moment():
     for ms in range(0, 50, 3):
 

@@ -30,14 +30,9 @@ async def _async_function():
     pass
 
 
-async def _complete_after(operation, coro):
-    try:
-        result = await coro
-    except BaseException as error:
-        operation.__exit__(type(error), error, None)
-        raise
-    operation.complete()
-    return result
+async def _run_inside(operation, coro):
+    async with operation:
+        return await coro
 
 
 def wrap(function, make_operation):
@@ -55,8 +50,8 @@ def wrap(function, make_operation):
     if isinstance(function, type(_async_function)):
         return call_async
 
-    # An async closure seems a plain one until it is called: the first call begins its
-    # operation as a plain function's does, without waiting in a task.
+    # An async closure seems a plain one until it is called: the first call begins an operation
+    # as a plain function's does, without waiting in a task. Nothing has run then, and may never.
     found_async = []
 
     def call(*args, **kwargs):
@@ -73,6 +68,8 @@ def wrap(function, make_operation):
             operation.complete()
             return result
         found_async.append(True)
-        return _complete_after(operation, result)
+        operation.learns = 0
+        operation.complete()
+        return _run_inside(make_operation(), result)
 
     return call

@@ -21,6 +21,8 @@ _SLOW_STORAGE = const("warden.slow")  # a file, see `warden.extras.note_slow`
 def launch(interval_ms, budget_permille, limits, link, storage, steps):
     """Make the agent and its Runner; see `warden.start()`. limits: None only watches."""
     with import_lock:
+        if Runner.current is not None:  # another thread was first
+            return
         board = detect()
         link = open_link(board, link)
         try:  # not where it took longer than 20 ms once
@@ -40,7 +42,7 @@ def launch(interval_ms, budget_permille, limits, link, storage, steps):
                 from warden.extras import note_slow
 
                 note_slow(agent, True)
-    Runner.current = runner = make_runner(agent)
+        Runner.current = runner = make_runner(agent)
     package = sys.modules["warden"]
     if limits is not None:
         runner.spare_status = agent.fill_status({}, True)

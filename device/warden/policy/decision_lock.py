@@ -8,13 +8,16 @@ class DecisionLock:
 
     A soft callback of a Timer or a Pin runs inside whatever its thread does, which may have the
     lock. Made by `warden.policy_setup`; acquire and release are those of the port's lock, and
-    `thread` the one that has it.
+    `thread` the one that has it, as far as known.
     """
 
     def __enter__(self):
-        thread = get_ident()
-        if self.thread == thread:
-            raise RuntimeError("a callback inside warden")
+        try:
+            thread = get_ident()
+            if self.thread == thread:
+                raise RuntimeError("a callback inside warden")
+        except MemoryError:  # the number of a thread may be one of more than 30 bits
+            thread = None
         self.acquire()
         self.thread = thread
 

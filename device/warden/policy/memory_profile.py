@@ -24,6 +24,7 @@ _GRANT_COLLECT_PAUSE = const(20)  # before a refusal: a twentieth of the core at
 _NOT_KNOWN = const(2)  # of `learns`, see Operation
 _ENDED = const(5)  # a state of an operation
 _HIGH = const(2)  # a priority
+_MAX_LEARN_S = const(30)  # then the others go on
 _LEAST_RAISE = const(1024)  # bytes
 _FALL_SHIFT = const(5)  # by a 32nd of what it is too high
 _REFUSED_SHIFT = const(4)  # by a 16th of it each second, where it is more than there is
@@ -41,7 +42,8 @@ class MemoryProfile(Table):
             policy.clock, _NEED, ("name", "count", "typical_bytes", "worst_bytes"), _MAX_NAMES
         )
         self.policy = policy
-        self.learner = None  # the operation for which the others of LEARNED wait
+        self.learner = None  # the operation for which the others of LEARNED wait,
+        self.learns_s = 0  # since this uptime
         self.op = None  # that is measured,
         self.least = 0  # bytes in use when it began,
         self.greatest = 0  # and at most since
@@ -61,8 +63,14 @@ class MemoryProfile(Table):
                 op.memory = need.worst_bytes
 
     def is_learning(self):
-        """Tell whether an operation runs of which the figure is wanted and not known."""
-        return self.learner is not None and self.learner.state != _ENDED
+        """Tell whether an operation runs of which the figure is wanted and not known.
+
+        One that runs for long, a server's, say, is waited for no more.
+        """
+        op = self.learner
+        if op is None or op.state == _ENDED:
+            return False
+        return self.clock.s - self.learns_s < _MAX_LEARN_S
 
     def admit(self, op, ms):
         """Tell whether an operation may run; one that is known is granted a lease, for `ms`.
@@ -70,7 +78,10 @@ class MemoryProfile(Table):
         The caller has the lock, and a place for it.
         """
         if op.learns == _NOT_KNOWN:
-            return op.priority >= _HIGH or not self.is_learning()
+            if op.priority >= _HIGH or not self.is_learning():
+                return True
+            # One inside the other, in one task: that would wait for itself.
+            return op.task is not None and op.task is self.learner.task
         amount = op.memory
         if not amount:
             return True
@@ -133,6 +144,7 @@ class MemoryProfile(Table):
         began = board.ticks_us()
         if op.learns == _NOT_KNOWN:
             self.learner = op
+            self.learns_s = clock.s
             memory.collect(_GRANT_COLLECT_PAUSE)  # rather than meanwhile
         elif (
             policy.operations.places > 1

@@ -40,10 +40,11 @@ class ImportLock:
     thread = None  # the one that has it, `locks[0]`: a callback inside that must not wait for it
 
     def __enter__(self):
-        if self.thread == get_ident():
+        thread = get_ident()  # of which a port may have to allocate the number: not with the lock
+        if self.thread == thread:
             raise RuntimeError("callback")
         locks[0].acquire()
-        self.thread = get_ident()
+        self.thread = thread
 
     def __exit__(self, kind, error, trace):
         for name in sys.modules:
