@@ -73,6 +73,23 @@ def test_a_program_is_stopped_only_with_yes_and_restarted(tmp_path):
         board.wait_for(b"application runs", times=2)
 
 
+def test_a_program_that_echoes_what_it_reads_is_stopped_only_with_consent(tmp_path):
+    board = ReplBoard(tmp_path)
+    board.put({"main.py": b"while True:\n line = input('name? ')\n print('hello', len(line))\n"})
+    with board:
+        board.wait_for(b"name? ")
+        done = run("doctor", board.port)
+        assert (done.returncode, done.stderr) == (2, "")
+        text = " ".join(done.stdout.split())
+        assert "comes back, but no REPL prompt is there: a program echoes it." in text
+        assert "--yes` asks the REPL; that stops the program" in text
+        board.wait_for(b"hello ")
+        assert b"KeyboardInterrupt" not in board.printed
+        done = run("doctor", board.port, "--yes", "--json")
+        found = json.loads(done.stdout)
+        assert (found["answers"], found["repl"]["restarted"]) == ("nothing", True)
+
+
 def test_boards_lists_what_answers_at_each_port(tmp_path, silent):
     """An agent, a REPL, nothing, no port; a port in use by another program."""
     agent, prompt = tmp_path / "agent", tmp_path / "prompt"

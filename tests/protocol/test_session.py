@@ -221,6 +221,7 @@ def test_a_board_that_only_prints_raises_no_agent() -> None:
 def test_a_repl_echo_raises_at_prompt() -> None:
     error = run(_fails(FakePrompt(), boardwarden.AtPrompt))
     assert "warden.start()" in str(error)
+    assert "comes back, as from a board at its REPL prompt" in str(error)  # or a program echoes
 
 
 def test_a_printed_prompt_raises_at_prompt() -> None:
@@ -232,7 +233,8 @@ def test_a_printed_prompt_raises_at_prompt() -> None:
                 self.send(b"MicroPython v1.28.0\r\n>>> ")
             self.said = True
 
-    run(_fails(Booting(), boardwarden.AtPrompt))
+    error = run(_fails(Booting(), boardwarden.AtPrompt))
+    assert "is at its REPL prompt" in str(error)
 
 
 def test_echoed_frames_raise_at_prompt() -> None:

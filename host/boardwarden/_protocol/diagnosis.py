@@ -135,9 +135,14 @@ def not_heard(address: str, timeout: float) -> RequestTimeout:
     )
 
 
-def at_prompt(address: str) -> AtPrompt:
-    """Return the error if the board is at its REPL prompt."""
+def at_prompt(address: str, shown: bool) -> AtPrompt:
+    """Return the error if the board is at its REPL prompt; not `shown`: it only echoes."""
     message = f"The board at {address} is at its REPL prompt; start the agent on it with"
+    if not shown:
+        message = (
+            f"What is sent to {address} comes back, as from a board at its REPL prompt; start the "
+            "agent there with"
+        )
     return AtPrompt(f"{message} `import warden; warden.start()`.", address)
 
 
@@ -347,18 +352,22 @@ def _int_or_none(value: Any) -> float | None:
 
 
 class PromptWatch:
-    """Collects what comes back before the first HELLO; `seen`: the board is at its prompt."""
+    """Collects what comes back before the first HELLO.
+
+    seen: the board seems to be at its prompt, which was `shown`, or as it echoes.
+    """
 
     def __init__(self, sent: bytes) -> None:
         """`sent`: the beginning of each frame that is sent until the board answers."""
         self._echo = "".join(chr(byte) for byte in sent if 32 <= byte <= 126)
         self._text = ""
-        self.seen = False
+        self.seen = self.shown = False
 
     def on_text(self, text: str) -> None:
         """Look at what the board printed."""
         self._text = (self._text + text)[-_TAIL_CHARACTERS:]
-        self.seen = self.seen or self._echo in self._text or self._text.endswith(_PROMPT)
+        self.shown = self.shown or self._text.endswith(_PROMPT)
+        self.seen = self.seen or self.shown or self._echo in self._text
 
     @property
     def last_line(self) -> str:

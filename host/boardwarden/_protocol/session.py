@@ -194,7 +194,7 @@ class Session:
         if self.keys.secret is not None and not self.keys.proved:
             return diagnosis.no_proof(self.link.address, timeout)
         if self._prompt.seen:
-            return diagnosis.at_prompt(self.link.address)
+            return diagnosis.at_prompt(self.link.address, self._prompt.shown)
         frames = self.damaged_frames, self.malformed_frames
         return diagnosis.no_answer(self.link.address, timeout, self._prompt.last_line, *frames)
 

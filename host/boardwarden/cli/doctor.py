@@ -30,7 +30,7 @@ from boardwarden.doctor.boards import (
     network_boards,
     serial_ports,
 )
-from boardwarden.doctor.checkup import AGENT, OTHER_AGENT, PROMPT, Checkup, ask_repl, examine
+from boardwarden.doctor.checkup import PROMPT, SILENT, Checkup, ask_repl, examine
 from boardwarden.doctor.link_health import LinkHealth
 from boardwarden.doctor.repl_look import Firmware
 from boardwarden.render.status import Row, policy_rows
@@ -131,8 +131,11 @@ def _doctor(address: str, seconds: float, yes: bool, as_json: bool) -> int:
             reporter.step("measuring the link", round(elapsed * 10), round(seconds * 10))
 
         found = asyncio.run(_examine(address, seconds, progress))
-        if is_serial(address) and _may_ask(found, yes, reporter):
-            found = asyncio.run(_waited_for(f"asking the REPL at {address}", ask_repl, found))
+        asking = f"asking the REPL at {address}"
+        if is_serial(address) and found.answers == PROMPT:  # no program runs that it would stop
+            found = asyncio.run(_waited_for(asking, ask_repl, found))
+        if is_serial(address) and found.answers == SILENT and _may_stop(yes, reporter):
+            found = asyncio.run(_waited_for(asking, ask_repl, found))
     if as_json:
         print_json(found.to_dict())
     else:
@@ -156,13 +159,9 @@ async def _waited_for(what: str, work: Callable[..., Awaitable[T]], *given: Any)
         return await work(*given)
 
 
-def _may_ask(found: Checkup, yes: bool, reporter: TerminalReporter) -> bool:
-    """Return whether to use the REPL: at the prompt no program runs that it would stop."""
-    if found.answers in (AGENT, OTHER_AGENT):
-        return False
-    if found.answers == PROMPT or yes:
-        return True
-    return sys.stdin.isatty() and sys.stderr.isatty() and reporter.confirm(_ASK)
+def _may_stop(yes: bool, reporter: TerminalReporter) -> bool:
+    """Return whether to use the REPL where a program may run, which it stops."""
+    return yes or (sys.stdin.isatty() and sys.stderr.isatty() and reporter.confirm(_ASK))
 
 
 def _boards(addresses: Sequence[str], as_json: bool) -> None:

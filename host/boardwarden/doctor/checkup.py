@@ -129,11 +129,14 @@ def _taken(board: Board) -> Taken | None:
 
 
 async def ask_repl(found: Checkup) -> Checkup:
-    """Return an examination with the REPL's answers; a program that runs there is interrupted."""
+    """Return an examination with the REPL's answers; a program that runs there is interrupted.
+
+    Not where the board seems to be at its prompt: what turns out to be a program then is SILENT.
+    """
     try:
         repl = await probe(found.address, runs=found.answers != PROMPT)
     except NoAgent as error:
-        return Checkup(found.address, found.answers, problem=str(error))
+        return Checkup(found.address, SILENT, problem=str(error))
     return Checkup(found.address, found.answers, repl=repl)
 
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import time
 from dataclasses import dataclass
 
 from boardwarden.deploy.footprint import DESKTOP, Taken, taken, way_of
 from boardwarden.errors import LinkLost, NoAgent
 from boardwarden.models import Model
 from boardwarden.transport import transport_for
+from boardwarden.transport.base import Transport
 from boardwarden.transport.rawrepl import RawRepl
 
 _ENTER_S = 6.0
 _RUN_S = 20.0
 _BEGIN, _END = "<<<bw ", " bw>>>"
+_ENTER = b"\r"
+_PROMPTS = ("\n>>> ", "\n... ", "\n=== ")  # the last is paste mode's
+_PROMPT_S = (1.0, 2.0)  # that a prompt is waited for, a second time, too: it may still be booting
 _LEAVE = b"\r\x02"
 _SOFT_RESET = b"\x04"
+_TAIL = 16  # characters, in which a prompt is
 
 _PROBE = f"""\
 import gc, os, sys
@@ -83,11 +89,18 @@ async def probe(address: str, runs: bool) -> Firmware:
     """Ask the REPL at an address; raise NoAgent where no MicroPython answers.
 
     runs: whether a program may be running there. It is stopped, and started again by a soft reset,
-    except where that would end MicroPython itself (the unix port).
+    except where that would end MicroPython itself (the unix port). Else none is stopped: what only
+    echoes, and shows no prompt when Enter is pressed, is a program that reads.
     """
     transport = transport_for(address)
     await transport.open()
     try:
+        if not runs and not await _shows_prompt(transport):
+            raise NoAgent(
+                f"What is sent to {address} comes back, but no REPL prompt is there: a program "
+                "echoes it.",
+                address,
+            )
         repl = RawRepl(transport)
         try:
             await asyncio.wait_for(repl.enter(), _ENTER_S)
@@ -107,6 +120,25 @@ async def probe(address: str, runs: bool) -> Firmware:
         raise LinkLost(f"The REPL at {address} does not end its answer; reset the board.") from None
     finally:
         await transport.close()
+
+
+async def _shows_prompt(transport: Transport) -> bool:
+    """Press Enter, twice at most; return whether a prompt of MicroPython's REPL follows."""
+    text = ""
+    for limit_s in _PROMPT_S:
+        await transport.write(_ENTER)
+        until = time.monotonic() + limit_s
+        while (left_s := until - time.monotonic()) > 0:
+            try:
+                data = await asyncio.wait_for(transport.read(), left_s)
+            except asyncio.TimeoutError:
+                break
+            if not data:
+                raise LinkLost("The board's REPL is gone.")
+            text = (text + data.decode("utf-8", "replace"))[-_TAIL:]
+            if text.endswith(_PROMPTS):
+                return True
+    return False
 
 
 def _firmware(printed: str, traceback: str, runs: bool) -> Firmware:
