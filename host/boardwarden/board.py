@@ -772,9 +772,9 @@ class Board:
         return found
 
     async def _fetch_columns(self, columns: list[tuple[int, int, int]]) -> list[Column]:
-        # A column's time begins when its turn comes: a board may answer one request a second.
-        turn = asyncio.Semaphore(ids.MAX_PENDING)
-        reading = [asyncio.create_task(self._fetch_column(turn, *each)) for each in columns]
+        # A column's time begins when it may be asked for: a board may answer one request a second.
+        limiter = asyncio.Semaphore(ids.MAX_PENDING)
+        reading = [asyncio.create_task(self._fetch_column(limiter, *each)) for each in columns]
         try:
             return await asyncio.gather(*reading)
         finally:
@@ -782,11 +782,11 @@ class Board:
                 task.cancel()
 
     async def _fetch_column(
-        self, turn: asyncio.Semaphore, tier: int, metric: int, statistic: int
+        self, limiter: asyncio.Semaphore, tier: int, metric: int, statistic: int
     ) -> Column:
         timeout = 2 * _REQUEST_TIMEOUT_S  # for it may queue behind others
         args = (tier, metric, statistic)
-        async with turn:
+        async with limiter:
             value = await self._session.request(ids.HISTORY_READ, *args, timeout=timeout)
         read = column(value, metric)
         self.history.put(*args, read)

@@ -269,8 +269,8 @@ def slots(
         for place, value in enumerate(column.values if column.step_s == step_s else ()):
             at = begins + place * step_s
             end = at + step_s
-            whole, part = begin_s <= at and end <= end_s, begin_s < end and at < end_s
-            if value is not None and (whole if tier == 0 else part):
+            is_inside, overlaps = begin_s <= at and end <= end_s, begin_s < end and at < end_s
+            if value is not None and (is_inside if tier == 0 else overlaps):
                 found.setdefault(at, {})[key] = value
     return [_slot(at, step_s, figures) for at, figures in sorted(found.items())]
 

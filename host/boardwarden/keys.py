@@ -54,8 +54,8 @@ def board_file(secret: Secret, unique_id: bytes, before: bytes = b"") -> bytes:
         for each in secret.generations
     ]
     words = [ids.RIGHTS[right].encode() for right in rights]
-    kept = [line + b"\n" for line in before.splitlines() if line.split(b" ")[0] not in words]
-    return b"".join([*lines, *kept])
+    others = [line + b"\n" for line in before.splitlines() if line.split(b" ")[0] not in words]
+    return b"".join([*lines, *others])
 
 
 def load(place: str | Path) -> Secret:

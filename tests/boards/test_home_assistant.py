@@ -115,7 +115,7 @@ async def test_alarms_and_restarts_are_triggers_once_each(broker) -> None:
         happen("hang", 0, "sync", 5000)
         happen("denied", None, "memory", 4096)
         await until(lambda: len(device.fired) == 4)
-        board.policy.kept[ids.RESTART].append([9, "wdt", 0, 1, 99, 70, "sync", *[None] * 5])
+        board.policy.crash_lists[ids.RESTART].append([9, "wdt", 0, 1, 99, 70, "sync", *[None] * 5])
         board.restart()
         await until(lambda: len(device.fired) == 5, 20.0)
         assert device.fired == [
@@ -244,8 +244,8 @@ async def test_the_documented_rights_are_enough(tmp_path, monkeypatch) -> None:
         own = broker.address.replace("mqtt://", "mqtt://green-1@")
         async with MqttBoards(own, {"green-1": fake}):
             monkeypatch.setenv(mqtt_address.PASSWORD, "wall")
-            await until(lambda: fake._whole_at > 0)
-            fake._whole_at -= 28.0  # an observer has what the board sends by itself, in 2 s
+            await until(lambda: fake._full_state_at > 0)
+            fake._full_state_at -= 28.0  # an observer has what the board sends by itself, in 2 s
             address = broker.address.replace("mqtt://", "mqtt://wall@")
             async with HomeAssistant(address) as follower:
                 watched = Watched(f"{address}/green-1", [follower])

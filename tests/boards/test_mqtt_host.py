@@ -96,7 +96,7 @@ async def test_a_state_of_long_ago_is_not_believed_and_a_quiet_board_is_asked(
     fakes = boards("quiet", "gone")
     for board in fakes.values():
         board.interval_s = 0.0  # no samples
-        board._whole_at = asyncio.get_running_loop().time()
+        board._full_state_at = asyncio.get_running_loop().time()
     fakes["gone"].mute = True
     monkeypatch.setattr(mqtt, "_NUDGE_S", 0.3)
     monkeypatch.setattr(doctor_boards, "_LISTEN_TO_BOARDS_S", 1.5)
@@ -228,7 +228,7 @@ async def test_the_printed_rules_hold_at_a_real_broker_with_passwords_and_tls(
             ("green-2", True),
         ]
         # An observer is whole by what the board sends by itself; nobody hears its requests.
-        fakes["green-1"]._whole_at -= 29.0
+        fakes["green-1"]._full_state_at -= 29.0
         async with connect(at("wall", "green-1"), timeout=1.0) as board:
             subscribes = fakes["green-1"].subscribes
             monkeypatch.setattr("boardwarden.board._REQUEST_TIMEOUT_S", 0.5)

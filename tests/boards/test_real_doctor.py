@@ -210,4 +210,4 @@ def test_what_an_installed_agent_takes_is_told_by_its_start_line(tmp_path, monke
         assert " >> 1)" in probe
         monkeypatch.setattr(repl_look, "_PROBE", probe.replace(" >> 1)", " >> 1 >> 31)"))
         found = asyncio.run(checkup.ask_repl(checkup.Checkup(board.port, checkup.PROMPT)))
-    assert found.repl.takes == footprint.taken("files", watching=True)
+    assert found.repl.takes == footprint.heap_use("files", watching=True)

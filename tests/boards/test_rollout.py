@@ -211,7 +211,7 @@ def _hangs(board: FakeStreamBoard) -> None:
 def _restarts(board: FakeStreamBoard) -> None:
     board.restart()
     board.policy.used = True
-    board.begin_whole()
+    board.begin_full_state()
 
 
 TROUBLE = {

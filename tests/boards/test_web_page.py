@@ -65,7 +65,7 @@ def page(tmp_path_factory):
         board.interval_s = 0.5
         board.policy.used = True
     well.identity[1] = "1.25.0"
-    warned.policy.kept[ids.EXCEPTION] = []
+    warned.policy.crash_lists[ids.EXCEPTION] = []
     fakes = {"warned": warned, "well": well}
     with PageThread(Access(UsersFile(file)), fakes, ["tcp://127.0.0.1:1"]) as page:
         yield page
@@ -477,7 +477,7 @@ def test_a_name_that_is_a_script_is_text(browser, tmp_path):
     )
     board.policy.put(ids.LEASE, 0, [1, 0, 8192, BAD_NAME, 2, None, 5, None, True, None])
     text = f"main.py:9 main\n{BAD_NAME}\n".encode()
-    board.policy.kept[ids.EXCEPTION] = [[1, 3, BAD_NAME, 2, None, text]]
+    board.policy.crash_lists[ids.EXCEPTION] = [[1, 3, BAD_NAME, 2, None, text]]
     with PageThread(Access(), {"bad": board}, [f"sim:{application}"]) as page:
         browser.open(page.url)
         browser.sees("2 boards", f"sim:{application.name}")

@@ -436,7 +436,8 @@ def test_each_reason_of_a_denial_has_its_words():
     assert isinstance(cpu, Denied)
     holder = Lease(id=3, resource=ResourceType.CPU_TIME, amount=0.5)
     assert tables.denial(cpu, ResourceType.CPU_TIME, [holder]) == (
-        "Denied: not enough of the core is free; 15 % are available; in the way: lease 3 (50 %), 9."
+        "Denied: not enough of the core is free; 15 % are available; in the way: lease 3 (50 %), "
+        "lease 9."
     )
     pressure = diagnosis.refusal(ids.DENIED, ["pressure", None, None, []])
     assert isinstance(pressure, Denied)

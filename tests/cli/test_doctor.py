@@ -15,7 +15,7 @@ from boardwarden.crashes import TWO_BOARDS
 from boardwarden.deploy import footprint
 from boardwarden.deploy.footprint import footprints
 from boardwarden.doctor import checkup
-from boardwarden.doctor.link_health import Asked, Counters, Samples, evaluated
+from boardwarden.doctor.link_health import Counters, RequestCounts, Samples, evaluated
 from boardwarden.doctor.repl_look import Firmware
 from boardwarden.models import Capability, LinkStatus
 from boardwarden.render.text import size
@@ -157,8 +157,8 @@ def judged(
     **after,
 ):
     ended = Counters(LinkStatus(**after), bad_requests, restarts, connected)
-    asked = Asked(latencies, unanswered, refused)
-    return evaluated(Counters(), ended, asked, Samples(3, stall_s), 3.0)
+    requests = RequestCounts(latencies, unanswered, refused)
+    return evaluated(Counters(), ended, requests, Samples(3, stall_s), 3.0)
 
 
 def test_each_symptom_of_a_bad_link_is_named():
@@ -212,8 +212,8 @@ def test_a_late_answer_is_not_blamed_on_the_cable(latencies, stall_s, words):
 
 def test_by_a_broker_answers_take_longer_and_the_application_is_why():
     def judged_by_broker(*latencies):
-        asked = Asked(latencies)
-        return evaluated(Counters(), Counters(), asked, Samples(3), 3.0, True).problems
+        requests = RequestCounts(latencies)
+        return evaluated(Counters(), Counters(), requests, Samples(3), 3.0, True).problems
 
     assert judged_by_broker(0.15, 0.2, 0.45) == ()  # it reads ten times a second
     assert "seldom reads its messages (check_msg)" in judged_by_broker(0.6, 0.7)[0]
@@ -228,7 +228,7 @@ def test_who_waits_in_vain_for_a_board_behind_a_broker_is_sent_to_the_board_and_
 
 def test_two_boards_at_one_address_are_no_fault_of_the_line():
     ended = Counters(LinkStatus(gaps=9), 0, 7, two_boards=True)
-    found = evaluated(Counters(), ended, Asked([0.1], 5, 0), Samples(3), 3.0)
+    found = evaluated(Counters(), ended, RequestCounts([0.1], 5, 0), Samples(3), 3.0)
     assert found.problems == (TWO_BOARDS,)
 
 
@@ -290,13 +290,13 @@ def test_how_the_agent_is_installed_follows_from_its_place():
 
 @pytest.mark.parametrize("state", ["watching", "deciding"])
 def test_what_the_agent_takes_is_what_was_counted(state):
-    found = footprint.taken("", watching=state == "watching")
+    found = footprint.heap_use("", watching=state == "watching")
     counted = {way: footprints()[way, state].bytes for way in ("files", "romfs", "frozen")}
     assert found.to_dict() == {
         "state": state,
         **{f"{way}_bytes": size for way, size in counted.items()},
     }
-    only = footprint.taken("romfs", watching=state == "watching")
+    only = footprint.heap_use("romfs", watching=state == "watching")
     assert (only.files_bytes, only.romfs_bytes, only.frozen_bytes) == (None, counted["romfs"], None)
 
 

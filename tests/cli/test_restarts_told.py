@@ -22,7 +22,7 @@ def board():
     fake = testing.FakeBoard()
     fake.interval_s = 0.02
     fake.policy.used = True
-    fake.policy.kept[ids.RESTART] = [BEFORE]
+    fake.policy.crash_lists[ids.RESTART] = [BEFORE]
     return fake
 
 
@@ -35,7 +35,7 @@ def link(board):
 def crash(board, link, entry=CRASH):
     """Have the board restart, and its list say why, if it does."""
     if entry is not None:
-        board.policy.kept[ids.RESTART] = [BEFORE, entry]
+        board.policy.crash_lists[ids.RESTART] = [BEFORE, entry]
     board.restart()
     board.policy.used = True
     link.cut()
@@ -108,6 +108,6 @@ async def test_what_a_restart_was_follows_from_the_list_of_resets(board, link):
         text = b"main.py:9 main\nOSError: [Errno 5] EIO\n"
         found = await restart([3, "exception", 1, 1, 14, 5, None, None, None, None, 0, text])
         assert str(found) == "the board restarted: OSError: [Errno 5] EIO, after 5 s"
-        board.policy.kept[ids.RESTART] = []
+        board.policy.crash_lists[ids.RESTART] = []
         assert (await restart(None)).cause == "power_on"  # the port's word
         assert len(followed.restarts) == followed.restart_count == 4

@@ -139,16 +139,16 @@ async def test_resets_and_exceptions_are_counted_from_the_begin_of_serve_on(scra
     assert value("boardwarden_exceptions_total", kind="application") == 0
     assert value("boardwarden_crash_free_seconds") == 86_010
     assert value("boardwarden_storage_agent_writes_total", mount="/", purpose="resets") == 7
-    kept = board.policy.kept
-    old = kept[ids.RESTART][0]
-    text = kept[ids.EXCEPTION][0][-1]
+    crash_lists = board.policy.crash_lists
+    old = crash_lists[ids.RESTART][0]
+    text = crash_lists[ids.EXCEPTION][0][-1]
     for rounds, (resets, exceptions, counts) in enumerate((
         ([[2, "wdt", 0, 3, 13, *old[5:]]], [[2, 3, None, 4, 9, text]], (2, 0, 2)),
         ([[2, "wdt", 0, 3, 13, *old[5:]], [3, "hard", 2, 1, 14, *old[5:]]],
          [[3, 3, None, 3, None, text], [4, 0, "t", 1, 5, b"KeyError: 1\n"]], (2, 1, 3)),
         ([[9, "wdt", 0, 1, 15, *old[5:]]], [[5, 3, None, 1, 4, text]], (3, 1, 4)),
     ), 1):  # fmt: skip
-        kept[ids.RESTART], kept[ids.EXCEPTION] = resets, exceptions
+        crash_lists[ids.RESTART], crash_lists[ids.EXCEPTION] = resets, exceptions
         board.restart()
         await one.until(lambda rounds=rounds: one.watched._board.restart_count == rounds)
         await one.until(lambda: value("boardwarden_up") == 1)
@@ -268,10 +268,10 @@ async def test_an_unknown_enum_value_is_exported_as_its_number(scraped):
 async def test_neither_boots_nor_what_is_unknown_make_series(scraped):
     """A board that restarts again and again, and one that lies, would fill a database with them."""
     one = await scraped(full_board())
-    kept = one.board.policy.kept
+    crash_lists = one.board.policy.crash_lists
     for boot in range(2, 4):
-        kept[ids.RESTART] = [[boot, f"cause {boot}", 0, 1, 50 + boot, *[None] * 7]]
-        kept[ids.EXCEPTION] = [[boot, 100 + boot, None, 1, 5, b"E: x\n"]]
+        crash_lists[ids.RESTART] = [[boot, f"cause {boot}", 0, 1, 50 + boot, *[None] * 7]]
+        crash_lists[ids.EXCEPTION] = [[boot, 100 + boot, None, 1, 5, b"E: x\n"]]
         one.board.restart()
         await one.until(lambda boot=boot: one.value("boardwarden_board_info", boot=str(boot)))
         one.board.policy.happen("threshold", 0, "warn", 800)

@@ -106,7 +106,7 @@ async def test_crossings_and_crashes_are_told_once_and_what_was_before_is_not():
         )
         assert found[1]["board"] == one.terminal.port
         assert datetime.fromisoformat(found[1]["at"]).tzinfo is not None
-        board.policy.kept[ids.RESTART].append([9, "wdt", 0, 1, 99, 70, "sync", *[None] * 5])
+        board.policy.crash_lists[ids.RESTART].append([9, "wdt", 0, 1, 99, 70, "sync", *[None] * 5])
         board.restart()
         board.policy.used = True
         happen("threshold", _CPU, "critical", 990)

@@ -275,8 +275,10 @@ async def test_a_restart_is_shown(board):
     async with watching(feed) as pilot:
         await until(pilot, lambda: feed.connected)
         await pilot.press("5")
-        kept = board.policy.kept[ids.RESTART]
-        kept.append([3, "exception", 1, 1, 13, 4, None, None, None, None, 0, b"KeyError: 1\n"])
+        crash_lists = board.policy.crash_lists[ids.RESTART]
+        crash_lists.append(
+            [3, "exception", 1, 1, 13, 4, None, None, None, None, 0, b"KeyError: 1\n"]
+        )
         board.restart()
         transport.cut()
         told = "the board restarted: KeyError: 1, after 4 s"

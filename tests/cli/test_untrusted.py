@@ -43,9 +43,9 @@ def _lying_board():
     policy.put(ids.METER, 0, [7, "met" + _SHORT, 0, 1, 100, 5, 10, None])
     policy.put(ids.NEED, 0, ["need" + _SHORT, 3, 1000, 2000])
     policy.quotas["quota" + _SHORT] = [1000, None, None, None]
-    policy.kept[ids.RESTART] = _resets(1)
+    policy.crash_lists[ids.RESTART] = _resets(1)
     text = ("f" + _SHORT + ":3 g\nE: " + _EVIL + "\n").encode()
-    policy.kept[ids.EXCEPTION] = [[1, 3, "exc" + _SHORT, 1, 5, text]]
+    policy.crash_lists[ids.EXCEPTION] = [[1, 3, "exc" + _SHORT, 1, 5, text]]
     for kind in ("lease", "operation", "knd" + _SHORT):
         policy.happen(kind, 1, "det" + _SHORT, 5)
     board.answer[ids.ALLOCATE] = lambda arguments: (ids.DENIED, ["rsn" + _SHORT, 5, 100, [1, 2]])
@@ -100,7 +100,7 @@ async def test_a_restart_is_told_in_clean_words():
     try:
         process = await start("events", "--follow", BOARDWARDEN_BOARD=terminal.port)
         await until(lambda: terminal.board.host_id is not None)
-        terminal.board.policy.kept[ids.RESTART] = _resets(2)
+        terminal.board.policy.crash_lists[ids.RESTART] = _resets(2)
         terminal.board.restart()
         read = b""
         while b"running\n" not in read:

@@ -57,7 +57,7 @@ def test_a_host_joins_by_the_whole_state_that_another_host_requested() -> None:
             silent.to_board = lambda data: ()
             joining = asyncio.create_task(_until_closed(silent, done := asyncio.Event()))
             await asyncio.sleep(1.0)
-            peer.begin_whole(host_id=7)
+            peer.begin_full_state(host_id=7)
             await asyncio.sleep(0.2)
             assert equals(first, peer)
             done.set()
@@ -164,10 +164,10 @@ def test_what_was_lost_of_a_whole_state_that_is_under_way_is_requested_again() -
             peer.frames_per_step = 1
             passing = transport.to_host
             transport.to_host = lambda data: () if data[2] == ids.LEASE else (data,)
-            peer.begin_whole()
+            peer.begin_full_state()
             await until(lambda: peer._rest[0][0] == ids.SAMPLE)
             transport.to_host = passing
-            peer.begin_whole(host_id=9)  # whose HELLO is one in the middle
+            peer.begin_full_state(host_id=9)  # whose HELLO is one in the middle
             peer.store(0, ["/", 4096, 512, 300, 300])
             await until(lambda: board.synced and board.allocations, 8.0)
             assert equals(board, peer)
@@ -247,7 +247,7 @@ def test_two_boards_of_one_id_are_told_from_one_that_restarts() -> None:
             first = peer.boot_id
             for uptime_s, boot_id in ((50, 9), (60, first), (70, 9), (3, first)):
                 peer.boot_id, peer.values["uptime_s"] = boot_id, uptime_s
-                peer.begin_whole()
+                peer.begin_full_state()
                 await board.wait_sample()
                 await board.wait_sample()
             seen = [each.other_board for each in board.restarts]

@@ -23,9 +23,9 @@ def full_board():
     board.rows[0] = [*board.rows[0], [7, 1, 0, 0]]
     board.system_heap = [62_480, 31_744, 41_012]
     policy = board.policy
-    policy.kept[ids.RESTART] = [[1, "wdt", 0, 1, 11, 4000, "sync", 51_200, None, 4, 0, None]]
+    policy.crash_lists[ids.RESTART] = [[1, "wdt", 0, 1, 11, 4000, "sync", 51_200, None, 4, 0, None]]
     text = b"main.py:9 main\nOSError: [Errno 5] EIO\n"
-    policy.kept[ids.EXCEPTION] = [[1, 3, None, 2, None, text]]
+    policy.crash_lists[ids.EXCEPTION] = [[1, 3, None, 2, None, text]]
     policy.put(ids.LEASE, 0, [1, 0, 8192, "ota", 2, None, 5, None, True, None])
     policy.put(ids.LEASE, 1, [2, 1, 4096, "log", 1, None, 5, None, True, "/"])
     policy.put(ids.LEASE, 2, [3, 2, 250, "spin", 1, None, 5, None, True, None])

@@ -108,7 +108,7 @@ async def _main(address: str, which: str, own: bool, lively: bool) -> None:
     async with MqttBoards(address, boards, own):
         for number, board in enumerate(boards.values()):
             board.interval_s = 1.0
-            board._sampled_at = board._whole_at = random.random() * number
+            board._sampled_at = board._full_state_at = random.random() * number
         print("ready", flush=True)
         await asyncio.Event().wait()
 

@@ -60,7 +60,7 @@ class ReplBoard:
         self.received = 0
         self.printed = b""
         self._at = []
-        self._news = threading.Condition()
+        self._output = threading.Condition()
         self._blocks = blocks * (8 if kind == "fat" else 1)
         self._cut_after = cut_after
         self._cut_write = cut_write
@@ -212,14 +212,14 @@ class ReplBoard:
             self._start()
 
     def _note(self, data):
-        with self._news:
+        with self._output:
             self.printed += data
-            self._news.notify_all()
+            self._output.notify_all()
 
     def wait_for_prompt(self, mark):
         """Wait until the board has printed a prompt after the last such mark."""
-        with self._news:
-            came = self._news.wait_for(lambda: b">>> " in self.printed.rpartition(mark)[2], 20)
+        with self._output:
+            came = self._output.wait_for(lambda: b">>> " in self.printed.rpartition(mark)[2], 20)
         assert came, self.printed
 
     def type(self, keys):
@@ -232,8 +232,8 @@ class ReplBoard:
 
     def wait_for(self, mark, times=1):
         """Wait until the board has printed something so many times."""
-        with self._news:
-            came = self._news.wait_for(lambda: self.printed.count(mark) >= times, 20)
+        with self._output:
+            came = self._output.wait_for(lambda: self.printed.count(mark) >= times, 20)
         assert came, self.printed
 
     def _off(self):

@@ -38,12 +38,12 @@ def busy_board():
         1: [2, "map", 0, 0, 180, 45, 4, 8],
         2: [3, "reader", 1, 1, None, None, None, None],
     }
-    policy.kept[ids.RESTART] = [
+    policy.crash_lists[ids.RESTART] = [
         [1, "pwron", 3, 2, 11, None, None, None, None, None, None, None],
         [2, "wdt", 0, 1, 12, 4000, "upload", 51_200, 30_720, 84, 1, None],
     ]
     text = b"main.py:91 main\nlib/net.py:40 send\nOSError: [Errno 5] EIO\n"
-    policy.kept[ids.EXCEPTION] = [[1, 0, "position [x]", 2, 9, text]]
+    policy.crash_lists[ids.EXCEPTION] = [[1, 0, "position [x]", 2, 9, text]]
     return board
 
 

@@ -437,9 +437,9 @@ async def test_resets_and_exceptions_are_recorded_whole_once_a_boot(path: Path) 
     text = b"main.py:9 main\nOSError: [Errno 5] EIO\n"
     async with Recorded(path) as recorded:
         assert recorded.board.resets == ()  # most boards keep none: then there is no row
-        kept = recorded.fake.policy.kept
-        kept[ids.RESTART] = [first, crash]
-        kept[ids.EXCEPTION] = [[1, 3, None, 2, None, text]]
+        crash_lists = recorded.fake.policy.crash_lists
+        crash_lists[ids.RESTART] = [first, crash]
+        crash_lists[ids.EXCEPTION] = [[1, 3, None, 2, None, text]]
         for boot in (2, 3):
             recorded.transport.cut()
             recorded.fake.restart()

@@ -127,7 +127,7 @@ def no_full_state(address: str, waited: float) -> NoAgent:
     )
 
 
-def not_heard(address: str, timeout: float) -> RequestTimeout:
+def not_received(address: str, timeout: float) -> RequestTimeout:
     """Return the error if a board whose stream comes answers no SUBSCRIBE of this host."""
     return RequestTimeout(
         f"{address} did not answer this host within {timeout:g} s; the broker may not let this "

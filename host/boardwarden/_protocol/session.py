@@ -28,7 +28,7 @@ from .framing import Deframer, frame
 from .keys import Keys, Secret
 from .link import Link
 from .requests import Requests
-from .shared_stream import LIVE_S, RETRY_S, WHOLE_S, SharedKeys, SharedSubscription
+from .shared_stream import FULL_STATE_S, LIVE_S, RETRY_S, SharedKeys, SharedSubscription
 from .subscription import StateListener, Subscription
 from .waiting import SmallEvent, wait_until
 
@@ -37,7 +37,7 @@ _GOODBYE_S = 0.5
 _CANCEL_S = 0.1  # until a task that goes on is cancelled again
 _QUIET_S = LIVE_S + 2.0  # a board that is there has sent a frame then
 _FULL_STATE = 3  # times the timeout of the first answer is that of the full state
-_HELD_BY = (ids.ALLOCATE, ids.BEGIN)  # what of a host ends with its session
+_ENDS_WITH_SESSION = (ids.ALLOCATE, ids.BEGIN)  # what of a host ends with its session
 _SUBSCRIBE_HEAD = frame(messages.subscribe(0))[:6]  # what is the same in each host's SUBSCRIBE
 
 
@@ -121,7 +121,7 @@ class Session:
             return 0
         if self._shared is not None and self._heard:
             # It may not hear us, and then sends its state by itself.
-            return (_FULL_STATE - 1) * timeout + WHOLE_S
+            return (_FULL_STATE - 1) * timeout + FULL_STATE_S
         return (_FULL_STATE - 1) * timeout if self.subscription.answered else 0  # its loop is slow
 
     async def request(self, operation: int, *arguments: Any, timeout: float) -> Any:
@@ -133,14 +133,14 @@ class Session:
         """
         if self._refusal is not None:
             raise self._refusal
-        if operation in _HELD_BY:
+        if operation in _ENDS_WITH_SESSION:
             self.subscription.hold()
         try:
             return await self._requests.call(operation, arguments, timeout)
         except RequestTimeout:
             if self._shared is None or self.subscription.confirmed:
                 raise
-            explain = diagnosis.not_heard if self.keys.proved else diagnosis.no_proof
+            explain = diagnosis.not_received if self.keys.proved else diagnosis.no_proof
             raise explain(self.link.address, timeout) from None
 
     async def close(self) -> None:
@@ -180,7 +180,7 @@ class Session:
 
     def _start_error(self, timeout: float) -> ConnectError:
         """Return the error for a start() that timed out."""
-        waited = _FULL_STATE * timeout + (WHOLE_S if self._shared is not None else 0)
+        waited = _FULL_STATE * timeout + (FULL_STATE_S if self._shared is not None else 0)
         if self._shared is not None and not self.subscription.answered:
             if absence := self._shared.absence():
                 return absence

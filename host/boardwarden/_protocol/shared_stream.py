@@ -1,6 +1,6 @@
 """A session's subscription and keys where all hosts read one stream of a board, as over MQTT.
 
-Rules: docs/wire.md, "Over MQTT". The board sends its whole state for any host, and from time to
+Rules: docs/wire.md, "Over MQTT". The board sends its full state for any host, and from time to
 time for none; each host joins by any of these. A host that may only read is so synced, too. Each
 message of the handshake names the host.
 """
@@ -20,14 +20,14 @@ from .subscription import Listener, StateListener, Subscription, new_host_id
 
 LIVE_S = 10.0  # at most between two frames of a board that runs
 SILENCE_S = 25.0  # without a frame, the board counts as gone
-WHOLE_S = 30.0  # at most between two whole states that the board sends by itself
+FULL_STATE_S = 30.0  # at most between two full states that the board sends by itself
 RETRY_S = (1.0, 4.0)  # before a request is sent again: its board reads one, then another
 _KEEPALIVE_S = 3.0  # of a host that holds something
 _SUBSCRIBE_S = (1.0, 8.0)  # between two SUBSCRIBEs that nothing answers: at first, at most
 _OTHERS_S = 0.5  # at most, after a loss, until a SUBSCRIBE: another host's serves all
 _BEGIN_S = 2.0  # for a board that is back to begin by itself
-_MAX_HOSTS = 64  # in a whole state; a board that has more in one makes no sense
-_CONTENT_S = 2.5  # a whole state of which nothing came for so long is not under way any more
+_MAX_HOSTS = 64  # in a full state; a board that has more in one makes no sense
+_CONTENT_S = 2.5  # a full state of which nothing came for so long is not under way any more
 _REPEAT_S = (1.0, 8.0)  # between two sendings of a handshake's message: at first, at most
 _GIVE_UP_S = 30.0  # of a handshake
 _HANDSHAKE = (ids.CHALLENGE, ids.PROVED, ids.KEY_REFUSED)
@@ -36,7 +36,7 @@ _HANDSHAKE = (ids.CHALLENGE, ids.PROVED, ids.KEY_REFUSED)
 class SharedSubscription(Subscription):
     """One host's part in a stream that the board sends to all.
 
-    A whole state is under way from a HELLO to the first SYNCED for one of the hosts that had a
+    A full state is under way from a HELLO to the first SYNCED for one of the hosts that had a
     HELLO in it. Where something of it was lost, it does not count, nor does one that began before
     its first frame came here: then a SYNCED for somebody else is the first.
     """
@@ -47,7 +47,7 @@ class SharedSubscription(Subscription):
 
     def __init__(self, state: StateListener, listener: Listener) -> None:
         super().__init__(state, listener)
-        self._hosts: set[int] = set()  # who had a HELLO in the whole state that is under way
+        self._hosts: set[int] = set()  # who had a HELLO in the full state that is under way
         self._is_clean = False
         self._holds = False  # something on the board, which ends with this session
         self._needs_answer = False  # a request waits for `confirmed`
@@ -144,7 +144,7 @@ class SharedSubscription(Subscription):
         self._set_connected(True)
 
     def _synced_for(self, host_id: int) -> None:
-        """A SYNCED came: of those who had a HELLO in a whole state, the first ends it."""
+        """A SYNCED came: of those who had a HELLO in a full state, the first ends it."""
         is_known = host_id in self._hosts
         self._hosts.clear()
         if is_known and self._is_clean and self._snapshot.is_complete():
@@ -159,7 +159,7 @@ class SharedSubscription(Subscription):
         self._events.miss()
 
     def _resubscribe(self) -> None:
-        """Note that something is missing: the whole state that is under way does not bring it."""
+        """Note that something is missing: the full state that is under way does not bring it."""
         super()._resubscribe()
         self._is_clean = False
         self._subscribe_at = max(self._subscribe_at, self._now + random.uniform(0, _OTHERS_S))
@@ -200,7 +200,7 @@ class SharedSubscription(Subscription):
 
     @property
     def _subscribe_due(self) -> float:
-        """When to SUBSCRIBE; not while a whole state is under way, lost in part or not."""
+        """When to SUBSCRIBE; not while a full state is under way, lost in part or not."""
         if self._hosts and not self.synced:
             return max(self._subscribe_at, self._content_at + _CONTENT_S)
         return self._subscribe_at

@@ -21,7 +21,7 @@ from boardwarden._program import (
 )
 from boardwarden._protocol.shared_stream import LIVE_S
 from boardwarden.crashes import Reset, restart
-from boardwarden.deploy.footprint import Taken
+from boardwarden.deploy.footprint import HeapUse
 from boardwarden.doctor.boards import (
     QUIET,
     Port,
@@ -278,11 +278,11 @@ def _repl_rows(repl: Firmware) -> Iterator[Row]:
 
 def _crash(crash: Reset) -> str:
     """Return what ended the boot before this one."""
-    told = str(restart(None, (crash,), None))
-    return f"{told}, {crash.count} times in a row" if crash.count > 1 else told
+    cause = str(restart(None, (crash,), None))
+    return f"{cause}, {crash.count} times in a row" if crash.count > 1 else cause
 
 
-def _takes(takes: Taken) -> str:
+def _takes(takes: HeapUse) -> str:
     """Return what the agent takes, and where it could be put to take less."""
     ways = (
         (takes.files_bytes, "as files"),

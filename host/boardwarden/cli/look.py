@@ -28,14 +28,23 @@ from boardwarden.doctor.stored_policy import find_stored_policy
 from boardwarden.grants import Event
 from boardwarden.models import enum_name
 from boardwarden.render import tables
-from boardwarden.render.status import WIDTH, News, policy_rows, status_rows, trend_rows
+from boardwarden.render.status import WIDTH, LinkChanges, policy_rows, status_rows, trend_rows
 from boardwarden.render.tables import exception_lines, reset_lines
 from boardwarden.render.text import Printable, columns, count, duration, percent
 from boardwarden.transport.address import is_mqtt, is_network
 
 from . import parse
 from .options import BoardOption, JsonOption, given
-from .terminal import answer, connect, paced, print_news, redraw, ticks, wait_full_interval, waiting
+from .terminal import (
+    answer,
+    connect,
+    paced,
+    print_link_changes,
+    redraw,
+    ticks,
+    wait_full_interval,
+    waiting,
+)
 
 PeriodOption = Annotated[
     str, typer.Option("--period", metavar="DURATION", help="How far to look back, such as 10m.")
@@ -125,10 +134,10 @@ async def _console(address: str, as_json: bool) -> None:
                 "What the application prints is on its serial port, and does not come over "
                 "the network: this shows only that the board restarts, or is lost."
             )
-        news = News(board)
+        link_changes = LinkChanges(board)
         printed = Printable()
         async for text in paced(board.console()):
-            print_news(news)
+            print_link_changes(link_changes)
             if text is None:
                 continue
             if as_json:
@@ -150,9 +159,9 @@ async def _events(address: str, follow: bool, as_json: bool) -> None:
 
 
 async def _follow(board: Board, as_json: bool) -> None:
-    news = News(board)
+    link_changes = LinkChanges(board)
     async for event in paced(board.events()):
-        print_news(news)
+        print_link_changes(link_changes)
         if event is not None:
             _print_event(event, as_json)
 
@@ -182,9 +191,9 @@ async def _top(address: str, once: bool, as_json: bool) -> None:
         elif sys.stdout.isatty():
             await redraw(board, address, lambda width: meters_picture(board, width))
         else:
-            news = News(board)
+            link_changes = LinkChanges(board)
             async for sampled in ticks(board):
-                print_news(news)
+                print_link_changes(link_changes)
                 if sampled:
                     print_line(meters_picture(board, WIDTH) + "\n")
 

@@ -27,7 +27,7 @@ from boardwarden._program import (
 )
 from boardwarden.board import Board, connect
 from boardwarden.errors import AddressError, BoardError, SimulatorMissing
-from boardwarden.render.status import News, link_state
+from boardwarden.render.status import LinkChanges, link_state
 from boardwarden.render.text import count, duration, percent, printable, size, utc
 
 from . import parse
@@ -128,7 +128,7 @@ async def _record(wanted: Wanted, as_json: bool) -> None:
         async with _Opener(wanted.interval) as opener:
             found, missing = await opener.open_all(wanted.addresses)
             with _stops() as stop, _Picture(wanted.path, wanted.addresses) as picture:
-                shows = (picture.show, picture.show_news, picture.show_gap)
+                shows = (picture.show, picture.show_link_changes, picture.show_gap)
                 recorder = Recorder(store, found, wanted.interval, *shows)
                 if as_json:
                     print_json({"recording": str(wanted.path), "boards": wanted.addresses})
@@ -272,7 +272,7 @@ class _Picture:
         self._path = path
         self._what = ", ".join(addresses)
         self._live: Live | None = None
-        self._news: dict[str, News] = {}
+        self._link_changes: dict[str, LinkChanges] = {}
         self._late: set[str] = set()  # boards that did not answer at first
         self._missing: dict[str, str] = {}  # why a board is not there
         self._locked = ""  # why nothing is written
@@ -325,12 +325,14 @@ class _Picture:
         self._missing[address] = sentence
         self._late.add(address)  # so that it is said when it is there
 
-    def show_news(self, follower: Follower) -> None:
+    def show_link_changes(self, follower: Follower) -> None:
         """Print that a board restarted, and of its link what the picture does not show."""
         address = follower.address
-        news = self._news.get(address) or News(follower.board, address not in self._late)
-        self._news[address] = news
-        lines = news.lines() if self._live is None else news.restarts()
+        link_changes = self._link_changes.get(address) or LinkChanges(
+            follower.board, address not in self._late
+        )
+        self._link_changes[address] = link_changes
+        lines = link_changes.lines() if self._live is None else link_changes.restarts()
         for line in lines:
             self._print(address, line)
 

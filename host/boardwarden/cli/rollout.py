@@ -197,10 +197,10 @@ def _end(summary: Summary, how: How, shown: _Shown, used: Path | None = None) ->
     if how.as_json:
         print_json({"summary": summary.to_dict()})
     else:
-        told = ", ".join(
+        counts = ", ".join(
             f"{number} {shown.words(State(state))}" for state, number in summary.boards.items()
         )
-        print_line(f"{count(sum(summary.boards.values()), 'board')}: {told}")
+        print_line(f"{count(sum(summary.boards.values()), 'board')}: {counts}")
         if summary.undo is not None:
             print_line(f"to undo: {summary.undo}")
     _raise_ended(summary)
@@ -246,7 +246,7 @@ class _Shown(Progress):
         if self._how.as_json:
             print_json(result.to_dict())
             return
-        print_rows([(result.board.ljust(self._width), self._told(result))])
+        print_rows([(result.board.ljust(self._width), self._outcome(result))])
         if self._how.dry_run and result.differences:
             print_rows((f"  {key}", text) for key, text in difference_rows(result.differences))
 
@@ -269,7 +269,7 @@ class _Shown(Progress):
         """Return the words for a state: those of an undo are others."""
         return (_UNDO_WORDS if self.undoes else {}).get(state, state.words)
 
-    def _told(self, result: BoardResult) -> str:
+    def _outcome(self, result: BoardResult) -> str:
         """Return what became of a board, in words."""
         words = self.words(result.state)
         if result.state in (State.APPLIED, State.WOULD_CHANGE, State.RESTORED):

@@ -18,7 +18,7 @@ from boardwarden._program import Failure, print_line, print_note
 from boardwarden.board import Board
 from boardwarden.errors import AtPrompt, NoAgent
 from boardwarden.models import Status
-from boardwarden.render.status import News, link_state
+from boardwarden.render.status import LinkChanges, link_state
 from boardwarden.render.text import harmless, printable
 from boardwarden.transport.address import is_mqtt, is_serial
 
@@ -253,9 +253,9 @@ async def paced(items: AsyncGenerator[T, None]) -> AsyncIterator[T | None]:
         item.cancel()
 
 
-def print_news(news: News, of: str = "") -> None:
-    """Print to standard error what is new of a link and its board's restarts."""
-    for line in news.lines():
+def print_link_changes(link_changes: LinkChanges, of: str = "") -> None:
+    """Print to standard error what changed of a link, and the board's restarts."""
+    for line in link_changes.lines():
         print_note(f"{of}{line}")
 
 
@@ -285,10 +285,10 @@ async def redraw(board: Board, title: str, picture: Callable[[int], str]) -> Non
     from rich.text import Text
 
     console = Console(highlight=False)
-    news = News(board)
+    link_changes = LinkChanges(board)
     with Live(console=console, auto_refresh=False) as live:
         async for _ in ticks(board):
-            for line in news.restarts():
+            for line in link_changes.restarts():
                 console.print(printable(f"{title}: {line}"), style="red", markup=False)
             head = Text(f"{title}: {link_state(board)}\n", style="" if board.connected else "red")
             live.update(head.append(picture(console.width), style="default"), refresh=True)

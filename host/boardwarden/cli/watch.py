@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from boardwarden._program import Failure, print_json, print_line, print_note, run
 from boardwarden.board import Board, connect
 from boardwarden.errors import BoardError
-from boardwarden.render.status import News, sample_line
+from boardwarden.render.status import LinkChanges, sample_line
 from boardwarden.transport.address import short_names
 from boardwarden.transport.base import Transport
 
 from .options import BoardsOption, JsonOption, all_given
-from .terminal import print_news, ticks
+from .terminal import print_link_changes, ticks
 
 if TYPE_CHECKING:
     from boardwarden.tui.feed import Feed
@@ -97,9 +97,9 @@ async def _print_all(addresses: Sequence[Address], as_json: bool) -> None:
 async def _print_lines(board: Board, name: str) -> None:
     """Print a line for each sample, and one when the link is lost or back, or it restarted."""
     begin = f"{name}: " if name else ""
-    news = News(board)
+    link_changes = LinkChanges(board)
     async for sampled in ticks(board):
-        for line in news.lines():
+        for line in link_changes.lines():
             print_line(begin + line)
         if sampled:
             print_line(begin + sample_line(board.status))
@@ -109,9 +109,9 @@ async def _print_objects(board: Board, name: str) -> None:
     """Print a JSON object for each sample; links and restarts go to standard error."""
     of = f"{name}: " if name else ""
     known: dict[str, Any] = {"address": name} if name else {}
-    news = News(board)
+    link_changes = LinkChanges(board)
     async for sampled in ticks(board):
-        print_news(news, of)
+        print_link_changes(link_changes, of)
         if sampled:
             print_json({**known, **board.status.to_dict()})
 

@@ -180,18 +180,18 @@ def in_order(
     return tuple(option(way, state, heap, figures) for state in states for way in ways)
 
 
-def ways(machine_code: bool, romfs: bool, installed: str | None, asked: str) -> list[str]:
+def ways(machine_code: bool, romfs: bool, installed: str | None, only: str) -> list[str]:
     """Return the ways to install that a board has, best first.
 
     machine_code: mpy-cross makes some for it; installed: a way that it is there in, which stays the
-    first; asked: the only one, "" for all. "files" are bytecode where there is no machine code.
+    first; only: the only one, "" for all. "files" are bytecode where there is no machine code.
     """
     found = ([ROMFS] if romfs else []) + ([FILES] if machine_code else []) + [BYTECODE]
     if installed in found:
         found.sort(key=lambda way: way != installed)
-    if asked == FILES and not machine_code:
-        asked = BYTECODE
-    return [way for way in found if asked in ("", way)]
+    if only == FILES and not machine_code:
+        only = BYTECODE
+    return [way for way in found if only in ("", way)]
 
 
 def states(started: str | None) -> tuple[str, ...]:
@@ -225,7 +225,7 @@ def takes(chosen: Option, heap: Heap, frozen: int | None) -> str:
 
 def refusal(best: Option, heap: Heap, frozen: int | None, started_by: str | None) -> str:
     """Return why not even the option that leaves most fits, and what would."""
-    taken, left = best.takes_bytes or 0, best.leaves_bytes or 0
+    takes, left = best.takes_bytes or 0, best.leaves_bytes or 0
     even = " even if it only watches" if best.state == WATCHING and started_by is None else ""
     if left * LEFT >= heap.free_bytes:
         why = (
@@ -235,7 +235,7 @@ def refusal(best: Option, heap: Heap, frozen: int | None, started_by: str | None
     else:
         rest = f"leaves {size(left)}, less than a third" if left >= 0 else "does not fit"
         why = (
-            f"The agent takes {size(taken)} of the {size(heap.free_bytes)} of heap that are free"
+            f"The agent takes {size(takes)} of the {size(heap.free_bytes)} of heap that are free"
             f"{even}, {_IN_WORDS[best.way]}, and {rest}"
         )
     ways_out = []

@@ -34,7 +34,7 @@ _RESTARTS = 4  # of a board by itself, in a row without progress, after which it
 _PERSIST_S = 600.0  # or after so long
 # What an agent writes into the root: device/warden/board.py, stored_policy.py, last_boot.py,
 # budgets.py, extras.py and link/keys.py; and the keys that `boardwarden key put` writes for it.
-_KEPT = (
+_AGENT_DATA = (
     *(f"warden.{name}{end}" for name in ("policy", "resets", "note", "budgets", "keys", "nonce")
       for end in ("", ".new")),
     "warden.policy.aside",
@@ -294,7 +294,7 @@ class _Run:
             self._reporter.say(f"{start} starts the agent from now on.")
         return plan
 
-    def _agreed(self, found: Situation, plan: Plan, asked: str) -> Plan:
+    def _agreed(self, found: Situation, plan: Plan, only: str) -> Plan:
         """Return the plan with the first choice that the user agrees to.
 
         Raises DeployError where none fits, or where the user agrees to none.
@@ -303,7 +303,7 @@ class _Run:
             raise DeployError(plan.refused or "")
         answers: dict[str, bool] = {}
         for option in found.candidates(plan):
-            questions = tuple(found.questions(option, plan, asked))
+            questions = tuple(found.questions(option, plan, only))
             for question in questions:
                 if question not in answers:
                     with self._stop.at_once():
@@ -414,14 +414,14 @@ class _Run:
             self._reporter.say(f"Removed {in_rom} files from the ROMFS partition.")
         elif unusable:
             self._reporter.say(f"The ROMFS partition stays as it is: {unusable}.")
-        kept = self.files.existing(_KEPT)
-        if kept:
-            self.files.remove(kept)
+        stored = self.files.existing(_AGENT_DATA)
+        if stored:
+            self.files.remove(stored)
             self._reporter.say(
                 "Removed what the agent kept: its policy and keys, or what it knew of resets, "
                 "storage and writes."
             )
-        if not removed and not edits and not in_rom and not kept:
+        if not removed and not edits and not in_rom and not stored:
             self._reporter.say("There is nothing of the agent on the board.")
         for name in starting.importers(self.files) if not about.frozen else ():
             self._reporter.say(

@@ -84,7 +84,7 @@ def _file() -> Path:
 
 
 @dataclass(frozen=True)
-class Taken(Model):
+class HeapUse(Model):
     """Heap in bytes, as counted on 32 bits, by how the agent may be installed.
 
     None: it is not installed in that way. state: "watching" or "deciding".
@@ -96,14 +96,14 @@ class Taken(Model):
     frozen_bytes: int | None = None
 
 
-def taken(way: str, watching: bool) -> Taken:
+def heap_use(way: str, watching: bool) -> HeapUse:
     """Return what the agent takes, installed in a way that is known, or in any where it is ""."""
     state = WATCHING if watching else DECIDING
     sizes = [
         footprints()[each, state].bytes if way in ("", each) else None
         for each in (FILES, ROMFS, FROZEN)
     ]
-    return Taken(state, *sizes)
+    return HeapUse(state, *sizes)
 
 
 def way_of(place: str | None) -> str:

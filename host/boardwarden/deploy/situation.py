@@ -147,29 +147,29 @@ class Situation:
             return FILES if machine_code else BYTECODE
         return ROMFS if self.rom is not None and self.rom.has_agent else None
 
-    def _ways(self, asked: str) -> list[str]:
+    def _ways(self, only: str) -> list[str]:
         if self.frozen:
             return [FROZEN]
         usable = self.rom is not None and not self.unusable
         if self.rom is not None and self.rom.has_others_in_package:
-            if asked not in ("", ROMFS) or not usable:
+            if only not in ("", ROMFS) or not usable:
                 raise DeployError(
                     "/rom/lib/warden on the board, which has other files, would be imported "
                     f"instead of what deploy puts into {self._files.about.lib}"
                 )
-            asked = ROMFS
-        if asked == ROMFS and not usable:
+            only = ROMFS
+        if only == ROMFS and not usable:
             raise DeployError(
                 f"The ROMFS partition cannot be used: {self.unusable}"
                 if self.unusable
                 else "This board's firmware has no ROMFS partition"
             )
-        return ways(self._architecture != ANY, usable, self.installed, asked)
+        return ways(self._architecture != ANY, usable, self.installed, only)
 
-    def plan(self, asked: str, force: bool, start: str = "") -> Plan:
+    def plan(self, only: str, force: bool, start: str = "") -> Plan:
         """Return what there is to choose from, and what is best.
 
-        asked: the only way to consider, "" for all; force: have a choice even where none fits;
+        only: the only way to consider, "" for all; force: have a choice even where none fits;
         start: the file that is to start the agent, "" for none.
         """
         figures, heap = footprints(), self.heap
@@ -184,7 +184,7 @@ class Situation:
         started = None
         if self.started is not None:
             started = WATCHING if self.started.watching else DECIDING
-        options = in_order(self._ways(asked), states(started), heap, figures)
+        options = in_order(self._ways(only), states(started), heap, figures)
         frozen = {state: option(FROZEN, state, heap, figures).takes_bytes for state in STATES}
         found = Plan(
             machine=self._files.about.machine,
@@ -201,9 +201,9 @@ class Situation:
             options=options,
             frozen={state: taken for state, taken in frozen.items() if taken is not None},
         )
-        return self._chosen(found, asked, force)
+        return self._chosen(found, only, force)
 
-    def _chosen(self, found: Plan, asked: str, force: bool) -> Plan:
+    def _chosen(self, found: Plan, only: str, force: bool) -> Plan:
         fit = fitting(found.options)
         if not fit:
             best = smallest(found.options)
@@ -212,16 +212,16 @@ class Situation:
             fit = [best] if force else []
         if not fit:
             return found
-        return found.with_(choice=fit[0], questions=tuple(self.questions(fit[0], found, asked)))
+        return found.with_(choice=fit[0], questions=tuple(self.questions(fit[0], found, only)))
 
     def candidates(self, found: Plan) -> list[Option]:
         """Return what the user may agree to, best first."""
         fit = fitting(found.options)
         return fit or ([] if found.choice is None else [found.choice])
 
-    def questions(self, chosen: Option, found: Plan, asked: str) -> Iterator[str]:
+    def questions(self, chosen: Option, found: Plan, only: str) -> Iterator[str]:
         """Yield what the user has to agree to before an option is carried out."""
-        if chosen.way == ROMFS and ROMFS not in (self.installed, asked):
+        if chosen.way == ROMFS and ROMFS not in (self.installed, only):
             assert self.rom is not None
             others = self.rom.others
             beside = f", beside {count(others, 'file')} that stay" if others else ""

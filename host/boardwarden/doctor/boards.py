@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from boardwarden._protocol import messages
 from boardwarden._protocol.framing import Deframer, frame
-from boardwarden._protocol.shared_stream import WHOLE_S
+from boardwarden._protocol.shared_stream import FULL_STATE_S
 from boardwarden._protocol.subscription import new_host_id
 from boardwarden.board import connect
 from boardwarden.errors import (
@@ -44,8 +44,13 @@ SERVICE = "_boardwarden._tcp.local."
 LISTEN_S = 2.0  # RFC 6762 lets who answers wait for up to 120 ms, and messages get lost
 _RESOLVE_MS = 1500
 _LISTEN_TO_BOARDS_S = 6.0  # of which they are asked after two
-_LATE_S = 2.0  # so much later than it is due a board may send its whole state
-_KEPT = {"nothing": "none", "in_force": "stored", "broken": "broken", "set_aside": "set aside"}
+_LATE_S = 2.0  # so much later than it is due a board may send its full state
+_POLICY_WORDS = {
+    "nothing": "none",
+    "in_force": "stored",
+    "broken": "broken",
+    "set_aside": "set aside",
+}
 
 
 @dataclass(frozen=True)
@@ -178,7 +183,7 @@ class BrokerBoard(Model):
     @property
     def stored(self) -> str:
         """The words for `policy`."""
-        return NOTHING if self.policy is None else _KEPT.get(self.policy, self.policy)
+        return NOTHING if self.policy is None else _POLICY_WORDS.get(self.policy, self.policy)
 
 
 async def broker_boards(
@@ -195,7 +200,7 @@ async def broker_boards(
     from boardwarden.transport.mqtt_address import parse_broker
 
     place = parse_broker(address)
-    within_s = WHOLE_S + _LATE_S if uptime else _LISTEN_TO_BOARDS_S
+    within_s = FULL_STATE_S + _LATE_S if uptime else _LISTEN_TO_BOARDS_S
 
     def made(name: str, state: BoardState) -> BrokerBoard:
         identity, policy = state.identity, state.policy

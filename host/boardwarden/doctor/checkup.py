@@ -8,7 +8,7 @@ from typing import Any
 
 from boardwarden.board import Board, connect
 from boardwarden.crashes import Reset
-from boardwarden.deploy.footprint import DESKTOP, Taken, taken
+from boardwarden.deploy.footprint import DESKTOP, HeapUse, heap_use
 from boardwarden.errors import AtPrompt, NoAgent, PoorLink, RequestError, VersionMismatch
 from boardwarden.models import Capability, Identity, Model, StoredPolicy, enum_name
 from boardwarden.transport.address import is_mqtt, is_serial
@@ -39,7 +39,7 @@ class Checkup(Model):
     board: Identity | None = None
     capabilities: Mapping[str, Capability] = field(default_factory=dict)
     stored_policy: StoredPolicy | int | None = None
-    takes: Taken | None = None
+    takes: HeapUse | None = None
     link: LinkHealth | None = None
     safe_mode: bool | None = None
     crash: Reset | None = None  # what ended the boot before this one, if it was not expected
@@ -96,7 +96,7 @@ async def examine(
             stored = await find_stored_policy(board)
             return Checkup(
                 *(address, AGENT, identity, known, stored),
-                takes=_taken(board),
+                takes=_heap_use(board),
                 link=link,
                 safe_mode=await _is_safe(board) if link.connected else None,
                 crash=next((each for each in board.resets[-1:] if not each.expected), None),
@@ -120,12 +120,12 @@ async def _is_safe(board: Board) -> bool | None:
         return None
 
 
-def _taken(board: Board) -> Taken | None:
+def _heap_use(board: Board) -> HeapUse | None:
     """Return what a running agent takes; the link does not tell how it is installed."""
     identity = board.status.board
     if identity is None or identity.port in DESKTOP:
         return None
-    return taken("", watching=board.limits.max_operations is None)
+    return heap_use("", watching=board.limits.max_operations is None)
 
 
 async def ask_repl(found: Checkup) -> Checkup:

@@ -101,12 +101,12 @@ async def measure(
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
     took = time.monotonic() - begin
-    asked = Asked(latencies, unanswered, refused)
-    return evaluated(before, Counters.of(board), asked, seen, took, by_broker)
+    requests = RequestCounts(latencies, unanswered, refused)
+    return evaluated(before, Counters.of(board), requests, seen, took, by_broker)
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestCounts:
     """What became of requests: the seconds of answers, how many had none, or an error."""
 
     latencies: list[float] = field(default_factory=list)
@@ -152,7 +152,7 @@ class Samples:
 def evaluated(
     before: Counters,
     after: Counters,
-    asked: Asked,
+    requests: RequestCounts,
     seen: Samples,
     took: float,
     by_broker: bool = False,
@@ -161,13 +161,13 @@ def evaluated(
     from statistics import median as median_of  # slow to import
 
     late_s = _LATE_BY_BROKER_S if by_broker else _LATE_S
-    latencies = asked.latencies
+    latencies = requests.latencies
     late = sum(latency >= late_s for latency in latencies)
     was, now = before.link, after.link
     found = LinkHealth(
         measured_s=took,
-        requests=len(latencies) + asked.unanswered + asked.refused,
-        refused=asked.refused,
+        requests=len(latencies) + requests.unanswered + requests.refused,
+        refused=requests.refused,
         latency_s=median_of(latencies) if latencies else None,
         latency_worst_s=max(latencies, default=None),
         samples=seen.count,
@@ -185,7 +185,7 @@ def evaluated(
         two_boards=after.two_boards,
     )
     again = late if found.lossy and not found.slow else 0
-    found = replace(found, lost=asked.unanswered + again, late=late - again)
+    found = replace(found, lost=requests.unanswered + again, late=late - again)
     return replace(found, problems=tuple(_problems(found)))
 
 

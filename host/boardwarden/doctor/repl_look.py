@@ -7,7 +7,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from boardwarden.deploy.footprint import DESKTOP, Taken, taken, way_of
+from boardwarden.deploy.footprint import DESKTOP, HeapUse, heap_use, way_of
 from boardwarden.errors import LinkLost, NoAgent
 from boardwarden.models import Model
 from boardwarden.transport import transport_for
@@ -81,7 +81,7 @@ class Firmware(Model):
     free_heap_bytes: int | None = None
     free_disk_bytes: int | None = None
     lacks: tuple[str, ...] = ()
-    takes: Taken | None = None  # what the agent takes of the heap once it runs
+    takes: HeapUse | None = None  # what the agent takes of the heap once it runs
     restarted: bool = False  # its program was stopped for this, and started again
 
 
@@ -163,6 +163,6 @@ def _firmware(printed: str, traceback: str, runs: bool) -> Firmware:
         free_heap_bytes=heap,
         free_disk_bytes=disk,
         lacks=tuple(lacks),
-        takes=None if agent is None or wide else taken(way_of(place), bool(watching)),
+        takes=None if agent is None or wide else heap_use(way_of(place), bool(watching)),
         restarted=runs and port not in DESKTOP,  # there a soft reset ends MicroPython,
     )

@@ -49,9 +49,9 @@ class Follower:
     """Follows a board until it is closed; `put` takes each row.
 
     interval: that the board is to sample at, again after each restart; None: as it does.
-    `on_news` is called when the link is lost, or back, and when the board has restarted; `on_gap`
-    once a time without samples was read from the board's own history. `recorded` says what of a
-    boot is in the file already.
+    `on_link_change` is called when the link is lost or back, and when the board has restarted;
+    `on_gap` once a time without samples was read from the board's own history. `recorded` returns
+    what of a boot is in the file already.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Follower:
         board: Board,
         put: Callable[[Row], None],
         interval: float | None = None,
-        on_news: Callable[[Follower], None] = lambda follower: None,
+        on_link_change: Callable[[Follower], None] = lambda follower: None,
         on_gap: Callable[[Follower, Gap], None] = lambda follower, gap: None,
         recorded: Callable[[Boot], Recorded] = lambda boot: Recorded(),
     ) -> None:
@@ -70,7 +70,7 @@ class Follower:
         self.events = 0
         self._put = put
         self._interval = interval
-        self._on_news = on_news
+        self._on_link_change = on_link_change
         self._on_gap = on_gap
         self._recorded = recorded
         self._restarts = board.restart_count
@@ -225,10 +225,10 @@ class Follower:
         if self.board.connected != self._connected:
             self._connected = self.board.connected
             self._put(schema.link(boot, steady_time(), "up" if self._connected else "lost"))
-            self._on_news(self)
+            self._on_link_change(self)
         if self.board.restart_count != self._restarts:
             self._restarts = self.board.restart_count
-            self._on_news(self)
+            self._on_link_change(self)
         self._write_table("capabilities", self.board.capabilities)
         self._write_table("storage", status.storage)
         self._write_table("limits", self.board.limits)
@@ -295,7 +295,7 @@ def _plain(value: Table) -> Any:
 class Recorder:
     """Writes what these boards (by address) send into an open store.
 
-    `each_commit` is called after each commit, and each half second without one; `on_news`
+    `each_commit` is called after each commit, and each half second without one; `on_link_change`
     when a board's link is lost, or there, and when a board has restarted; `on_gap` when it was
     read what a board's own history has of a time without samples. `locked` is why nothing
     is written at present, else "".
@@ -307,14 +307,14 @@ class Recorder:
         boards: Mapping[str, Board],
         interval: float | None = None,
         each_commit: Callable[[Recorder], None] = lambda recorder: None,
-        on_news: Callable[[Follower], None] = lambda follower: None,
+        on_link_change: Callable[[Follower], None] = lambda follower: None,
         on_gap: Callable[[Follower, Gap], None] = lambda follower, gap: None,
     ) -> None:
         self.store = store
         self.began_at = time.monotonic()
         self._each_commit = each_commit
         self._interval = interval
-        self._on_news = on_news
+        self._on_link_change = on_link_change
         self._on_gap = on_gap
         self._pending: list[Row] = []
         self._rotations = 0
@@ -326,7 +326,7 @@ class Recorder:
 
     def add(self, address: str, board: Board) -> None:
         """Record another board, too."""
-        callbacks = (self._on_news, self._on_gap, self.store.recorded)
+        callbacks = (self._on_link_change, self._on_gap, self.store.recorded)
         self.followers.append(
             Follower(address, board, self._pending_row, self._interval, *callbacks)
         )

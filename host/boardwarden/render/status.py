@@ -253,10 +253,10 @@ def _ago(board: Board) -> str:
     return duration(board.status.age_s)
 
 
-class News:
-    """Notes what was told already of a board; what came before it was made is not told.
+class LinkChanges:
+    """Finds what changed of a board's link, and its restarts, since the last time it was asked.
 
-    connected: whether the link was told to be there.
+    connected: whether the link was last shown as there.
     """
 
     def __init__(self, board: Board, connected: bool = True) -> None:

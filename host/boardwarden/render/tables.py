@@ -174,8 +174,8 @@ def _event_value(event: Event) -> str:
 
 
 def _holder(number: int, lease: Lease | None) -> str:
-    if lease is None:
-        return str(number)
+    if lease is None:  # it has ended meanwhile, or its row is still to come
+        return f"lease {number}"
     owner = f" of {lease.owner}" if lease.owner else ""
     return f"lease {number}{owner} ({amount(lease.resource, lease.amount)})"
 

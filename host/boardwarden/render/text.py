@@ -115,10 +115,10 @@ def harmless(text: str) -> str:
     return _replaced(_ESCAPE.sub("", text), "\n\t")
 
 
-def _replaced(text: str, kept: str) -> str:
+def _replaced(text: str, allowed: str) -> str:
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() or char in kept else _STRANGE for char in text)
+    return "".join(char if char.isprintable() or char in allowed else _STRANGE for char in text)
 
 
 class Printable:

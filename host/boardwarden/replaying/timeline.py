@@ -214,21 +214,21 @@ class Timeline:
 
     def _of_holder(self, what: str, number: int, rows: list[Change]) -> Iterable[Moment]:
         """Yield what happened to a lease, operation or session."""
-        told = self._about.get((what, number), [])
+        events = self._about.get((what, number), [])
         values = [row for row in rows if row.value is not None]
         gone = next((row for row in rows if row.value is None), None)
-        began = any(event.detail == "began" for event in told)
+        began = any(event.detail == "began" for event in events)
         if not values and not (what == "operation" and began):
             return
         value = values[0].value if values else {}
         if value.get("state") == "waiting" and value.get("memory_bytes") and not began:
             return  # it waited for memory in vain, of which samples show little
-        end = self._end(what, told, gone)
-        begin_s, place = self._beginning(what, told, values)
-        preempted = [event for event in told if event.detail == "preempted"]
+        end = self._end(what, events, gone)
+        begin_s, place = self._beginning(what, events, values)
+        preempted = [event for event in events if event.detail == "preempted"]
         begin = Begin(what, number, value, was_preempted=bool(preempted))
         if what != "session":
-            begin = self._with_times(begin, begin_s, told, values)
+            begin = self._with_times(begin, begin_s, events, values)
         if begin_s < self.begin_s:
             if end is not None and end[0] < self.begin_s:
                 return
@@ -245,10 +245,12 @@ class Timeline:
         if end is not None:
             yield Moment(end[0], end[1], End(what, number))
 
-    def _end(self, what: str, told: list[Event], gone: Change | None) -> tuple[float, float] | None:
+    def _end(
+        self, what: str, events: list[Event], gone: Change | None
+    ) -> tuple[float, float] | None:
         """Return when its holder ended it, as (uptime, place); None if that did not happen."""
         how = {"lease": ("released", "dropped"), "operation": ("ended",), "session": ("closed",)}
-        last = told[-1] if told else None
+        last = events[-1] if events else None
         if last is not None and last.detail in how[what]:
             if what == "session":
                 last = self._first_of_closing(last)
@@ -260,7 +262,7 @@ class Timeline:
         return None if gone is None else (self.uptime_s(gone.at), _FIRST)
 
     def _first_of_closing(self, closed: Event) -> Event:
-        """Return the first event of what a session's closing ended; it is told of last."""
+        """Return the first event of what a session's closing ended, whose own event comes last."""
         first = closed
         place = bisect_left(self._numbers, closed.number)
         for event in reversed(self.events[max(0, place - _OWNED) : place]):
@@ -274,9 +276,11 @@ class Timeline:
         rows = self._rows.get((event.kind, event.subject), [])
         return any(row.value is not None and row.value.get("session") == session for row in rows)
 
-    def _beginning(self, what: str, told: list[Event], values: list[Change]) -> tuple[float, float]:
+    def _beginning(
+        self, what: str, events: list[Event], values: list[Change]
+    ) -> tuple[float, float]:
         """Return when it was requested, as (uptime, place)."""
-        began = next((event for event in told if event.detail == "began"), None)
+        began = next((event for event in events if event.detail == "began"), None)
         if not values and began is not None:
             return began.uptime_s, began.number - 0.5
         row = values[0].value
@@ -293,8 +297,8 @@ class Timeline:
         granted_s = row.get("granted_s" if what == "lease" else "began_s")
         if granted_s is not None:  # in whole seconds
             seen_s = max(granted_s, min(seen_s, granted_s + 1 - _TICK_S))
-        if told and told[0].uptime_s <= seen_s:  # its row came when it had ended
-            return told[0].uptime_s, told[0].number - 0.6
+        if events and events[0].uptime_s <= seen_s:  # its row came when it had ended
+            return events[0].uptime_s, events[0].number - 0.6
         if what == "lease":
             return self._beginning_of_lease(row, seen_s)
         return seen_s, _FIRST
@@ -343,15 +347,15 @@ class Timeline:
         return seen_s, _FIRST
 
     def _with_times(
-        self, begin: Begin, begin_s: float, told: list[Event], values: list[Change]
+        self, begin: Begin, begin_s: float, events: list[Event], values: list[Change]
     ) -> Begin:
         """Return it with how long it may wait, and last."""
         wait_s = None
         if values and values[0].value.get("state") == "waiting":
             wait_s = _LONG_S
-        began_s = next((event.uptime_s for event in told if event.detail == "began"), None)
+        began_s = next((event.uptime_s for event in events if event.detail == "began"), None)
         started_s = begin_s if began_s is None else began_s
-        over_s = next((e.uptime_s for e in told if e.detail in ("timed out", "expired")), None)
+        over_s = next((e.uptime_s for e in events if e.detail in ("timed out", "expired")), None)
         timeout_s = None if over_s is None else over_s - started_s
         least_s = max(0.0, (timeout_s or 0.0) - _LATE_S)
         active = next((row for row in values if row.value.get("state") in ("active", None)), None)
@@ -362,7 +366,7 @@ class Timeline:
             least_s = left_s
             if timeout_s is None:
                 timeout_s = left_s + late_s
-                ended_s = [e.uptime_s for e in told if e.detail in ("released", "ended")]
+                ended_s = [e.uptime_s for e in events if e.detail in ("released", "ended")]
                 if ended_s:  # before its time was over
                     timeout_s = max(timeout_s, ended_s[-1] - started_s + _TICK_S)
         ran = active is not None or began_s is not None

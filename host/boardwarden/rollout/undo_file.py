@@ -110,12 +110,12 @@ def check(before: Before) -> None:
     why = "a part of it makes no sense to this host"
     text = policy_file.dumps(before.policy)
     try:
-        is_kept = len(json.dumps(text)) < _MAX_LINE // 2 and _is_same(
+        is_same = len(json.dumps(text)) < _MAX_LINE // 2 and _is_same(
             policy_file.loads(text, "its policy"), before.policy
         )
     except (PolicyError, ValueError) as error:
-        is_kept, why = False, str(error).rstrip(".")
-    if not is_kept:
+        is_same, why = False, str(error).rstrip(".")
+    if not is_same:
         raise PolicyError(f"What it has could not be put back, so it is left alone: {why}.")
 
 

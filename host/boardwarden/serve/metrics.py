@@ -157,7 +157,7 @@ def missed_events(snapshot: Snapshot) -> Iterable[Point]:
 def resets(snapshot: Snapshot) -> Iterable[Point]:
     """Yield how many resets there were, by cause and whether they were expected."""
     found = snapshot.crashes.resets
-    kinds = dict.fromkeys([*_RESETS, *found]) if snapshot.crashes.kept else ()
+    kinds = dict.fromkeys([*_RESETS, *found]) if snapshot.crashes.has_lists else ()
     return [((cause, str(expected).lower()), found.get((cause, expected), 0))
             for cause, expected in kinds]  # fmt: skip
 
@@ -165,7 +165,7 @@ def resets(snapshot: Snapshot) -> Iterable[Point]:
 def exceptions(snapshot: Snapshot) -> Iterable[Point]:
     """Yield how many exceptions ended something, by what they ended."""
     found = snapshot.crashes.exceptions
-    kinds = dict.fromkeys([*ids.EXCEPTION_KINDS, *found]) if snapshot.crashes.kept else ()
+    kinds = dict.fromkeys([*ids.EXCEPTION_KINDS, *found]) if snapshot.crashes.has_lists else ()
     return [((kind,), found.get(kind, 0)) for kind in kinds]
 
 

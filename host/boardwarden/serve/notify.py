@@ -22,19 +22,19 @@ _EVENTS = {"exception": "crash", "safe": "crash", "hang": "hang"}  # kinds that 
 
 @dataclass
 class _Known:
-    """What was told of a board, over connections too."""
+    """What was posted of a board, over connections too."""
 
     boot: int | None = None
     last: int = -1  # event of that boot
     restarts: int = 0  # of this connection
-    lost: bool = False  # and told so
+    lost: bool = False  # and posted
     levels: dict[str, int] = field(default_factory=dict)
 
 
 class Notifier:
     """A Follower whose notices go to a webhook.
 
-    What a board remembers from before it was followed is not told; what it did while it was away
+    What a board remembers from before it was followed is not posted; what it did while it was away
     later is.
     """
 
@@ -65,26 +65,26 @@ class Notifier:
             known.last, known.levels = -1, {}
         known.boot = boot
         known.restarts = board.restart_count
-        told = sum(each.number <= known.last for each in recent)
+        seen = sum(each.number <= known.last for each in recent)
         await asyncio.gather(
             self._follow_link(address, board, known),
-            self._follow_events(address, board, known, told),
+            self._follow_events(address, board, known, seen),
         )
 
     # --- events ---------------------------------------------------------------------------------
 
-    async def _follow_events(self, address: str, board: Board, known: _Known, told: int) -> None:
-        """Tell each event once; the first ones that the board remembers are `told` already."""
+    async def _follow_events(self, address: str, board: Board, known: _Known, seen: int) -> None:
+        """Post each event once; of those that the board remembers the first `seen` were before."""
         async for event in board.events():
-            if told > 0:
-                told -= 1
+            if seen > 0:
+                seen -= 1
                 continue
             if board.status.board.boot_id != known.boot:
                 known.boot, known.levels = board.status.board.boot_id, {}
             known.last = event.number
-            self._tell_event(address, event, known)
+            self._notify_event(address, event, known)
 
-    def _tell_event(self, address: str, event: Event, known: _Known) -> None:
+    def _notify_event(self, address: str, event: Event, known: _Known) -> None:
         if event.kind == "threshold":
             metric, level = str(event.subject), LEVELS.get(event.detail or "", Level.CLEAR)
             before = known.levels.get(metric, Level.CLEAR)
@@ -118,7 +118,7 @@ class Notifier:
                     self._put("back", address, "it answers again")
             elif timer is None and not known.lost:
                 timer = loop.call_later(LOST_S, lost)
-            self._tell_restarts(address, board, known)
+            self._notify_restarts(address, board, known)
 
         try:
             look()
@@ -128,7 +128,7 @@ class Notifier:
             if timer is not None:
                 timer.cancel()
 
-    def _tell_restarts(self, address: str, board: Board, known: _Known) -> None:
+    def _notify_restarts(self, address: str, board: Board, known: _Known) -> None:
         """Tell of each restart that was not expected, or of which nobody knows why."""
         new, known.restarts = board.restart_count - known.restarts, board.restart_count
         for restart in board.restarts[-new:] if new else ():

@@ -167,26 +167,26 @@ class _Exporter(OTLPMetricExporter):
     ) -> MetricExportResult:
         """Push; a failure costs the figures of now, those of missed times are pushed later.
 
-        Those of missed times are dropped where only what has none of them is taken.
+        Those of missed times are dropped where only what has none of them is accepted.
         """
-        taken: list[tuple[Backlog, list[Missed]]] = []
+        sent: list[tuple[Backlog, list[Missed]]] = []
         missed: dict[str, list[Missed]] = {}
         room = _MAX_MISSED
         for board in self._boards:
             if board.backlog is not None and (slots := board.backlog.take(room)):
                 room -= len(slots)
-                taken.append((board.backlog, slots))
+                sent.append((board.backlog, slots))
                 missed[board.address] = slots
         result = super().export(with_missed(metrics_data, missed), timeout_millis, **kwargs)
         reason = self._why_not(result)
-        if taken and result is not MetricExportResult.SUCCESS and not _unreachable(self._url):
+        if sent and result is not MetricExportResult.SUCCESS and not _unreachable(self._url):
             result = super().export(metrics_data, timeout_millis, **kwargs)
             if result is MetricExportResult.SUCCESS:
-                taken.clear()
+                sent.clear()
                 self._report_dropped(reason)
             reason = self._why_not(result)
         works = result is MetricExportResult.SUCCESS
-        for backlog, slots in taken if not works else ():
+        for backlog, slots in sent if not works else ():
             backlog.put_back(slots)
         self._report(works, reason)
         return result

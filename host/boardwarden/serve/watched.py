@@ -131,12 +131,12 @@ class Backlog:
 class Crashes:
     """Counts since they began: resets by cause and whether expected, exceptions by what ended.
 
-    `kept`: whether the board keeps such lists.
+    `has_lists`: whether the board has lists of them.
     """
 
     resets: Mapping[tuple[str, bool], int] = field(default_factory=dict)
     exceptions: Mapping[str, int] = field(default_factory=dict)
-    kept: bool = False
+    has_lists: bool = False
 
 
 NO_CRASHES = Crashes()
@@ -160,8 +160,8 @@ class CrashCount:
         ended.update(self._new_resets(resets))
         caught = Counter(self.crashes.exceptions)
         caught.update(self._new_exceptions(exceptions))
-        kept = self.crashes.kept or bool(resets or exceptions)
-        self.crashes = Crashes(dict(ended), dict(caught), kept)
+        has_lists = self.crashes.has_lists or bool(resets or exceptions)
+        self.crashes = Crashes(dict(ended), dict(caught), has_lists)
         self._began = True
 
     def _new_resets(self, resets: Sequence[Reset]) -> Counter[tuple[str, bool]]:

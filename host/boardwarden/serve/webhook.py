@@ -201,7 +201,7 @@ class Webhook:
         while self._wait():
             with self._changed:
                 is_last = self._changed.wait_for(lambda: self._ended, _GATHER_S)
-                post = self._taken()
+                post = self._next_post()
             self._deliver(post)
             if is_last:
                 return
@@ -216,7 +216,7 @@ class Webhook:
                     return False
                 self._changed.wait(_LOOK_S if self._counts else None)
 
-    def _taken(self) -> dict[str, Any]:
+    def _next_post(self) -> dict[str, Any]:
         """Return all that waits as the content of a post."""
         notices, counts = [*self._waiting], self._counts
         omitted = sum(counts.values()) - len(notices)
@@ -242,14 +242,14 @@ class Webhook:
         while True:
             again, problem = self._try(data)
             if problem is None:
-                self._say("Posting to %s works again.", self.name, works=True)
+                self._report("Posting to %s works again.", self.name, works=True)
                 self._in_hand -= carried
                 return
             if not again:
                 self._in_hand -= carried
                 _log.warning("%s refuses what is posted to it: %s", self.name, problem)
                 return
-            self._say("Posting to %s failed: %s It is tried again.", self.name, problem)
+            self._report("Posting to %s failed: %s It is tried again.", self.name, problem)
             if self._has_ended_within(pause):
                 return
             pause = min(2 * pause, _RETRY_PAUSE_S[1])
@@ -262,7 +262,7 @@ class Webhook:
                 has_ended = self._changed.wait_for(lambda: self._ended, _LOOK_S)
             return has_ended
 
-    def _say(self, text: str, *values: object, works: bool = False) -> None:
+    def _report(self, text: str, *values: object, works: bool = False) -> None:
         if works != self._works:
             _log.log(logging.INFO if works else logging.WARNING, text, *values)
         self._works = works

@@ -19,7 +19,7 @@ _TABLES = {
     ids.METER: ids.MAX_METERS,
     ids.NEED: ids.MAX_NEEDS,
 }
-_KEPT = (ids.EXCEPTION, ids.RESTART)  # tables that outlast a reset; ROWS has no masks of them
+_CRASH_TABLES = (ids.EXCEPTION, ids.RESTART)  # outlast a reset; ROWS has no masks of them
 _SESSION_AT = {ids.LEASE: 5, ids.OPERATION: 6}
 _WAITING, _ACTIVE, _STOPPING = range(3)
 
@@ -27,7 +27,7 @@ _WAITING, _ACTIVE, _STOPPING = range(3)
 class FakePolicy:
     """`tables` has the occupied rows by kind and place; silent until `used`, as an agent's is.
 
-    `kept` has the board's lists of exceptions and resets, which it sends when a host subscribes.
+    `crash_lists` has the board's lists of exceptions and resets, sent when a host subscribes.
     `available` is what ALLOCATE grants, of any resource, less the leases; `send` sends a frame.
     """
 
@@ -52,7 +52,7 @@ class FakePolicy:
         self.stored = 0  # one of ids.KEPT, over a reset
         self.store_refused: str | None = None  # the reason
         self.acts_now = False  # what is to be stored is critical at this moment
-        self.kept: dict[int, list[Row]] = {kind: [] for kind in _KEPT}
+        self.crash_lists: dict[int, list[Row]] = {kind: [] for kind in _CRASH_TABLES}
         self.reset()
 
     def reset(self) -> None:
@@ -97,8 +97,8 @@ class FakePolicy:
 
     def send_all(self, events_from: int | None) -> None:
         """Send what a SUBSCRIBE brings."""
-        for kind, kept in self.kept.items():
-            for place, row in enumerate(kept):
+        for kind, found in self.crash_lists.items():
+            for place, row in enumerate(found):
                 self._send(kind, place, *row)
         if not self.used:
             return

@@ -12,8 +12,8 @@ from warden_schema import ids
 
 from .fake_board import FakeBoard
 
-WHOLE_S = 30.0  # between two whole states by itself
-_ALIVE_S = 10.0
+FULL_STATE_S = 30.0  # between two full states by itself
+_KEEPALIVE_S = 10.0
 _MAX_REMEMBERED = 8  # hosts whose replies are remembered
 _STEP_S = 0.1
 
@@ -103,7 +103,7 @@ class FakeTransport:
 class FakeStreamBoard(FakeBoard):
     """A FakeBoard that sends to all, as docs/wire.md has it for MQTT.
 
-    `frames_per_step` is how many frames of a whole state it sends in each 0.1 s; None: all at once.
+    `frames_per_step` is how many frames of a full state it sends in each 0.1 s; None: all at once.
     `deaf`: nothing of hosts reaches it. `subscribes` counts.
     """
 
@@ -117,33 +117,33 @@ class FakeStreamBoard(FakeBoard):
         """Begin as after a reset."""
         super().power_up()
         self.host_id = 0  # all
-        self._heard: dict[int, float] = {}
+        self._last_frame_at: dict[int, float] = {}
         self._answered: dict[int, dict[int, tuple[int, Any]]] = {}
-        self._rest: list[tuple[Any, ...]] = []  # of a whole state that is under way
+        self._rest: list[tuple[Any, ...]] = []  # of a full state that is under way
         self._waiting: list[int] = []  # who gets a SYNCED at its end
-        self._whole_at = -WHOLE_S
-        self._alive_at = 0.0
+        self._full_state_at = -FULL_STATE_S
+        self._keepalive_at = 0.0
         self._answering = 0  # whose request it is
 
-    def begin_whole(self, host_id: int = 0) -> None:
-        """Begin to send the whole state, or answer a host while one is under way."""
-        hello, *rest = self._collect_whole(host_id)
+    def begin_full_state(self, host_id: int = 0) -> None:
+        """Begin to send the full state, or answer a host while one is under way."""
+        hello, *rest = self._collect_full_state(host_id)
         self._send(*hello)
         self._waiting.append(host_id)
         if not self._rest:
-            self._whole_at = self._now
+            self._full_state_at = self._now
             self._rest = rest
         if self.frames_per_step is None:
             self._send_rest(len(self._rest))
 
-    def _collect_whole(self, host_id: int) -> list[tuple[Any, ...]]:
+    def _collect_full_state(self, host_id: int) -> list[tuple[Any, ...]]:
         self._postponed = []
         self._replies = {}
         self._subscribe(self.version[0], host_id)
-        *whole, _ = self._postponed  # SYNCED comes at the end
+        *full_state, _ = self._postponed  # SYNCED comes at the end
         self._postponed = None
         self.host_id = 0
-        return whole
+        return full_state
 
     def _send_rest(self, count: int) -> None:
         for kind, *fields in self._rest[:count]:
@@ -155,7 +155,7 @@ class FakeStreamBoard(FakeBoard):
                 self._send(ids.SYNCED, host_id)
 
     def _send_now(self, kind: int, *fields: Any) -> None:
-        """Send a frame of a whole state, with what holds by now."""
+        """Send a frame of a full state, with what holds by now."""
         if kind == ids.SAMPLE:
             self._send(kind, self._figures())
         elif kind == ids.ROWS:
@@ -172,19 +172,19 @@ class FakeStreamBoard(FakeBoard):
         self._now = now
         if self._rest:
             self._send_rest(self.frames_per_step or len(self._rest))
-        elif now - self._whole_at >= WHOLE_S:
-            self.begin_whole()
-        for host_id, heard_at in list(self._heard.items()):
-            if now - heard_at > ids.HOST_SESSION_MS / 1000:
-                del self._heard[host_id]
+        elif now - self._full_state_at >= FULL_STATE_S:
+            self.begin_full_state()
+        for host_id, last_frame_at in list(self._last_frame_at.items()):
+            if now - last_frame_at > ids.HOST_SESSION_MS / 1000:
+                del self._last_frame_at[host_id]
                 self.policy.end_session(host_id)
         if self.interval_s and now - self._sampled_at >= self.interval_s:
             self._sampled_at = now
             self.sample()
         if self._sent:
             self._sent = False
-            self._alive_at = now
-        elif now - self._alive_at >= _ALIVE_S:
+            self._keepalive_at = now
+        elif now - self._keepalive_at >= _KEEPALIVE_S:
             self._send(ids.ALIVE)
         return _STEP_S
 
@@ -194,13 +194,13 @@ class FakeStreamBoard(FakeBoard):
             return
         if kind == ids.SUBSCRIBE:
             self.subscribes += 1
-            self._heard[message[3]] = self._now
-            self.begin_whole(message[3])
+            self._last_frame_at[message[3]] = self._now
+            self.begin_full_state(message[3])
             return
         host_id = message[1]
-        self._heard[host_id] = self._now
+        self._last_frame_at[host_id] = self._now
         if kind == ids.UNSUBSCRIBE:
-            del self._heard[host_id]
+            del self._last_frame_at[host_id]
             self.policy.end_session(host_id)
         elif kind == ids.REQUEST:
             self.policy.host = host_id
@@ -242,7 +242,7 @@ class FakeStream:
         """Say whether the board is connected, as its retained state does; None: it has none."""
         self.online = online
         for transport in self._transports:
-            transport.heard()
+            transport.read_presence()
 
     def loses(self) -> bool:
         """Decide about one message."""
@@ -289,7 +289,7 @@ class FakeShared(FakeTransport):
         self.to_board = lambda data: () if stream.loses() else (data,)
 
     def watch(self, on_presence: Callable[[], None]) -> None:
-        """Call on_presence() whenever `online` is heard of."""
+        """Call on_presence() whenever the stream says whether the board is there."""
         self._on_presence = on_presence
 
     def absence(self) -> ConnectError | None:
@@ -299,9 +299,9 @@ class FakeShared(FakeTransport):
     async def open(self) -> None:
         """Connect to the stream; the retained state comes at once."""
         await super().open()
-        self.heard()
+        self.read_presence()
 
-    def heard(self) -> None:
+    def read_presence(self) -> None:
         """Pass on what the stream says of the board."""
         self.online = self._stream.online
         self._on_presence()

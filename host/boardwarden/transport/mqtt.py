@@ -244,7 +244,7 @@ async def listen(
     sent. Raises a ConnectError.
     """
     topics = {f"{TOPICS}/{name}/up" for name in names}
-    all_heard = asyncio.Event()
+    all_done = asyncio.Event()
 
     def on_frame(topic: str, payload: bytes, retained: bool) -> None:
         name = board_of(topic)
@@ -254,7 +254,7 @@ async def listen(
             topics.discard(topic)
             broker.unsubscribe([topic], on_frame)
             if not topics:
-                all_heard.set()
+                all_done.set()
 
     async def nudge_the_rest(payload: bytes) -> None:
         await asyncio.sleep(_NUDGE_S)
@@ -269,7 +269,7 @@ async def listen(
     await broker.enter()
     try:
         if await broker.subscribe([*topics], on_frame):
-            waits = [asyncio.create_task(wait()) for wait in (all_heard.wait, broker.ended)]
+            waits = [asyncio.create_task(wait()) for wait in (all_done.wait, broker.ended)]
             nudging = [] if nudge is None else [asyncio.create_task(nudge_the_rest(nudge))]
             try:
                 await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)

@@ -96,7 +96,7 @@ class Broker:
             if not self._opening.cancelled():
                 self._opening.exception()  # whoever waited for it has had it
         try:
-            await self._until_taken()
+            await self._until_acknowledged()
         finally:
             if self._users <= 0 and not self._pending:  # else somebody came, or leaves, too
                 if self._client is not None and not self.is_lost:
@@ -158,7 +158,7 @@ class Broker:
         self._write_soon()
         return True
 
-    async def _until_taken(self) -> None:
+    async def _until_acknowledged(self) -> None:
         """Wait, for a while, until the broker has taken what was published: it answers in order.
 
         To close a connection drops what this system has not sent yet, or all of it where something

@@ -11,7 +11,7 @@ from boardwarden.board import Board, connect
 from boardwarden.errors import BoardError, KeyRefused, RequestRefused
 from boardwarden.history import History, is_gap
 from boardwarden.models import Status
-from boardwarden.render.status import News
+from boardwarden.render.status import LinkChanges
 from boardwarden.render.tables import event_line
 from boardwarden.render.text import Printable
 from boardwarden.transport.base import Transport
@@ -191,10 +191,10 @@ class Feed:
                 self.events.put(event_line(event) + "\n")
 
     async def _follow_restarts(self, board: Board) -> None:
-        news = News(board)
+        link_changes = LinkChanges(board)
         async with contextlib.aclosing(board.changes()) as changes:
             async for _ in changes:
-                for line in news.restarts():
+                for line in link_changes.restarts():
                     self.events.put(Printable().feed(line) + "\n")
 
     async def _follow_console(self, board: Board) -> None:

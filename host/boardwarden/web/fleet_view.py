@@ -30,8 +30,8 @@ _MAX_CHANGES = 60
 _MAX_UNREAD = 80
 _HEARTBEAT_S = 5.0  # a viewer that hears nothing for longer knows that the server is gone
 _SAME_START_S = 15.0
-# What is told of a board's events; the others are in the board's own view.
-_TOLD = ("threshold", "reset", "hang", "safe", "policy", "callback_failed")
+# Events of a board that the fleet's list of changes has; the others are in the board's own view.
+_LISTED_EVENTS = ("threshold", "reset", "hang", "safe", "policy", "callback_failed")
 _log = logging.getLogger(__name__)
 
 
@@ -43,7 +43,7 @@ class Tracked:
     row: Row | None = None
     since: float = 0.0  # when its state began
     boot: int | None = None
-    events: int = -1  # the number of the last one that was told
+    events: int = -1  # the number of the last one that was listed
     restarts: int = 0
     seen: Board | None = None  # of which the two before are
     status: object = None  # whose figures are in `past`
@@ -74,7 +74,7 @@ class FleetView:
         self._changed = 0  # how many changes there ever were
         self._viewers: set[Viewer] = set()
         self._ticks = 0
-        self._whole: bytes | None = None  # everything, as of the last tick
+        self._full_state: bytes | None = None  # everything, as of the last tick
         self.ended = False
 
     def find(self, board_id: str) -> Watched | None:
@@ -109,7 +109,7 @@ class FleetView:
 
     def tick(self) -> None:
         """Compare each board with its row of before, and send viewers what differs."""
-        self._whole = None
+        self._full_state = None
         now = time.time()
         before = self._changed
         known = set()
@@ -142,7 +142,7 @@ class FleetView:
     def _update(self, watched: Watched, tracked: Tracked, now: float) -> dict[str, Any] | None:
         """Return a board's row if it differs from before."""
         old, board = tracked.row, watched.board
-        self._tell_events(watched, board, tracked, now)
+        self._list_events(watched, board, tracked, now)
         row = row_of(watched, now)
         if old is not None and _is_same_start(old.started, row.started):
             row = replace(row, started=old.started)  # it moves a little with each sample
@@ -159,26 +159,26 @@ class FleetView:
         tracked.row = row
         if old is None or old.state != row.state:
             tracked.since = row.since or now
-            self._tell_state(row, old, tracked.was_here, now)
+            self._list_state(row, old, tracked.was_here, now)
         tracked.was_here = tracked.was_here or row.state not in ("lost", "connecting")
         return self._shown(row, tracked)
 
     def _shown(self, row: Row, tracked: Tracked) -> dict[str, Any]:
         return {**asdict(row), "since": round(tracked.since, 1)}
 
-    def _tell_state(self, row: Row, old: Row | None, was_here: bool, now: float) -> None:
+    def _list_state(self, row: Row, old: Row | None, was_here: bool, now: float) -> None:
         if old is None or (old.state == "connecting" and row.state == "well"):
             return
         if row.state in ("lost", "crashed"):
-            self._tell(row, now, row.state, row.note)
+            self._list(row, now, row.state, row.note)
         elif old.state == "lost" and was_here:
-            self._tell(row, now, row.state, "connected again")
+            self._list(row, now, row.state, "connected again")
         elif old.state == "crashed":  # the ends of thresholds are events
-            self._tell(row, now, row.state, "no longer crashed")
+            self._list(row, now, row.state, "no longer crashed")
         elif row.state == "asleep":
-            self._tell(row, now, row.state, row.note)
+            self._list(row, now, row.state, row.note)
 
-    def _tell_events(
+    def _list_events(
         self, watched: Watched, board: Board | None, tracked: Tracked, now: float
     ) -> None:
         """Tell a board's restarts and events; of what came before it was followed, nothing."""
@@ -199,16 +199,16 @@ class FleetView:
         for restart in board.restarts[tracked.restarts - board.restart_count :]:
             if board.restart_count > tracked.restarts:
                 state = "crashed" if restart.expected is False else row.state
-                self._tell(row, now, state, printable(str(restart)))
+                self._list(row, now, state, printable(str(restart)))
         tracked.restarts = board.restart_count
         if number > tracked.events:
             uptime = board.status.cpu.uptime_s
             for event in recent:
-                if event.number > tracked.events and event.kind in _TOLD:
-                    self._tell_event(row, event, now, uptime)
+                if event.number > tracked.events and event.kind in _LISTED_EVENTS:
+                    self._list_event(row, event, now, uptime)
             tracked.events = number
 
-    def _tell_event(self, row: Row, event: Event, now: float, uptime: float | None) -> None:
+    def _list_event(self, row: Row, event: Event, now: float, uptime: float | None) -> None:
         state = row.state
         if event.kind == "threshold":
             # "clear" is the threshold's: the board may not be well yet.
@@ -216,9 +216,9 @@ class FleetView:
         elif event.kind == "hang":
             state = "warned"
         back = 0.0 if uptime is None else max(0.0, min(60.0, uptime - event.uptime_s))
-        self._tell(row, now - back, state, event_text(event))
+        self._list(row, now - back, state, event_text(event))
 
-    def _tell(self, row: Row, at: float, state: str, text: str) -> None:
+    def _list(self, row: Row, at: float, state: str, text: str) -> None:
         self._changed += 1
         self._changes.append(
             {
@@ -257,16 +257,16 @@ class FleetView:
 
     def _everything(self) -> bytes:
         """Return everything; made once in a tick, however many viewers come at once."""
-        if self._whole is not None:
-            return self._whole
+        if self._full_state is not None:
+            return self._full_state
         rows = []
         for tracked in self._tracked.values():
             if tracked.row is not None:
                 past = {name: tracked.past.shares(name) for name in SHARES}
                 rows.append({**self._shown(tracked.row, tracked), "past": past})
         changes = list(self._changes)
-        self._whole = sse("fleet", {"rows": rows, "changes": changes, "now": time.time()})
-        return self._whole
+        self._full_state = sse("fleet", {"rows": rows, "changes": changes, "now": time.time()})
+        return self._full_state
 
     def _send(self, event: str, data: dict[str, Any]) -> None:
         message = sse(event, data)

@@ -6,7 +6,7 @@ together become one module, a part:
 
     warden           watching, and the public names (warden/__init__.py)
     warden.decide    all that refuses, grants and preempts (the rooms in warden/policy)
-    warden.requests  and others: each room that is seldom needed, alone
+    warden.requests  and others: each room that is rarely needed, alone
     warden.X_viper   machine code, alone: a board that cannot load it imports warden.X_plain, or
                      does without
 

@@ -11,8 +11,8 @@ DECIDE = "warden.decide"
 SETUP = "warden.setup"  # makes the agent, and is let go when start() ends
 SERVE = "warden.hosts"  # several hosts: where the application made a TcpServer
 _TABLES = "warden.tables"  # of what was decided
-# Rooms that are seldom needed, with the part that each becomes: loaded when it is asked for.
-_SELDOM = {
+# Rooms that are rarely needed, with the part that each becomes: loaded when it is asked for.
+_LAZY = {
     "warden.setup": SETUP,
     "warden.launch": SETUP,
     "warden.detect": SETUP,
@@ -88,9 +88,9 @@ def part_of(room: str) -> str:
     """Return the module that a room is joined into."""
     if room.endswith(_TWINS):
         return f"{WATCH}.{room.rpartition('.')[2]}"
-    seldom = _SELDOM.get(room)
-    if seldom:
-        return seldom
+    part = _LAZY.get(room)
+    if part:
+        return part
     return DECIDE if room.startswith("warden.policy.") or room == _TABLES else WATCH
 
 
