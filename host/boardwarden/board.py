@@ -902,7 +902,7 @@ class Board:
 
 
 def _see_error(task: asyncio.Task[Any]) -> None:
-    """Have nobody told of an error that nobody waits for any more."""
+    """Keep asyncio from logging an error that no caller waits for any more."""
     if not task.cancelled():
         task.exception()
 

@@ -36,7 +36,7 @@ class Frame(Model):
 
 
 def _split(traceback: str) -> tuple[tuple[Frame, ...], str]:
-    """Return the frames of a traceback that are whole, and the error as one line.
+    """Return the complete frames of a traceback, and the error as one line.
 
     A board sends a line for each frame, of which the first may be cut, and then the error, whose
     text may have several lines.
@@ -122,7 +122,7 @@ class Restart(Model):
     other_board: bool = False
 
     def __str__(self) -> str:
-        """Return what a person is told: "the board restarted: watchdog, after 180 s, …"."""
+        """Return it as a sentence: "the board restarted: watchdog, after 180 s, …"."""
         if self.other_board:
             return TWO_BOARDS
         cause = CAUSES.get(self.cause or "", self.cause) or "nobody knows why"

@@ -207,7 +207,7 @@ class Session:
 
     @property
     def malformed_frames(self) -> int:
-        """How many frames came whole, and are too long or make no sense."""
+        """How many undamaged frames were too long or made no sense."""
         return self.deframer.oversize + self.subscription.malformed
 
     # --- from the link --------------------------------------------------------------------------

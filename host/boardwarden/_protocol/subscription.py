@@ -174,7 +174,7 @@ class Subscription:
                 self._content_at = now
 
     def on_oversize(self) -> None:
-        """A frame came whole, and is longer than any may be: the next number leaves a gap."""
+        """Pass over an undamaged frame that is too long: the next one's number leaves a gap."""
         self._expects_gap = True
 
     def _on_malformed(self, payload: bytes) -> None:

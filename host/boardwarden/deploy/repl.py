@@ -50,7 +50,7 @@ class FileError(DeployError):
 
 
 class BoardRestarted(LinkLost):
-    """The board restarted while it did something, though nobody told it to."""
+    """The board restarted by itself while it was busy."""
 
 
 def _check_restart(printed: bytes, address: str) -> None:

@@ -121,7 +121,7 @@ async def _is_safe(board: Board) -> bool | None:
 
 
 def _heap_use(board: Board) -> HeapUse | None:
-    """Return what a running agent takes; the link does not tell how it is installed."""
+    """Return how much heap a running agent uses; the link does not say how it is installed."""
     identity = board.status.board
     if identity is None or identity.port in DESKTOP:
         return None
@@ -186,7 +186,7 @@ def _update(address: str, board: Identity | None) -> list[str]:
 
 
 def _for_poor_link(lossy: bool) -> tuple[str, ...]:
-    """Return advice where an agent answers, but its state does not arrive whole."""
+    """Return advice where an agent answers, but its full state does not arrive."""
     if lossy:
         return ("Look at cable and connectors: frames get lost or damaged on the line.",)
     return (

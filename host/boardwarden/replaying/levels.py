@@ -219,6 +219,6 @@ def _threshold(row: dict[str, Any]) -> Threshold:
 
 
 def arguments(threshold: Threshold) -> tuple[Any, ...]:
-    """Return what the board is asked for a threshold."""
+    """Return the arguments of the request that sets a threshold."""
     levels = (threshold.warn, threshold.critical, threshold.clear)
     return threshold_args(threshold.metric, *levels, threshold.hold_s, threshold.action)

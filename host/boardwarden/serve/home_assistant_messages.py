@@ -1,4 +1,4 @@
-"""What Home Assistant is told of boards by its MQTT device discovery: topics and messages.
+"""Topics and messages by which Home Assistant discovers and shows boards, over MQTT.
 
 https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload
 """
@@ -178,7 +178,7 @@ def _sensor(key: str, sensor: Sensor) -> dict[str, Any]:
 
 
 def trigger_of(event: Event) -> str | None:
-    """Return what an event triggers; None for what nobody asked for."""
+    """Return the trigger that an event fires; None where it fires none."""
     if event.kind == "threshold":
         return f"alarm_{event.detail}" if event.detail in LEVELS else None
     if event.kind == "hang":

@@ -61,7 +61,7 @@ class Shared(Transport, Protocol):
     online: bool | None
 
     def watch(self, on_presence: Callable[[], None]) -> None:
-        """Call on_presence() whenever `online` is heard of, from now on."""
+        """Call on_presence() whenever a message says what `online` is, from now on."""
         ...
 
     def absence(self) -> ConnectError | None:

@@ -159,7 +159,7 @@ class Broker:
         return True
 
     async def _until_acknowledged(self) -> None:
-        """Wait, for a while, until the broker has taken what was published: it answers in order.
+        """Wait, for a while, until the broker has what was published: it answers in order.
 
         To close a connection drops what this system has not sent yet, or all of it where something
         has come that was not read.

@@ -203,7 +203,7 @@ class Page:
         return JSONResponse(asdict(answer))
 
     async def _requests(self, request: Request) -> Response:
-        """Answer what was asked of boards, by whom, the newest first."""
+        """List the requests that were sent to boards, and who sent them, the newest first."""
         if not self._may_look(request):
             return _error(401, "Sign in first.")
         board = request.query_params.get("board", "")

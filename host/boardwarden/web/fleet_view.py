@@ -181,7 +181,7 @@ class FleetView:
     def _list_events(
         self, watched: Watched, board: Board | None, tracked: Tracked, now: float
     ) -> None:
-        """Tell a board's restarts and events; of what came before it was followed, nothing."""
+        """List a board's restarts and events, from when it was first followed on."""
         if board is None:
             return
         recent = board.recent_events

@@ -59,7 +59,7 @@ class _Accepted(socket.socket):
 
 
 class Connection(H11Protocol):
-    """uvicorn's, with an end for whoever sends no whole request, or reads no answer."""
+    """uvicorn's, closed where no complete request comes, or no answer is read, in time."""
 
     _waiting: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
@@ -90,7 +90,7 @@ class Connection(H11Protocol):
         super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; once a request is whole, there is nothing to wait for."""
+        """Parse what came; once a request is complete, wait for no more of it."""
         super().data_received(data)
         if self._is_answering():
             self._stop_waiting()
