@@ -272,6 +272,41 @@ def test_a_locked_file_is_tried_again_and_what_came_meanwhile_is_written(path: P
     assert uptimes(path) == {1: [1, 2, 3]}
 
 
+@pytest.mark.parametrize("removed", ["a.db", "a.db*"])
+def test_a_file_that_is_removed_while_it_is_recorded_is_begun_anew(
+    path: Path, removed: str
+) -> None:
+    store = written(path, sample(1))
+    for file in path.parent.glob(removed):
+        file.unlink()
+    store.write([sample(2)])
+    path.rename(path.with_name("old.db"))  # as one rotates logs
+    store.write([sample(3)])
+    with pytest.raises(RecordingError, match="Another boardwarden"):
+        Store(path).open()
+    store.close()
+    assert store.removals == 2
+    assert uptimes(path.with_name("old.db")) == {1: [2]}
+    assert uptimes(path) == {1: [3]}
+    assert list(path.parent.glob("a.db-*")) == []
+
+
+def test_what_replaces_a_recording_is_waited_for_while_it_is_locked(path: Path) -> None:
+    store = written(path, sample(1))
+    other = sqlite3.connect(path.with_name("b.db"), isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    path.with_name("b.db").replace(path)
+    with pytest.raises(schema.Locked):
+        store.write([sample(2)])
+    other.execute("ROLLBACK")
+    other.close()
+    store.write([sample(2)])
+    store.close()
+    assert uptimes(path) == {1: [2]}
+    with pytest.raises(RecordingError, match="is closed"):
+        store.write([sample(3)])
+
+
 def test_a_missing_or_unwritable_path_raises_recording_error(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="no folder"):
         Store(tmp_path / "none" / "a.db").open()
@@ -518,6 +553,21 @@ async def test_a_host_clock_that_jumps_moves_nothing_in_a_recording(
         assert times == sorted(times)
         assert span.ended - span.began < 60
         assert all(abs(change.at - real()) < 60 for change in recording.changes(span))
+
+
+async def test_a_file_that_is_removed_has_the_state_of_its_board_again(path: Path) -> None:
+    async with Recorded(path) as recorded:
+        recorded.fake.sample()
+        await until(lambda: recorded.store.written["sample"] > 1)
+        path.unlink()
+        recorded.fake.sample()
+        await until(lambda: recorded.store.removals == 1)
+        written_rows = recorded.store.written["change"]
+        await until(lambda: recorded.store.written["change"] > written_rows)
+    with Recording(path) as recording:
+        (span,) = recording.spans()
+        assert span.samples == 1
+        assert {"capabilities", "limits"} <= {each.what for each in recording.changes(span)}
 
 
 async def test_a_write_error_ends_the_recording(path: Path) -> None:

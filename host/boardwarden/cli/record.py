@@ -276,6 +276,7 @@ class _Picture:
         self._late: set[str] = set()  # boards that did not answer at first
         self._missing: dict[str, str] = {}  # why a board is not there
         self._locked = ""  # why nothing is written
+        self._removals = 0  # of the file
 
     def __enter__(self) -> _Picture:
         if sys.stderr.isatty():
@@ -295,6 +296,9 @@ class _Picture:
 
     def show(self, recorder: Recorder) -> None:
         """Show the progress."""
+        if recorder.store.removals != self._removals:
+            self._removals = recorder.store.removals
+            self._note(f"{self._path} was removed or replaced: a new one begins")
         if self._live is None:
             if recorder.locked != self._locked:
                 self._locked = recorder.locked
@@ -348,10 +352,13 @@ class _Picture:
         self._print(address, line)
 
     def _print(self, address: str, line: str) -> None:
+        self._note(f"{address}: {line}")
+
+    def _note(self, line: str) -> None:
         if self._live is None:
-            print_note(f"{address}: {line}")
+            print_note(line)
         else:
-            self._live.console.print(f"{address}: {printable(line)}", style="red", markup=False)
+            self._live.console.print(printable(line), style="red", markup=False)
 
 
 def _line(follower: Follower) -> str:

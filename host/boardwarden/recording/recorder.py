@@ -317,7 +317,7 @@ class Recorder:
         self._on_link_change = on_link_change
         self._on_gap = on_gap
         self._pending: list[Row] = []
-        self._rotations = 0
+        self._begun = 0  # files after the first
         self.locked = ""
         self._following: list[asyncio.Task[None]] = []  # as many of the followers as were begun
         self.followers: list[Follower] = []
@@ -370,8 +370,9 @@ class Recorder:
                 self.locked = str(error)
                 if len(self._pending) > MAX_PENDING:
                     raise
-            if self.store.rotations != self._rotations:
-                self._rotations = self.store.rotations
+            begun = self.store.rotations + self.store.removals
+            if begun != self._begun:
+                self._begun = begun
                 for follower in self.followers:
                     follower.again()
         self._each_commit(self)

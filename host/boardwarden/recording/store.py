@@ -10,7 +10,6 @@ the power, all since the last checkpoint: minutes, at a few rows a second.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import sqlite3
 import time
@@ -24,6 +23,7 @@ from boardwarden._protocol.messages import MAX_INT
 from boardwarden.errors import RecordingError
 from boardwarden.history import is_gap
 
+from .lock import FileLock, file_id
 from .schema import (
     APPLICATION_ID,
     BUSY_S,
@@ -38,11 +38,6 @@ from .schema import (
     prepare,
 )
 
-try:
-    import fcntl
-except ImportError:  # Windows: SQLite keeps the file whole, and there is no error
-    fcntl = None  # type: ignore[assignment]
-
 T = TypeVar("T")
 _REMEMBERED_S = 86_400.0  # by a board: 24 hours
 _PLACES = {
@@ -54,39 +49,6 @@ _PLACES = {
     "lost_events": 4,
 }
 _NAMED = {"change": "(span, at, what, number, value)", "link": "(span, at, state)"}
-
-
-class FileLock:
-    """Holds `FILE-lock` until release(); the system lets go of it if the process is killed.
-
-    Not the recording itself: a second open() and close() of that would drop SQLite's own locks.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path.with_name(path.name + "-lock")
-        self._file: int | None = None
-        if fcntl is None:
-            return
-        try:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._close()
-            raise RecordingError(f"Another boardwarden is recording to {path}.") from None
-        except OSError as error:
-            self._close()
-            raise RecordingError(f"{path} cannot be written: {error.strerror}.") from None
-
-    def release(self) -> None:
-        """Release the lock."""
-        if self._file is not None:
-            self._path.unlink(missing_ok=True)
-            self._close()
-
-    def _close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            os.close(file)
 
 
 class Recorded(NamedTuple):
@@ -131,7 +93,8 @@ class Store:
     """The recording at `path`, from open() to close(); one thread at a time.
 
     Raises RecordingError where the file cannot be written; what was committed stays. `put_aside` is
-    where open() put a damaged recording that it found there.
+    where open() put a damaged recording that it found there. `removals` counts how often somebody
+    removed or replaced the file, and a new one was begun.
     """
 
     def __init__(
@@ -141,7 +104,7 @@ class Store:
         clock: Callable[[], float] = steady_time,
     ) -> None:
         self.path = path
-        self.rotations = 0
+        self.rotations = self.removals = 0
         self.put_aside: Path | None = None
         self.written = dict.fromkeys(_PLACES, 0)  # rows that were new
         self._rotation = rotation
@@ -149,6 +112,8 @@ class Store:
         self._written_at: float | None = None
         self._lock: FileLock | None = None
         self._is_new = False
+        self._id: tuple[int, int] | None = None  # of the file that is open
+        self._must_reopen = False  # it was removed, and what is there now was locked
         self._database: sqlite3.Connection | None = None
         self._spans: dict[Boot, int] = {}
         self._recorded: dict[tuple[str, str | None, int | None], Recorded] = {}
@@ -179,6 +144,8 @@ class Store:
 
     def write(self, rows: Iterable[Row]) -> None:
         """Write rows in one commit: all or none; rotate if it is time."""
+        if self._must_reopen or (self._database and file_id(self.path) != self._id):
+            self._begin_anew()
         try:
             self._guarded(lambda database: self._write(database, list(rows)))
         except Locked:
@@ -194,12 +161,14 @@ class Store:
 
         One that was made for nothing, as no board was there, is taken away.
         """
+        self._must_reopen = False
         database, self._database = self._database, None
         if database is not None:
             _made_one_file(database)
             with contextlib.suppress(sqlite3.Error):
                 database.close()
-            if self._is_new and self._began is None and not self.rotations:
+            unused = self._is_new and self._began is None and not self.rotations
+            if unused and file_id(self.path) == self._id:
                 with contextlib.suppress(OSError):
                     self.path.unlink()
         if self._lock is not None:
@@ -209,8 +178,11 @@ class Store:
     @property
     def size_bytes(self) -> int:
         """How large the file and its log are."""
-        files = (self.path, self._beside("-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())
+        size = 0
+        for file in (self.path, self._beside("-wal")):
+            with contextlib.suppress(OSError):  # there is none
+                size += file.stat().st_size
+        return size
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -224,6 +196,7 @@ class Store:
 
         self._spans = {}
         self._attempt(begin)
+        self._id = file_id(self.path)
 
     def _is_damaged(self) -> bool:
         """Return whether the file is a recording that SQLite finds damaged."""
@@ -312,6 +285,18 @@ class Store:
             return ""
         until = time.strftime("%H:%M:%S", time.localtime(self._written_at))
         return f" What came until {until} is in it."
+
+    # --- a file that somebody removed -----------------------------------------------------------
+
+    def _begin_anew(self) -> None:
+        """Open what has the name now: what is written to a removed file is lost with it."""
+        self.close()
+        try:
+            self.open()
+        except Locked:
+            self._must_reopen = True
+            raise
+        self.removals += 1
 
     # --- rotation -------------------------------------------------------------------------------
 
