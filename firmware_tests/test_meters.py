@@ -256,7 +256,7 @@ async def test_a_task_without_a_step_has_used_nothing():
             meters.evaluate(1000)
             figures.append((meter.cpu_permille, meter.worst_ms, meter.steps))
         assert figures == [(0, 0, 0), (60, 30, 3), (0, 0, 0), (0, 0, 0)]
-        meters.remove(meter)
+        meters.end(meter)
 
 
 async def test_a_host_gets_meters_with_each_sample_for_the_requested_time():

@@ -140,6 +140,34 @@ def test_a_start_in_three_threads_at_once_is_one_start():
             warden.stop()
 
 
+def test_what_tasks_of_an_event_loop_had_begun_ends_with_it():
+    async def work():
+        async with warden.operation("work", memory=100, wait_ms=60_000):
+            await asyncio.sleep_ms(60_000)
+
+    async def main():
+        _start(max_operations=2)
+        for _ in range(4):  # two of them wait
+            warden.spawn(work(), "work")
+        await asyncio.sleep_ms(20)
+        assert len(warden.operations()) == 4
+        raise OSError
+
+    def restart():
+        own = []
+        for _ in range(6):  # with all tables that a main fills
+            raises(OSError, asyncio.run, main())
+            if not own:
+                own.append(warden.allocate(warden.MEMORY, 100))
+            asyncio.new_event_loop()
+        asyncio.run(_sleep(1))
+        assert not warden.operations()
+        assert warden.allocations() == own
+        assert not [meter for meter in _agent().policy.meters.rows if meter]
+
+    _tested(restart)
+
+
 def test_a_new_event_loop_at_any_moment():
     for ms in range(0, 50, 3):
 

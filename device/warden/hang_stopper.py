@@ -12,7 +12,6 @@ _AGAIN_MS = const(2000)  # an interrupt is noticed by then
 _MAX_TRIES = const(3)  # to interrupt the same hang
 _MAX_NAME = const(24)
 _HOUR_MS = const(3_600_000)
-_TASK = const(0)  # a kind of meter
 _HUNG = const(7)  # a state, as in `crashes`
 _HANG_KIND = const(4)  # of ids.EXCEPTION_KINDS
 _STOPPED = const(2)  # of ids.HANG_STEPS
@@ -134,12 +133,7 @@ class HangStopper:
         functions = policy.pressure.functions
         for place in range(crashes.lasting_functions, len(functions)):
             functions[place] = None
-        for op in policy.operations.rows:
-            if op is not None and op.task is not None:
-                policy.operations.end(op)
-        for meter in () if policy.meters is None else policy.meters.rows:
-            if meter is not None and meter.kind == _TASK:
-                policy.meters.remove(meter)
+        policy.detach()
         return True
 
 

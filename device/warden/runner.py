@@ -42,6 +42,8 @@ class Runner:
             if agent.ticks_ms() - polled_ms & _TICKS_MASK < self.load.patience_ms:
                 return
             self.cancel()  # one of them may be left
+        elif agent.policy is not None:
+            agent.policy.detach()
         self.generation += 1
         self.load.task_queue = core._task_queue
         self.load.polled_ms = agent.ticks_ms()

@@ -30,11 +30,9 @@ class Sleeping:
         agent = runner.agent
         thread = agent.load.thread
         if get_ident() != (runner.thread if thread is None else thread):
-            self.agent = None
             return self
         outer = Sleeping.current
         if outer is not None and outer.agent is agent and not outer.has_awaited():
-            self.agent = None
             return self
         self.agent = agent
         agent.poll()
@@ -62,10 +60,10 @@ class Sleeping:
 
     def __exit__(self, kind, error, trace):
         """Count the time as idle, and go on as if none had passed since the last poll."""
-        agent = self.agent
         if Sleeping.current is not self:
             return False
         Sleeping.current = None
+        agent = self.agent
         if self.watchdog is not None:
             self.watchdog.pause = 0
         if self.has_awaited():

@@ -24,6 +24,7 @@ class Row:
     # is no GIL, it would move the others while another thread reads them.
     priority = _NORMAL
     session = None  # that it belongs to
+    task = None  # asyncio's, of an operation, to be cancelled when it must stop
 
     # With a property, MicroPython searches the class and its bases for one at each store of any
     # attribute (py/objtype.c): 1 000 to 2 000 instructions instead of 130.

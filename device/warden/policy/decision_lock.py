@@ -15,7 +15,7 @@ class DecisionLock:
         try:
             thread = get_ident()
             if self.thread == thread:
-                raise RuntimeError("a callback inside warden")
+                raise RuntimeError("callback")
         except MemoryError:  # the number of a thread may be one of more than 30 bits
             thread = None
         self.acquire()

@@ -54,7 +54,7 @@ class Meter:
         try:
             value = self.coro.send(value) if error is None else self.coro.throw(error)
         except BaseException as error:  # StopIteration, too: it has ended
-            if self.table.remove(self) and isinstance(error, Exception):
+            if self.table.end(self) and isinstance(error, Exception):
                 if not isinstance(error, StopIteration):
                     self.table.policy.events.report(error, _TASK, self.name)
             raise
@@ -104,7 +104,7 @@ class Meters(Table):
             meter.coro = load.counted(coro)
             meter.task = load.uncounted_create_task(meter)
         except BaseException as error:
-            self.remove(meter)
+            self.end(meter)
             if isinstance(error, MemoryError):
                 raise deny("memory")
             raise
@@ -124,7 +124,7 @@ class Meters(Table):
             threads = self.policy.agent.threads
             return threads.start_new_thread(self.run, (meter, function, args), {}, meter.name)
         except BaseException:
-            self.remove(meter)
+            self.end(meter)
             raise
 
     def run(self, meter, function, args):
@@ -132,7 +132,7 @@ class Meters(Table):
         try:
             function(*args)
         finally:
-            self.remove(meter)
+            self.end(meter)
 
     def subscribe(self):
         """Send nothing for a SUBSCRIBE: a host requests meters apart, for some time."""
@@ -202,7 +202,7 @@ class Meters(Table):
                 reason = "memory"
         raise self.policy.events.deny(reason)
 
-    def remove(self, meter):
+    def end(self, meter):
         """Free the row of a meter that has ended; return False if that was done before."""
         with self.policy.lock:
             if self.rows[meter.row] is not meter:

@@ -29,7 +29,6 @@ class Operation(Row):
     lease = None  # of the memory
     wait_ms = 0  # for a place
     learns = 0  # 1: `memory` is what others of that name needed, 2: that is not known yet
-    task = None  # asyncio's, to be cancelled when it must stop
 
     def __init__(self, table, name):
         self.table = table

@@ -76,6 +76,13 @@ class Policy(Table):
 
     # --- by the agent ---------------------------------------------------------------------------
 
+    def detach(self):
+        """End the operations and the meters of tasks, whose event loop is gone."""
+        for table in self.pressure.tables:
+            for entry in table.rows:
+                if entry and entry.task:
+                    table.end(entry)
+
     def run_due(self):
         """End what is past its deadline; return the milliseconds to the next deadline."""
         clock = self.clock
