@@ -89,7 +89,7 @@ def in_next_sample(agent, function):
     """Have function() called in the midst of the next sample."""
     network = agent.network
 
-    def read(sample):
+    def read(figures):
         del network.read
         function()
         return False

@@ -118,7 +118,7 @@ def test_a_capability_that_changes_begins_a_whole_not_a_lone_hello():
     rig.seconds(3)
     network = rig.agent.network
     network.available = not network.available  # another reason
-    network.read = lambda sample: True
+    network.read = lambda figures: True
     messages = rig.seconds(1)
     assert _wholes(messages) == [0], messages
     assert _wholes(rig.seconds(2)) == []

@@ -19,7 +19,7 @@ def _read(network, s):
     The same sample each time, as the agent has it.
     """
     put_figure(_sample, "uptime_s", s)
-    changed = network.read(_sample)
+    changed = network.read(_sample.figures)
     return changed, (figure(_sample, "connected"), figure(_sample, "rssi_dbm"))
 
 
@@ -33,7 +33,7 @@ def _forget():
 def _bytes(network):
     """Return the bytes sent and received, as a sample has them."""
     sample = make_sample()
-    network.read(sample)
+    network.read(sample.figures)
     return figure(sample, "sent_bytes"), figure(sample, "received_bytes")
 
 
@@ -175,9 +175,9 @@ def test_reading_allocates_nothing():
     network.wlan = FakeWlan()
     network.wlan.connected = True
     with no_heap():
-        network.read(_sample)
+        network.read(_sample.figures)
         put_figure(_sample, "uptime_s", 20)
-        network.read(_sample)
+        network.read(_sample.figures)
     assert figure(_sample, "rssi_dbm") == -61
     del sys.modules["network"]
 

@@ -215,7 +215,7 @@ class Agent:
         self.idle_polls = 0
         governor.update(sample, None if self.session is None else self.session.uplink.sent)
         changed = self.load.read(sample)
-        changed |= self.network.read(sample)
+        changed |= self.network.read(figures)
         changed |= self.storage.read(sample)
         changed |= self.memory.read(sample)
         if self.system_heap is not None:

@@ -30,7 +30,7 @@ History.add History.gather History.close Memory.scan Memory.read Memory.collect
 Memory.collect_in_ms Memory.used_now Memory.free_now
 Memory.set_live Memory.renew Memory.live_age_ms Memory.prove Memory.block
 Load.read Load.create_task
-Network.read Network.read_wlan Storage.read update_reasons _note
+Network.read Storage.read update_reasons _note
 HostSession.listen HostSession.process HostSession.renew
 HostSession.on_sample HostSession.pump HostSession.send HostSession._send_hello
 HostSession.find HostSession._send_row Sample.mark_dirty Sample.encode Sample.put_whole

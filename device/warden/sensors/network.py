@@ -24,9 +24,8 @@ class Network:
     by `warden.setup.watch_network`, which lists what else it has.
     """
 
-    def read(self, sample):
-        """Put the figures into the sample; return whether a capability may have changed."""
-        figures = sample.figures
+    def read(self, figures):
+        """Put the figures among a sample's; return whether a capability may have changed."""
         if self.sent is not None:
             figures[_SENT_FIGURE] = self.sent
             figures[_RECEIVED_FIGURE] = self.received
@@ -34,15 +33,11 @@ class Network:
             return False
         self.deadline_s = figures[_UPTIME_S] + _WLAN_PERIOD_S
         if self.wlan is not None:
-            self.read_wlan(figures)
+            figures[_CONNECTED_FIGURE] = figures[_RSSI_FIGURE] = _UNKNOWN
+            try:
+                figures[_CONNECTED_FIGURE] = 1 if self.wlan.isconnected() else 0
+                if figures[_CONNECTED_FIGURE]:
+                    figures[_RSSI_FIGURE] = int(self.wlan.status("rssi"))
+            except Exception:  # not a station, or the port does not tell
+                pass
         return True
-
-    def read_wlan(self, figures):
-        """Ask the WLAN for its figures; what it does not tell is not known."""
-        figures[_CONNECTED_FIGURE] = figures[_RSSI_FIGURE] = _UNKNOWN
-        try:
-            figures[_CONNECTED_FIGURE] = 1 if self.wlan.isconnected() else 0
-            if figures[_CONNECTED_FIGURE]:
-                figures[_RSSI_FIGURE] = int(self.wlan.status("rssi"))
-        except Exception:  # not a station, or the port does not tell
-            pass
