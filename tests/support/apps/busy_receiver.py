@@ -10,7 +10,7 @@ sys.path.append(os.getenv("EXAMPLES"))
 
 import receiver
 
-ROOM_MS = 2000  # which the one that ends first has left, when it is asked
+ROOM_MS = 3000  # which the one that ends first has left, when it is asked
 
 
 async def hold_all_places():
