@@ -321,3 +321,29 @@ async def test_a_policy_that_acts_at_once_is_stored_only_if_one_insists(board, f
     fake.stored = 3
     shown = await run("policy", "--board", board.port)
     assert "set its stored policy aside" in shown.out
+
+
+async def test_a_policy_that_is_not_stored_though_one_insists_is_in_force_until_a_restart(
+    board, file
+):
+    keep = board.board.answer[ids.KEEP]
+
+    def be_full(asked):
+        if asked == [ids.KEEPING.index("insist")]:
+            return ids.DENIED, ["keep:full", None, None, []]
+        return keep(asked)
+
+    board.board.policy.acts_now = True
+    board.board.answer[ids.KEEP] = be_full
+    command = CommandOnTerminal(
+        *("apply", str(file), "--board", board.port), environment={"COLUMNS": "200"}
+    )
+    try:
+        await command.until(b"have the board store it?")
+        await command.type(b"y\n")
+        await command.until(b"store it all the same?")
+        await command.type(b"y\n")
+        assert await command.status() == 3
+        assert b"The policy is in force until the board restarts." in command.seen
+    finally:
+        await command.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -242,7 +242,7 @@ async def _store(
         await one_board.store(board, before, options.insist)
     except Denied as error:
         if error.reason == "keep:acts_now":
-            await _store_anyway(board, options, before, error)
+            await _store_anyway(board, options, steps, before, error)
             return
         if options.as_json:
             _print_done(options, steps, True, StoredPolicy.NOTHING)
@@ -252,16 +252,22 @@ async def _store(
 
 
 async def _store_anyway(
-    board: Board, options: Applying, before: one_board.Before, error: Denied
+    board: Board,
+    options: Applying,
+    steps: Sequence[Step],
+    before: one_board.Before,
+    error: Denied,
 ) -> None:
     """Ask whether to store a policy that refuses requests at this moment; if not, undo it."""
     advice = "Nothing was changed; --insist stores it all the same."
     if not options.yes:
         print_line(str(error))
+        agreed = False
         with contextlib.suppress(Failure):  # no terminal
-            if await confirm("Have the board store it all the same?"):
-                await one_board.store(board, before, insist=True)
-                return
+            agreed = await confirm("Have the board store it all the same?")
+        if agreed:
+            await _store(board, replace(options, insist=True), steps, before)
+            return
     await one_board.put_back(board, before.policy)
     raise Failure(f"{error} {advice}", DENIED)
 
