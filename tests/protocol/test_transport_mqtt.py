@@ -16,7 +16,6 @@ from boardwarden.transport import mqtt_broker, transport_for
 from boardwarden.transport.mqtt import BoardState, decode_state
 from boardwarden.transport.mqtt_address import Place, parse, parse_broker
 from boardwarden.transport.mqtt_broker import Broker
-from warden_schema import ids
 
 
 @pytest.mark.parametrize(
@@ -81,8 +80,7 @@ async def test_what_mqtt_cannot_carry_is_refused_in_a_sentence(
         ([1, [], 7, None], BoardState(True, {}, 7, None)),
         ([1, ["esp32"], None, 1, "later"], BoardState(True, {"machine": "esp32"}, None, 1)),
         ([1, [], 7, b"\xab\xcd"], BoardState(True, {}, 7, "abcd")),
-        ([1, [], 7, 0, 0, "later"], BoardState(True, {}, 7, 0, own_will=False)),
-        ([1, [], 7, 0, ids.OWN_WILL], BoardState(True, {}, 7, 0, own_will=True)),
+        ([1, [], 7, 0, 0, "later"], BoardState(True, {}, 7, 0)),
         *(([2, [], 7, None], BoardState(None)), ([1, [], 7, {}], BoardState(None))),
         *(([True, [], 7], BoardState(None)), ([1], BoardState(None)), ([1, "x"], BoardState(None))),
         *(([1, [[]], 1], BoardState(None)), ([], BoardState(None)), (7, BoardState(None))),

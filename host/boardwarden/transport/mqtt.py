@@ -34,15 +34,13 @@ class BoardState(NamedTuple):
     """What a board says of itself in its retained state.
 
     online: None where that makes no sense. policy: the number of a state in `ids.KEPT` or the
-    hash of a file; None: not known. own_will: whether the application has a last will of its own,
-    so that the broker goes on saying "online" when the board is gone; None: not known.
+    hash of a file; None: not known.
     """
 
     online: bool | None
     identity: Mapping[str, Any] = MappingProxyType({})
     boot_id: int | None = None
     policy: int | str | None = None
-    own_will: bool | None = None
 
 
 def decode_state(payload: bytes) -> BoardState | None:
@@ -60,7 +58,7 @@ def decode_state(payload: bytes) -> BoardState | None:
         return malformed
     if not fields[0]:
         return BoardState(False)
-    _, identity, boot_id, policy, will, *_ = (*fields, None, None, None, None)
+    _, identity, boot_id, policy, *_ = (*fields, None, None, None)
     if (
         type(identity) is not list
         or not {*map(type, identity)} <= {str, bytes, int, type(None)}
@@ -70,8 +68,7 @@ def decode_state(payload: bytes) -> BoardState | None:
         return malformed
     known = dict(zip(ids.IDENTITY, identity, strict=False))
     policy = policy.hex() if isinstance(policy, bytes) else policy
-    own_will = will != ids.AVAILABLE if isinstance(will, int) else None
-    return BoardState(True, known, boot_id, policy, own_will)
+    return BoardState(True, known, boot_id, policy)
 
 
 def board_of(topic: str) -> str | None:
