@@ -11,7 +11,8 @@ import pytest
 from boardwarden.crashes import CaughtException, Reset, Restart
 from boardwarden.grants import Limits, Threshold
 from boardwarden.models import Cpu, Identity, Level, LinkStatus, Memory, Status
-from boardwarden.render.status import board_name, distinct_names
+from boardwarden.render.status import board_name
+from boardwarden.transport.address import short_names
 from boardwarden.tui.text import overview
 from boardwarden.web.row import STATES, row_of
 
@@ -153,7 +154,7 @@ def test_a_board_is_called_by_its_id_or_its_address():
 
 def test_boards_that_would_have_one_name_are_told_apart():
     one, same, other = "mqtt://a/x", "mqtt://b/x", "mqtt://a-long-name.example.com/y"
-    assert distinct_names([one, same, other]) == [one, same, "y"]
+    assert short_names([one, same, other], board_name) == [one, same, "y"]
     feeds = [SimpleNamespace(name=f"{other}-{number}", board=None, problem="") for number in (1, 2)]
     _, first, second = overview(feeds, feeds[0], 80)
     assert (first.split()[1], second.split()[0]) == ("y-1", "y-2")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from pathlib import PurePath
 
 from boardwarden.board import Board
 from boardwarden.models import (
@@ -18,7 +17,13 @@ from boardwarden.models import (
     Trend,
     Trends,
 )
-from boardwarden.transport.address import is_mqtt, is_network, is_serial, is_simulated
+from boardwarden.transport.address import (
+    is_mqtt,
+    is_network,
+    is_serial,
+    is_simulated,
+    without_folders,
+)
 
 from .text import NOTHING, count, duration, percent, printable, size
 
@@ -36,21 +41,8 @@ Reasons = Mapping[str, Capability]
 
 def board_name(address: str) -> str:
     """Return what a board is called: its id at a broker, or its address, without long paths."""
-    if is_mqtt(address):
-        return printable(address.rpartition("/")[2])
-    kind, colon, place = address.partition(":")
-    if colon and kind in ("sim", "qemu"):
-        return printable(f"{kind}:{PurePath(place).name}")
-    return printable(address)
-
-
-def distinct_names(addresses: Sequence[str]) -> list[str]:
-    """Return what boards are called: whole addresses for those that would have the same name."""
-    names = [board_name(address) for address in addresses]
-    return [
-        printable(address) if names.count(name) > 1 else name
-        for address, name in zip(addresses, names, strict=True)
-    ]
+    name = address.rpartition("/")[2] if is_mqtt(address) else without_folders(address)
+    return printable(name)
 
 
 def aligned(rows: Iterable[Row], width: int = WIDTH) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import PurePath
 
 from boardwarden.errors import AddressError
 
@@ -35,18 +36,21 @@ def is_mqtt(address: str) -> bool:
     return address.startswith(("mqtt:", "mqtts:"))
 
 
-def short_names(addresses: Sequence[str]) -> list[str]:
-    """Return addresses without the folders of an application's path, where they differ so, too."""
-    short = [_short(address) for address in addresses]
+def without_folders(address: str) -> str:
+    """Return an address without the folders of its application's path, if it has one."""
+    kind, colon, rest = address.partition(":")
+    return f"{kind}:{PurePath(rest).name}" if colon and not rest.startswith("//") else address
+
+
+def short_names(
+    addresses: Sequence[str], short_name: Callable[[str], str] = without_folders
+) -> list[str]:
+    """Return the short names of boards; whole addresses for those that would have the same one."""
+    short = [short_name(address) for address in addresses]
     return [
         address if short.count(name) > 1 else name
         for address, name in zip(addresses, short, strict=True)
     ]
-
-
-def _short(address: str) -> str:
-    kind, colon, rest = address.partition(":")
-    return f"{kind}:{rest.rsplit('/', 1)[-1]}" if colon and not rest.startswith("//") else address
 
 
 def wrong_address(address: str, problem: str) -> AddressError:

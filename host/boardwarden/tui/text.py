@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from boardwarden.board import Board
 from boardwarden.models import Level, enum_name
-from boardwarden.render.status import Row, distinct_names, link_state, status_rows, trend_rows
+from boardwarden.render.status import Row, board_name, link_state, status_rows, trend_rows
 from boardwarden.render.tables import limit_rows, memory_profile_rows, session_rows
 from boardwarden.render.text import NOTHING, columns, count, duration, integer, percent, size
+from boardwarden.transport.address import short_names
 
 from .feed import Feed
 
@@ -86,7 +87,7 @@ def link_text(feed: Feed) -> str:
 
 def overview(feeds: Sequence[Feed], shown: Feed, width: int) -> list[str]:
     """Return a line for each board under a head, the one that is shown marked."""
-    names = distinct_names([feed.name for feed in feeds])
+    names = short_names([feed.name for feed in feeds], board_name)
     rows = [
         ("▶" if feed is shown else "", name, *_overview(feed))
         for feed, name in zip(feeds, names, strict=True)
