@@ -290,6 +290,18 @@ def test_what_an_apply_stored_is_stored_no_more_once_it_is_undone(page, client, 
     assert "max_operations = 4" in ask("policy", {})["policy"]
 
 
+def test_a_policy_that_is_not_to_be_stored_takes_no_agent_that_stores_one(
+    page, client, request_of, monkeypatch
+):
+    until_connected(page)
+    client.login("ada")
+    monkeypatch.delitem(page.terminals["board"].board.answer, ids.KEEP)
+    for saves in (True, False):
+        applied = {"text": "[limits]\nmax_operations = 4\n", "save": saves}
+        found = client.post("/api/board/request", request_of("apply_policy", **applied))[2]
+        assert found["ok"] is not saves, found
+
+
 def test_a_policy_that_is_perhaps_not_stored_is_in_force_and_can_be_undone(
     page, client, request_of, monkeypatch
 ):

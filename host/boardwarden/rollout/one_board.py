@@ -65,10 +65,13 @@ class Before(NamedTuple):
         return not now.steps(self.policy) and now.stored in (self.stored, restored)
 
 
-async def read(board: Board) -> Before:
-    """Return what a board has now; raise a BoardError, as of an agent too old to store any."""
+async def read(board: Board, stores: bool = True) -> Before:
+    """Return what a board has now; raise a BoardError, as of an agent too old to store any.
+
+    stores: whether the board is to store a policy; else it need not be able to.
+    """
     boot_id = board.status.board.boot_id
-    stored = await board.stored_policy()  # first: an older agent could not store it
+    stored = await board.stored_policy() if stores else StoredPolicy.NOTHING
     before = Before(await board.policy(), stored, boot_id)
     before.check_boot(board)
     return before

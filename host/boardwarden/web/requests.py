@@ -187,10 +187,7 @@ async def _compare_policy(board: Board, arguments: Arguments) -> Answer:
 async def _apply_policy(board: Board, arguments: Arguments) -> Answer:
     wanted = await _wanted(arguments)
     saves = bool(arguments.get("save"))
-    boot_id = board.status.board.boot_id
-    # First, and only then: an older agent has none.
-    stored = await board.stored_policy() if saves else StoredPolicy.NOTHING
-    before = one_board.Before(await board.policy(), stored, boot_id)
+    before = await one_board.read(board, saves)
     problem = await one_board.send(board, before.steps(wanted), before)
     if problem is not None:
         advice = " Apply it again." if problem.lost else ""
