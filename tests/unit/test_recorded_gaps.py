@@ -16,6 +16,7 @@ from virtual_time import until
 
 from boardwarden import Board, Gap, HistorySlot, connect
 from boardwarden.cli import record
+from boardwarden.cli.record_progress import RecordProgress
 from boardwarden.models import Identity
 from boardwarden.plotting import plot
 from boardwarden.recording import recorder, schema
@@ -280,14 +281,14 @@ async def test_what_is_recorded_of_a_gap_or_why_nothing_is_printed_in_a_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     follower = Follower("fake", Board(FakeTransport(FakeBoard())), lambda row: None)
-    picture = record._Picture(Path("a.db"), [])
+    progress = RecordProgress(Path("a.db"), [])
     slot = HistorySlot(60.0, 60.0)
     for gap in (
         Gap(1, 60.0, 180.0, (slot, slot)),
         Gap(1, 60.0, 180.0, why="It said \x1b[2J."),
         Gap(1, 60.0, 180.0),
     ):
-        picture.show_gap(follower, gap)
+        progress.show_gap(follower, gap)
     lines = capsys.readouterr().err.splitlines()
     begin = "boardwarden: fake: nothing came for 2 min"
     assert lines[0] == f"{begin}: 2 slots of the board's own history are recorded"
