@@ -155,9 +155,9 @@ async def _resolved(network: AsyncZeroconf, name: str) -> NetworkBoard:
 class BrokerBoard(Model):
     """A board that was at a broker; `online` is None where that is not known.
 
-    `silent_s`: the board said at some time that it is online, and nothing came from it for so many
-    seconds, for which it was listened to; None: any other. Without one an `online` of None is of a
-    board that left what makes no sense. `policy`: a state as `status` has it, or the hash of the
+    `silent_s`: how many seconds it was listened to in vain, though what it left at the broker says
+    that it is online; None: a frame came, it is offline, or what it left makes no sense, and then
+    `online` is None, too. `policy`: a state as `status` has it, or the hash of the
     file; None: the board has not said, or it is offline. `uptime_s`: as its last sample has it;
     None: none came, or nobody listened. A broker does not say since when a state is as it is.
     """

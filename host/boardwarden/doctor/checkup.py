@@ -131,7 +131,7 @@ def _heap_use(board: Board) -> HeapUse | None:
 async def ask_repl(found: Checkup) -> Checkup:
     """Return an examination with the REPL's answers; a program that runs there is interrupted.
 
-    Not where the board seems to be at its prompt: what turns out to be a program then is SILENT.
+    Where the board seems to be at its prompt none is: if no prompt shows, the result is SILENT.
     """
     try:
         repl = await probe(found.address, runs=found.answers != PROMPT)
@@ -238,7 +238,7 @@ def _for_silence(address: str, problem: str | None) -> tuple[str, ...]:
             "See that the board has power and its network, and that its application connects, and "
             "reads its messages (check_msg), several times a second.",
             "If it does, the broker's rules are in the way: `boardwarden broker-rules mosquitto` "
-            "prints such that let it send and this user read.",
+            "prints rules that let it send, and this user read.",
         )
     if not is_serial(address):
         return (

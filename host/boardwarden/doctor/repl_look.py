@@ -19,7 +19,7 @@ _RUN_S = 20.0
 _BEGIN, _END = "<<<bw ", " bw>>>"
 _ENTER = b"\r"
 _PROMPTS = ("\n>>> ", "\n... ", "\n=== ")  # the last is paste mode's
-_PROMPT_S = (1.0, 2.0)  # that a prompt is waited for, a second time, too: it may still be booting
+_PROMPT_S = (1.0, 2.0)  # to wait for a prompt, after a second Enter, too: it may still be booting
 _LEAVE = b"\r\x02"
 _SOFT_RESET = b"\x04"
 _TAIL = 16  # characters, in which a prompt is
