@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from boardwarden.doctor.boards import broker_boards
 from boardwarden.serve.fleet import Fleet, Shard, parse_shard
 from boardwarden.testing import FakeStreamBoard
 from boardwarden.transport import mqtt, mqtt_address, tcp
+from boardwarden.transport.mqtt_broker import Broker, Receiver
 
 
 @pytest.fixture
@@ -113,6 +114,23 @@ async def test_a_state_of_long_ago_is_not_believed_and_a_quiet_board_is_asked(
         with pytest.raises(boardwarden.NoAgent, match=r"Nothing came from .* within 1 s, though"):
             async with connect(f"{broker.address}/gone", timeout=0.3):
                 pass
+
+
+async def test_a_board_that_this_user_may_not_read_hides_no_other(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscribe = Broker.subscribe
+
+    async def refuse_one(self: Broker, topics: Sequence[str], receiver: Receiver) -> bool:
+        """Grant all topics but one, as some brokers do: mosquitto grants all, and sends none."""
+        may_read = [topic for topic in topics if topic != "boardwarden/refused/up"]
+        return await subscribe(self, may_read, receiver) and len(may_read) == len(topics)
+
+    monkeypatch.setattr(Broker, "subscribe", refuse_one)
+    monkeypatch.setattr(doctor_boards, "_LISTEN_TO_BOARDS_S", 1.5)
+    async with MqttBoards(broker.address, boards("read", "refused")):
+        listed = await broker_boards(broker.address)
+    assert [(each.board, each.online) for each in listed] == [("read", True), ("refused", None)]
 
 
 async def test_workers_share_a_brokers_boards_and_one_that_dies_is_replaced(

@@ -289,7 +289,7 @@ async def test_a_board_of_which_only_a_state_is_there_is_left_out(
         "done",
         {"applied": 1, "offline": 1, "unreachable": 1},
     )
-    assert seen.results[0].reason == "It sent nothing for 500 ms, though asked."
+    assert seen.results[0].reason == "Within 500 ms nothing came from it that this user may read."
 
 
 @pytest.mark.parametrize("detail", ["set aside", "forgotten"])

@@ -152,7 +152,8 @@ class Rollout:
             self._put(replace(result, state=State.OFFLINE))
             return None
         if target.silent_s is not None:
-            reason = f"It sent nothing for {duration(target.silent_s)}, though asked."
+            silent = duration(target.silent_s)
+            reason = f"Within {silent} nothing came from it that this user may read."
             self._put(replace(result, state=State.UNREACHABLE, reason=reason))
             return None
         try:

@@ -236,7 +236,7 @@ async def listen(
 ) -> None:
     """Pass to is_enough(name, payload) what these boards send, until that is true of each.
 
-    For so many seconds at most; nothing comes where the broker refuses this user to read them.
+    For so many seconds at most; nothing comes of those that the broker does not let this user read.
     nudge: what boards get on `down` that have not sent enough after two seconds; None: nothing is
     sent. Raises a ConnectError.
     """
@@ -265,15 +265,15 @@ async def listen(
     broker = shared(place)
     await broker.enter()
     try:
-        if await broker.subscribe([*topics], on_frame):
-            waits = [asyncio.create_task(wait()) for wait in (all_done.wait, broker.ended)]
-            nudging = [] if nudge is None else [asyncio.create_task(nudge_the_rest(nudge))]
-            try:
-                await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in (*waits, *nudging):
-                    task.cancel()
-                await asyncio.gather(*nudging, return_exceptions=True)
+        await broker.subscribe([*topics], on_frame)  # where it refuses some, the others still come
+        waits = [asyncio.create_task(wait()) for wait in (all_done.wait, broker.ended)]
+        nudging = [] if nudge is None else [asyncio.create_task(nudge_the_rest(nudge))]
+        try:
+            await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (*waits, *nudging):
+                task.cancel()
+            await asyncio.gather(*nudging, return_exceptions=True)
         if broker.is_lost:
             raise LinkLost(f"The connection to {place} is lost.")
     except LinkLost as error:
