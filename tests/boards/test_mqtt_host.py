@@ -296,7 +296,7 @@ async def test_the_printed_rules_hold_at_a_real_broker_with_passwords_and_tls(
             {"names": "subjectAltName=DNS:x.example"},
             r"'127.0.0.1'\): the address has to have a name",
         ),
-        (None, f"signed certificate\\): {tcp.CA_FILE} names the file with the certificate of who"),
+        (None, f"signed certificate\\): {tcp.CA_FILE} has to name the file with the"),
     ],
 )
 async def test_a_certificate_that_is_not_trusted_has_the_advice_that_helps(

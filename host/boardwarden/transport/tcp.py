@@ -52,7 +52,7 @@ def not_trusted(who: str, error: ssl.SSLCertVerificationError, address: str) -> 
     """Return the error of a certificate that is not believed, and what to do about it."""
     advice = _ADVICE.get(
         error.verify_code,
-        f"{CA_FILE} names the file with the certificate of who signed it.",
+        f"{CA_FILE} has to name the file with the certificate of who signed it.",
     )
     reason = error.verify_message.rstrip(".")
     return ConnectError(f"The certificate of {who} is not trusted ({reason}): {advice}", address)
