@@ -87,8 +87,9 @@ async def connect(
 
     When the block begins, the mirror holds the board's full state; it follows the board until the
     block ends. Raises a ConnectError if the address cannot be opened, if no agent answers within
-    `timeout` seconds, or if the state is not complete after three times that. Never resets the
-    board.
+    `timeout` seconds, or if the state is not complete after three times that. At a broker, where a
+    board may be quiet, and may not hear this host, it waits 12 s at least for one that is said to
+    be online, and half a minute longer for the state. Never resets the board.
 
     key: the file with the fleet's secret, of which the board has to prove that it has its part;
     else BOARDWARDEN_KEY names it, for a board on the network. Raises KeyRefused or KeyFileError.

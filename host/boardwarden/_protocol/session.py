@@ -82,7 +82,7 @@ class Session:
 
         Raises a ConnectError if no agent answered within `timeout` seconds after the transport
         opened, which has a limit of its own, or if the state was not complete after three times
-        that; then everything is closed again.
+        that; then everything is closed again. For a board at a broker see boardwarden.connect().
         """
         try:
             self._started = asyncio.get_running_loop().create_future()
