@@ -174,7 +174,7 @@ def test_the_connection_has_a_will_a_subscription_and_a_whole_state():
     kind, body = packets[2]
     assert kind == 0x31
     boot = rig.agent.board
-    assert decode(body[2 + len(_STATE) :]) == [1, list(boot.identity), boot.boot_id, 0, 0]
+    assert decode(body[2 + len(_STATE) :]) == [1, list(boot.identity), boot.boot_id, 0]
     kinds = [message[0] for message in rig.socket.sent()]
     assert kinds[0] == HELLO and SYNCED in kinds
     sizes = [len(body) for kind, body in packets if kind == 0x30]
@@ -326,30 +326,29 @@ def test_an_application_that_has_a_will_keeps_it():
     assert (client.lw_topic, client.lw_msg) == (b"own", b"gone")
 
 
-def test_whose_will_a_connection_has_is_in_the_capabilities_and_the_state():
+def test_whose_will_a_connection_has_is_in_the_capabilities():
     rig = Rig()
     assert len(rig.agent.reasons) == _LAST_WILL + 1
-    assert last_will(rig) == (0, 0)
+    assert last_will(rig) == 0
     rig.client.set_last_will(b"own", b"gone")  # of the next connection
     rig.client.connect()
     rig.second()
-    assert last_will(rig) == (_OWN_WILL, _OWN_WILL)
+    assert last_will(rig) == _OWN_WILL
     rig.client.set_last_will(rig.link.state, b"\x91\0", True)
     rig.client.connect()
     rig.second()
-    assert last_will(rig) == (0, 0)
+    assert last_will(rig) == 0
     rig.client.set_last_will(b"own", b"gone")
     rig.client.connect()
     rig.agent = make_agent(board(), 1000, 1000, rig.link)  # another one, over a connection
     rig.second()
-    assert last_will(rig) == (_OWN_WILL, _OWN_WILL)
+    assert last_will(rig) == _OWN_WILL
 
 
 def last_will(rig):
-    """Return what the last HELLO of a connection and its state say of the last will."""
+    """Return what the last HELLO of a connection says of the last will."""
     hello = [message for message in rig.socket.sent() if message[0] == HELLO][-1]
-    state = decode(rig.socket.published(_STATE)[-1])
-    return hello[8][_LAST_WILL], state[4]
+    return hello[8][_LAST_WILL]
 
 
 def test_what_cannot_be_a_topic_and_a_connected_client_are_refused():

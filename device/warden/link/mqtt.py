@@ -190,18 +190,18 @@ class UmqttLink:
 
 
 def status(agent):
-    """Return the payload of `state`: who is there, its stored policy, and why it has no last will.
+    """Return the payload of `state`: who is there, and its stored policy.
 
     Of the policy None stands for a board that only watches, 0 for none that is stored; see
-    ids.KEPT. The will is a capability, which only a new connection changes.
+    ids.KEPT. Whose the last will is, a capability, is found out with it: only a new connection
+    changes that.
     """
     link = agent.link
-    agent.reasons[_CAN_WILL] = will = (
-        0 if getattr(link.client, link.will) is link.state else _OWN_WILL
-    )
+    has_will = getattr(link.client, link.will) is link.state
+    agent.reasons[_CAN_WILL] = 0 if has_will else _OWN_WILL
     policy = agent.policy
     if policy is not None:
         policy = 0 if policy.stored_policy is None else policy.stored_policy.state
     buf = bytearray(_MAX_STATE)
-    end = put(buf, 0, (_ONLINE, agent.board.identity, agent.board.boot_id, policy, will))
+    end = put(buf, 0, (_ONLINE, agent.board.identity, agent.board.boot_id, policy))
     return bytes(buf[:end])
