@@ -168,6 +168,22 @@ def test_what_tasks_of_an_event_loop_had_begun_ends_with_it():
     _tested(restart)
 
 
+def test_what_plain_code_began_after_ctrl_c_does_not_end_with_the_loop_before():
+    async def interrupted():
+        await asyncio.sleep_ms(1)
+        raise KeyboardInterrupt
+
+    def restart():
+        _start()
+        raises(KeyboardInterrupt, asyncio.run, interrupted())
+        asyncio.new_event_loop()  # which leaves asyncio's current task as it was
+        with warden.operation("backup"):
+            asyncio.run(_sleep(1))
+            assert [op.name for op in warden.operations()] == ["backup"]
+
+    _tested(restart)
+
+
 def test_a_new_event_loop_at_any_moment():
     for ms in range(0, 50, 3):
 
