@@ -83,7 +83,7 @@ class Policy(Table):
         """
         for table in self.pressure.tables:
             for entry in table.rows:
-                if entry and entry.task and entry.task is not caller:
+                if entry and entry.task is not None and entry.task is not caller:
                     table.end(entry)
 
     def run_due(self):
