@@ -243,6 +243,20 @@ def test_in_a_full_heap_an_application_is_run_once_more():
     assert runs == [5, 5], "it waits in safe mode first"
 
 
+def test_a_first_run_for_whose_agent_there_is_no_memory_says_so():
+    def no_start(link):
+        raise MemoryError
+
+    before = Crashes.current, warden.start
+    Crashes.current = None
+    warden.start = no_start
+    try:
+        raises(MemoryError, warden.run, _return_five, FakeLink)
+    finally:
+        Crashes.current, warden.start = before
+        Board.crashes = Crashes.current
+
+
 def _ignore():
     pass
 

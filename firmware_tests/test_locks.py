@@ -1,11 +1,13 @@
 # targets: unix frozen qemu
 """Locks: whether one is held is known, also where there are no threads."""
 
+import sys
+
 from figures import figure
 from harness import no_heap, raises
 from virtual_board import Rig
 from warden.sensors.lock import Lock
-from warden.sensors.threads import import_lock, new_lock
+from warden.sensors.threads import import_lock, locks, new_lock
 from warden.setup import count_threads
 
 
@@ -76,6 +78,34 @@ def test_a_callback_inside_a_late_import_does_not_wait_for_ever():
         raises(RuntimeError, load)
     with import_lock:
         pass
+
+
+class _Interrupting:
+    """Stands in for the name of a module; Ctrl-C comes as it is looked up."""
+
+    comes = False
+
+    def __hash__(self):
+        if self.comes:
+            raise KeyboardInterrupt
+        return 1
+
+
+def test_ctrl_c_at_the_end_of_a_late_import_leaves_no_lock():
+    def load():
+        with import_lock:
+            pass
+
+    name = _Interrupting()
+    sys.modules[name] = sys
+    try:
+        name.comes = True
+        raises(KeyboardInterrupt, load)
+    finally:
+        name.comes = False
+        del sys.modules[name]
+    assert not locks[0].locked()
+    load()
 
 
 def test_it_is_known_whether_any_is_held():

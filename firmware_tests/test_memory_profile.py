@@ -135,6 +135,18 @@ def test_one_that_does_not_end_keeps_no_other_from_learning_for_long():
     assert len(rig.learned()) == 1  # what it took beside the others is not known
 
 
+def test_one_that_takes_long_is_learned_though_known_ones_begin_meanwhile():
+    rig = Rig()
+    rig.run("request", 1000)
+    upload = rig.begin("upload")
+    rig.board.garbage += 3000
+    rig.board.ticks.pass_ms(40_000)
+    rig.agent.poll()
+    rig.begin("request").complete()
+    upload.complete()
+    assert rig.learned()[1] == ("upload", 1, 3000, 3000)
+
+
 def test_one_inside_another_in_one_task_does_not_wait_for_itself():
     rig = Rig()
     operations = rig.policy.operations

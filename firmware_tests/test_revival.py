@@ -168,6 +168,40 @@ def test_what_tasks_of_an_event_loop_had_begun_ends_with_it():
     _tested(restart)
 
 
+def test_a_metered_task_that_was_just_cancelled_ends_with_its_event_loop():
+    async def main():
+        _start()
+        warden.spawn(_sleep(60_000), "low", priority=warden.LOW)
+        await asyncio.sleep_ms(1)
+        meters = _agent().policy.meters
+        assert meters.preempt(meters.rows[0])  # at critical, say
+        raise MemoryError
+
+    def restart():
+        raises(MemoryError, asyncio.run, main())
+        asyncio.new_event_loop()
+        asyncio.run(_sleep(1))
+        assert not [meter for meter in _agent().policy.meters.rows if meter]
+
+    _tested(restart)
+
+
+def test_what_plain_code_began_after_ctrl_c_does_not_end_with_the_loop_before():
+    async def interrupted():
+        await asyncio.sleep_ms(1)
+        raise KeyboardInterrupt
+
+    def restart():
+        _start()
+        raises(KeyboardInterrupt, asyncio.run, interrupted())
+        asyncio.new_event_loop()  # which leaves asyncio's current task as it was
+        with warden.operation("backup"):
+            asyncio.run(_sleep(1))
+            assert [op.name for op in warden.operations()] == ["backup"]
+
+    _tested(restart)
+
+
 def test_a_new_event_loop_at_any_moment():
     for ms in range(0, 50, 3):
 

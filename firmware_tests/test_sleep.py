@@ -7,7 +7,7 @@ import time
 
 import warden
 from rig import FakeLink
-from warden.running import running_agent, running_policy
+from warden.running import get_runner, running_agent, running_policy
 
 _ASLEEP = 20
 _HOST = 77
@@ -86,6 +86,33 @@ def test_a_sleep_without_asyncio_is_no_late_sample():
         assert not _events()
     finally:
         warden.stop()
+
+
+def test_a_sleep_in_which_a_timer_polls_the_agent_is_one():
+    """Between two event loops, or where asyncio was imported and nobody runs it."""
+
+    def poll(runner):
+        runner.agent.poll()  # with a sample
+
+    def revive(runner):
+        runner.end(runner.generation)
+        runner.start()
+
+    async def main():
+        await asyncio.sleep_ms(30)
+
+    for on_timer in (poll, revive):
+        try:
+            warden.start(interval_ms=100, budget_permille=1000, link=False)
+            asyncio.run(main())
+            runner = get_runner()
+            with warden.sleeping():
+                time.sleep_ms(150)
+                on_timer(runner)
+            assert runner.load.idle_us > 100_000, (on_timer.__name__, runner.load.idle_us)
+        finally:
+            warden.stop()
+            asyncio.new_event_loop()
 
 
 def _work(ms):

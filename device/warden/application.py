@@ -19,13 +19,13 @@ def run(main, link=None, retry_s=60):
     run before the agent has answered for retry_s seconds, twice as long after each further one, an
     hour at most.
     """
+    crashes = Crashes.current  # which an earlier call has set up
     try:
         with import_lock:
             from warden.crash_setup import begin
         crashes, function, args = begin(main, link, retry_s)
         begin = None  # its module is let go
-    except MemoryError:  # not this ends it: an earlier call has set up what keeps its exception
-        crashes = Crashes.current
+    except MemoryError:  # not this ends it, where what keeps its exception is there
         if crashes is None or crashes.is_safe or not callable(main):
             raise
         function = crashes.main = main

@@ -133,7 +133,7 @@ class HangStopper:
         functions = policy.pressure.functions
         for place in range(crashes.lasting_functions, len(functions)):
             functions[place] = None
-        policy.detach()
+        policy.detach(None)
         return True
 
 

@@ -182,11 +182,12 @@ class LastBoot:
         path = self.crashes.path + ".last"
         try:
             try:
-                os.stat(path)
+                size = os.stat(path)[6]
             except OSError:
-                if wear.spend(_RESETS_WRITE, 0):
-                    with open(path, "wb") as file:
-                        self.crashes.put_all(file, ())
+                size = 0  # as it is where the power was lost meanwhile
+            if not size and wear.spend(_RESETS_WRITE, 0):
+                with open(path, "wb") as file:
+                    self.crashes.put_all(file, ())
         except Exception:  # it is full already, or this firmware has no files
             pass
 

@@ -43,7 +43,7 @@ class Runner:
                 return
             self.cancel()  # one of them may be left
         elif agent.policy is not None:
-            agent.policy.detach()
+            agent.policy.detach(core.cur_task)
         self.generation += 1
         self.load.task_queue = core._task_queue
         self.load.polled_ms = agent.ticks_ms()

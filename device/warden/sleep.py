@@ -13,6 +13,7 @@ _ASLEEP = const(20)  # a kind of message
 _MAX_ASLEEP_MS = const(800_000)  # of which there is a figure in µs
 _MAX_LOOP_IDLE_US = const(900_000_000)
 _FLUSH_MS = const(2)  # for a frame of ten bytes to leave
+_UNSTARTED_MS = const(30_000)  # the patience with tasks that have not run yet, as in `runner`
 
 
 class Sleeping:
@@ -54,9 +55,14 @@ class Sleeping:
         return self
 
     def has_awaited(self):
-        """Tell whether the event loop has gone on since it began: something awaits inside it."""
+        """Tell whether the event loop has gone on since it began: something awaits inside it.
+
+        A timer that polls the agent is none: a sample sets idle_us to 0, and new tasks polled_ms.
+        """
         load = self.agent.load
-        return load.polled_ms != self.polled_ms or load.idle_us != self.idle_us
+        if load.idle_us > self.idle_us:
+            return True
+        return load.polled_ms != self.polled_ms and load.patience_ms != _UNSTARTED_MS
 
     def __exit__(self, kind, error, trace):
         """Count the time as idle, and go on as if none had passed since the last poll."""

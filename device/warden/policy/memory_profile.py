@@ -134,8 +134,10 @@ class MemoryProfile(Table):
 
     def began(self, op):
         """Begin to measure an operation, if it runs alone or learns; the caller has the lock."""
-        if self.is_learning():
-            return
+        if self.learner is not None and self.learner.state != _ENDED:
+            # However long that runs: those that are known take nothing from it.
+            if op.learns != _NOT_KNOWN or self.is_learning():
+                return
         self.op = None  # whoever was measured is not alone any more
         policy = self.policy
         clock = self.clock

@@ -44,7 +44,7 @@ class Meter:
         self.lease = lease  # of CPU time, or None
         self.cpu_permille = self.worst_ms = self.steps = None if kind == _THREAD else 0
         self.coro = None
-        self.task = None
+        self.task = None  # of asyncio; False once it was cancelled
         self.over_ms = -1  # for how long it has taken more than its lease, -1: it does not
         self.spent_us = self.worst_us = self.count = 0  # since the last sample
 
@@ -178,9 +178,9 @@ class Meters(Table):
     def preempt(self, meter):
         """Cancel a meter's task, once, in the loop's thread; return whether it was cancelled."""
         task = meter.task
-        if task is None or self.policy.agent.load.thread != get_ident():
+        if not task or self.policy.agent.load.thread != get_ident():
             return False
-        meter.task = None
+        meter.task = False
         try:
             return task.cancel()
         except RuntimeError:  # it is the one that runs

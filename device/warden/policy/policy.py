@@ -76,11 +76,14 @@ class Policy(Table):
 
     # --- by the agent ---------------------------------------------------------------------------
 
-    def detach(self):
-        """End the operations and the meters of tasks, whose event loop is gone."""
+    def detach(self, caller):
+        """End the operations and the meters of tasks, whose event loop is gone.
+
+        But of `caller`: after Ctrl-C asyncio takes plain code for the task that it ended.
+        """
         for table in self.pressure.tables:
             for entry in table.rows:
-                if entry and entry.task:
+                if entry and entry.task is not None and entry.task is not caller:
                     table.end(entry)
 
     def run_due(self):

@@ -47,12 +47,14 @@ class ImportLock:
         self.thread = thread
 
     def __exit__(self, kind, error, trace):
-        for name in sys.modules:
-            if sys.modules.get(name) is None:
-                sys.modules.pop(name, None)
-                break
-        self.thread = None
-        locks[0].release()
+        try:
+            for name in sys.modules:
+                if sys.modules.get(name) is None:
+                    sys.modules.pop(name, None)
+                    break
+        finally:  # Ctrl-C may come, too
+            self.thread = None
+            locks[0].release()
 
 
 new_lock()
