@@ -121,8 +121,8 @@ async def test_the_agent_and_the_application_share_one_connection(monkeypatch, b
         assert board.said.count(b"app got message") == 20
         assert host.link.gaps == host.link.bad_frames == 0
         (online,) = got[f"boardwarden/{_ID}/state"]
-        number, identity, boot_id, policy, will = msgpack.unpackb(online)
-        assert (number, policy, boot_id, will) == (1, 0, host.status.board.boot_id, 0)
+        number, identity, boot_id, policy = msgpack.unpackb(online)
+        assert (number, policy, boot_id) == (1, 0, host.status.board.boot_id)
         assert host.capabilities["last_will"].available
         assert identity[2] == "linux"
         assert set(got["app/out"]) == {b"beat"}
