@@ -4,9 +4,8 @@ Boards rarely die because memory is used up; they die because no free block is l
 is usual is seen in the heap: when its longest object becomes longer between two samples, a block of
 that length was taken. Once is an exception; usual is what was taken twice, or was doubled, as a
 list that grows does. At warn no free block has twice that length, or a 32nd of the heap. A text
-that is joined again and again, each time a little longer, needs thrice: each time it moves, and
-once it lies in the middle of what was free, neither side of it has a third. It grows until it has
-not become longer for four times as long as the last time.
+that is joined again and again, with each sample a little longer, needs thrice: each time it moves,
+and once it lies in the middle of what was free, neither side of it has a third.
 """
 
 from micropython import const
@@ -19,7 +18,7 @@ _HEAP_LONGEST = const(3)  # a place in the array of a pass: the longest object, 
 _LEAST_SHIFT = const(5)
 _MOST_SHIFT = const(1)  # warn is at half of the heap at most
 _MANY_RISES = const(2)  # more in a row, and it grows
-_MAX_SINCE_MS = const(0x7FFFFFF)
+_MAX_RISES = const(8)
 _FORGET_MS = const(60_000)  # where nothing as large is there any more, half of usual
 
 
@@ -31,8 +30,7 @@ class BlockWatch:
         self.longest = 0  # object, at the last sample
         self.taken = 0  # the last time that it became longer
         self.usual = 0
-        self.rises = 0  # how often in a row it became longer, by less than half
-        self.gap_ms = self.since_ms = 0  # between the last two of these, and since
+        self.rises = 0  # samples with which it became longer by less than half
         self.forget_ms = 0
         self.threshold = Threshold(_LARGEST_FREE_BLOCK, 0, None, 0, 0, _PROTECT)
 
@@ -54,13 +52,10 @@ class BlockWatch:
         """Find what is usual, from the longest object now."""
         if longest > self.longest > 0:
             self.usual = max(self.usual, min(longest, 2 * self.taken))
-            self.rises = self.rises + 1 if 2 * longest < 3 * self.taken else 0
+            self.rises = min(self.rises + 1, _MAX_RISES) if 2 * longest < 3 * self.taken else 0
             self.taken = longest
-            self.gap_ms = self.since_ms
-            self.since_ms = 0
-        elif longest < self.longest or self.since_ms > 4 * self.gap_ms:
-            self.rises = 0
-        self.since_ms = min(self.since_ms + period_ms, _MAX_SINCE_MS)
+        elif self.rises:
+            self.rises -= 1 if longest == self.longest else self.rises
         self.longest = longest
         self.forget_ms += period_ms
         if longest >= self.usual:
