@@ -39,12 +39,10 @@ def fill():
 def empty():
     """Give it all back."""
     global _chain
-    _chain = None
+    link, _chain = _chain, None
+    while link:  # each by itself: what is left on the C stack would keep all that follow it
+        rest, link[0] = link[0], None
+        link = rest
     for place in range(len(_singles)):
         _singles[place] = None
-    _sweep(20)  # what is left on the C stack would keep it
     gc.collect()
-
-
-def _sweep(depth):
-    return depth and _sweep(depth - 1)
