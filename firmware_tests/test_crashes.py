@@ -218,9 +218,21 @@ def test_in_a_full_heap_an_application_is_run_once_more():
             runs.append(error)
         no_memory.empty()
     assert runs == [5, 5], runs
+    no_memory.fill()
+    try:
+        warden.run("no_such_module")
+    except MemoryError as error:  # there is none to load it
+        runs.append(error)
+    except Exception:
+        pass
+    no_memory.empty()
+    assert isinstance(runs.pop(), MemoryError)
     error = ValueError("once more")
 
+    found = [None]
+
     def fail():
+        found[0] = Crashes.current.main
         raise error
 
     no_memory.fill()
@@ -230,6 +242,7 @@ def test_in_a_full_heap_an_application_is_run_once_more():
         runs.append(caught)
     no_memory.empty()
     assert runs.pop() is error
+    assert found[0] is fail, "a hang of it is one of the application's"
     assert _lines(warden.exceptions()[-1])[-1] == "ValueError: once more"
     Crashes.current.is_safe = True
     no_memory.fill()

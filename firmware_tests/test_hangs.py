@@ -133,6 +133,9 @@ def test_the_callbacks_of_the_stopped_application_go_with_it():
     def kept(event):
         pass
 
+    def kept_trim(level):
+        return 0
+
     async def hang():
         warden.on("lease", lambda event: None)
         warden.on_trim(lambda level: 0)
@@ -140,11 +143,12 @@ def test_the_callbacks_of_the_stopped_application_go_with_it():
 
     warden.start(link=False)
     warden.on("lease", kept)  # before run(), which main does not set anew
+    warden.on_trim(kept_trim)
     application = _Application(hang, action="stop")
     policy = running_agent().policy
     assert _run(application) == 2
     assert policy.events.callbacks == [("lease", kept)]
-    assert policy.pressure.functions == [None] * 8
+    assert policy.pressure.functions == [kept_trim] + [None] * 7
 
 
 def test_what_the_stopped_application_held_is_free_for_the_next():
@@ -157,6 +161,32 @@ def test_what_the_stopped_application_held_is_free_for_the_next():
 
     application = _Application(greedy, action="stop")
     assert _run_and_look(application) == ([], [])
+
+
+def test_nor_is_it_there_before_a_main_that_is_plain_code_begins_an_event_loop():
+    found = []
+
+    async def greedy():
+        warden.spawn(asyncio.sleep(1000), "sleeper")
+        warden.begin("held")
+        await asyncio.sleep_ms(20)
+        _spin()
+
+    def main():
+        tables = (policy.operations, policy.load_meters())
+        found.append([each.name for table in tables for each in table.rows if each])
+        if len(found) == 1:
+            warden.watchdog(_HANG_MS, action="stop")
+            asyncio.run(greedy())
+
+    warden.start(interval_ms=100, budget_permille=1000, link=False)
+    policy = running_agent().policy
+    try:
+        warden.run(main)
+    finally:
+        warden.stop()
+        asyncio.new_event_loop()
+    assert found == [[], []]
 
 
 def _run_and_look(application):
