@@ -259,7 +259,12 @@ def test_invariant_9_a_table_that_is_full_refuses_and_says_so():
     for name, size, take in _full_tables(rig):
         taken, refusal = _until_refused(Denied, take)
         assert (taken, refusal.reason) == (size, "table"), name
+        rig.board.ticks.pass_ms(700)
         assert raises(Denied, take).reason == "table"
+        event = policy.events.event(policy.events.seq - 1)
+        assert event[1] == "denied" and event[5] == "table", event
+        now_ms = rig.board.ticks_ms()
+        assert event[2] * 1000 + event[3] == now_ms, (event, now_ms)
     owners = (policy.leases, policy.operations, policy.sessions, policy.meters)
     assert [len(owner.rows) for owner in owners] == [16, 12, 8, 16]
 

@@ -153,7 +153,8 @@ def test_one_that_is_not_used_ends_and_use_renews_it():
 def test_the_table_has_a_fixed_size():
     rig = PolicyRig()
     sessions = [rig.sessions.open(str(number)) for number in range(8)]
-    assert raises(Denied, rig.sessions.open, "one more").reason == "table"
+    error = raises(Denied, rig.sessions.open, "one more")
+    assert (error.reason, error.blockers) == ("table", tuple(range(1, 9)))
     sessions[0].close()
     assert rig.sessions.open("now").id == 9
 
