@@ -119,19 +119,35 @@ def test_a_start_in_a_thread_and_event_loops_here():
 
 
 def test_a_start_in_three_threads_at_once_is_one_start():
+    _tested(_start)
+    launch = sys.modules["warden.launch"]
+    make_runner = launch.make_runner
+
+    def make_slowly(agent):
+        time.sleep_ms(20)  # the others come meanwhile
+        return make_runner(agent)
+
+    launch.make_runner = make_slowly
+    try:
+        _start_in_three_threads()
+    finally:
+        launch.make_runner = make_runner
+
+
+def _start_in_three_threads():
     for _ in range(5):
         port = free_port()
         found = []
 
-        def start(port=port, found=found):
+        def start(link, found=found):
             try:
-                _start(link=warden.TcpServer(port, "127.0.0.1"))
+                _start(link=link)
                 found.append(get_runner())
             except Exception as error:
                 found.append(error)
 
-        for _ in range(3):
-            _thread.start_new_thread(start, ())
+        for link in [warden.TcpServer(port, "127.0.0.1") for _ in range(3)]:
+            _thread.start_new_thread(start, (link,))
         while len(found) < 3:
             time.sleep_ms(1)
         try:
@@ -175,6 +191,7 @@ def test_a_metered_task_that_was_just_cancelled_ends_with_its_event_loop():
         await asyncio.sleep_ms(1)
         meters = _agent().policy.meters
         assert meters.preempt(meters.rows[0])  # at critical, say
+        assert not meters.preempt(meters.rows[0])  # once
         raise MemoryError
 
     def restart():
@@ -193,11 +210,12 @@ def test_what_plain_code_began_after_ctrl_c_does_not_end_with_the_loop_before():
 
     def restart():
         _start()
+        warden.begin("early")
         raises(KeyboardInterrupt, asyncio.run, interrupted())
         asyncio.new_event_loop()  # which leaves asyncio's current task as it was
         with warden.operation("backup"):
             asyncio.run(_sleep(1))
-            assert [op.name for op in warden.operations()] == ["backup"]
+            assert [op.name for op in warden.operations()] == ["early", "backup"]
 
     _tested(restart)
 
