@@ -165,6 +165,12 @@ class _Rig:
         ]
 
 
+class _Task:
+    """Stands in for a task of asyncio."""
+
+    coro = None
+
+
 def _without_asyncio(test):
     """Return a test that sees no asyncio: whether one was imported depends on the tests before."""
 
@@ -262,12 +268,49 @@ def test_an_announced_sleep_is_no_hang_and_not_the_time_of_check_ins():
         uplink = add(rig.dog, "uplink", 3000)
         rig.pass_ms(300)
         with Sleeping():
-            rig.pass_ms(10_000, turns=False)
+            rig.pass_ms(5000, turns=False)
+            rig.agent.poll()  # as a thread's call does
+            rig.pass_ms(5000, turns=False)
         rig.pass_ms(2000)
         assert rig.events() == [] and not rig.machine.dog.has_bitten
         uplink.feed()
         rig.pass_ms(2500, turns=False)
         assert [event[0] for event in rig.events()] == ["begun"]
+
+
+@_without_asyncio
+def test_a_hang_while_a_task_awaits_inside_an_announced_sleep_is_one():
+    with _Rig() as rig:
+        rig.board.crashes = rig.crashes
+        rig.configure()
+        task = _Task()
+        rig.runner.tasks.append(task)
+        for sleeps_in_another in (True, False):
+            with Sleeping():
+                rig.dog.current = lambda: task  # the agent's task polls, so the loop goes on
+                rig.pass_ms(300)
+                rig.agent.load.polled_ms = rig.board.ticks_ms()  # as it notes
+                rig.dog.current = lambda: None
+                if sleeps_in_another:
+                    with Sleeping():
+                        rig.pass_ms(10_000, turns=False)
+                    assert rig.events() == []
+                else:
+                    rig.pass_ms(2500, turns=False)
+                    assert [event[0] for event in rig.events()] == ["begun"]
+
+
+@_without_asyncio
+def test_a_sleep_that_never_ended_is_none_of_the_next_agent():
+    with _Rig() as rig:
+        rig.board.crashes = rig.crashes
+        Sleeping().__enter__()
+    with _Rig() as rig:
+        rig.board.crashes = rig.crashes
+        rig.configure()
+        with Sleeping():
+            rig.pass_ms(10_000, turns=False)
+        assert rig.events() == []
 
 
 @_without_asyncio
