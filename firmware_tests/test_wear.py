@@ -301,6 +301,7 @@ def _check_full_heap(kind, options):
     try:
         for cause in ("exception", "hang"):
             box = _boot(_Board())
+            box.commit()  # which gives back what it takes
             error = ValueError("in a full heap")
             no_memory.fill()
             if cause == "hang":
@@ -354,9 +355,11 @@ def test_on_a_full_file_system_boots_that_crash_end_in_safe_mode():
                 _crash(before, "%d without room for it %s" % (number, "x" * 30))
                 before = _boot(_Board())
                 assert (before.bad, before.boots) == (number + 1, number + 2), kind
-                entry = [row for row in before.rows[5:] if row][-1]
+                first, entry = [row for row in before.rows[5:] if row]
+                assert first[10].endswith(b"when there was room\n"), "those in the list stay"
                 assert entry[0] == "exception"
                 assert entry[10] is None or b"without room" in entry[10], "not that of another one"
+                assert "warden.resets.new" not in os.listdir()
             assert before.is_safe
             os.remove("log")
             _crash(before, "with room")
@@ -369,6 +372,52 @@ def test_on_a_full_file_system_boots_that_crash_end_in_safe_mode():
         finally:
             os.chdir(here)
             os.umount("/disk")
+
+
+def test_a_loss_of_power_on_a_full_file_system_loses_no_crash_before():
+    here = os.getcwd()
+    for kind in (os.VfsLfs2, os.VfsFat):
+        data = bytearray(128 * 512)
+        kind.mkfs(_Disk(data))
+        os.mount(kind(_Disk(data)), "/disk")
+        os.chdir("/disk")
+        try:
+            before = _boot(_Board())
+            assert wear.written[_RESETS] == 2  # the list, and the file for this
+            _crash(before, "when there was room")
+            before = _boot(_Board())
+            _fill_up()
+            _crash(before, "without room")
+        finally:
+            os.chdir(here)
+            os.umount("/disk")
+        found = set()
+        was_cut = True
+        left = 0
+        while was_cut:
+            disk = _Disk(bytearray(data))
+            os.mount(kind(disk), "/disk")
+            os.chdir("/disk")
+            try:
+                before = _boot(_Board())
+                assert before.bad == 2
+                disk.left = left
+                _crash(before, "while the power goes")
+                was_cut = disk.left < 0
+                os.chdir(here)
+                try:
+                    os.umount("/disk")  # what it writes now is lost, too
+                except OSError:
+                    pass
+                os.mount(kind(_Disk(disk.data)), "/disk")
+                os.chdir("/disk")
+                after = _boot(_Board())
+                found.add((after.bad, after.boots))
+            finally:
+                os.chdir(here)
+                os.umount("/disk")
+            left += 1
+        assert found == {(2, 4), (3, 4)}, (kind, found)  # the record before it, or the new one
 
 
 def _texts(box):
