@@ -359,6 +359,7 @@ def test_a_frame_for_whose_rest_there_is_no_memory_is_lost_and_its_request_comes
         mirror.line.room = 5
         mirror.request(0)
         rig.poll()
+        assert mirror.line.room == 0 and host.rest is None
     finally:
         del module.bytearray
     mirror.line.room = None
