@@ -502,8 +502,7 @@ class Board:
         boot_id = self._mirror.boot_id
         was_here = False  # a busy board may send its row seconds after the reply
         while not self._closed:
-            if self._mirror.boot_id != boot_id:
-                raise diagnosis.restarted()
+            self._check_boot(boot_id)
             found = self._operation(operation_id)
             if found is not None:
                 if found.state not in _NOT_ADMITTED:
@@ -621,13 +620,19 @@ class Board:
 
         A value that is None is left unchanged.
         """
-        boot_id = self._mirror.boot_id
-        for step in await self.policy_steps(wanted):
+        boot_id = self._mirror.boot_id  # the next boot has lost what was read, and each step
+        steps = await self.policy_steps(wanted)
+        self._check_boot(boot_id)
+        for step in steps:
             await self.send_step(step)
-            if self._mirror.boot_id != boot_id:  # it has lost the steps before
-                raise diagnosis.restarted()
+            self._check_boot(boot_id)
         if save:
             await self.save_policy()
+            self._check_boot(boot_id)
+
+    def _check_boot(self, boot_id: int | None) -> None:
+        if self._mirror.boot_id != boot_id:
+            raise diagnosis.restarted()
 
     async def stored_policy(self) -> StoredPolicy | int:
         """Return the state of the board's stored policy; a number if only a newer board knows it.

@@ -230,6 +230,8 @@ def test_two_boards_at_one_address_are_no_fault_of_the_line():
     ended = Counters(LinkStatus(gaps=9), 0, 7, two_boards=True)
     found = evaluated(Counters(), ended, RequestCounts([0.1], 5, 0), Samples(3), 3.0)
     assert found.problems == (TWO_BOARDS,)
+    advice = " ".join(checkup._for_agent(checkup.Checkup("mqtt://b/a", checkup.AGENT), found))
+    assert "why it restarted" not in advice
 
 
 def test_a_lost_port_is_told_from_a_silent_board():

@@ -673,3 +673,80 @@ def test_a_policy_of_which_a_restart_loses_a_part_is_not_stored(whole: bool) -> 
     run(main())
     assert peer.policy.stored == 0
     assert ids.SET_QUOTA not in [operation for operation, _ in peer.done]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("at", [ids.SET_THRESHOLD, ids.SET_QUOTA])
+def test_a_restart_that_is_known_as_a_reply_comes_ends_the_change(at: int, whole: bool) -> None:
+    peer = FakeBoard()
+
+    async def main() -> None:
+        async with connect(FakeTransport(peer)) as board:
+            _restart_after(peer, at)
+            if whole:
+                with pytest.raises(boardwarden.BoardRestarted):
+                    await board.apply_policy(_POLICY)
+                return
+            before = await one_board.read(board)
+            problem = await one_board.send(board, before.steps(_POLICY), before)
+            assert problem is not None
+            assert (problem.lost, problem.unchanged) == (True, False)
+            assert problem.sentence.startswith("The board restarted meanwhile")
+
+    run(main())
+    done = [operation for operation, _ in peer.done]
+    assert done.count(at) == 1
+    assert (peer.policy.stored, ids.SET_QUOTA in done) == (0, at == ids.SET_QUOTA)
+
+
+def _restart_after(peer: FakeBoard, operation: int) -> None:
+    """Have the board restart after its reply, and another host have it send its state at once."""
+    usual = peer.answer.get(operation, lambda asked: (ids.OK, None))
+    host_id = peer.host_id
+
+    def restart() -> None:
+        peer.restart()
+        peer._subscribe(1, host_id)
+
+    def restart_after_the_reply(asked: list[Any]) -> tuple[int, Any]:
+        peer.answer[operation] = usual
+        asyncio.get_running_loop().call_soon(restart)
+        return usual(asked)
+
+    peer.answer[operation] = restart_after_the_reply
+
+
+@with_board
+async def test_a_board_that_restarts_while_its_policy_is_read_is_given_none(
+    board: Board, peer: FakeBoard
+) -> None:
+    await board.apply_policy(_POLICY, save=False)
+    _restart_after(peer, ids.QUOTA)
+    del peer.done[:]
+    with pytest.raises(boardwarden.BoardRestarted):
+        await board.apply_policy(_POLICY)  # as far as it was read, there is nothing to change
+    assert ids.KEEP not in [operation for operation, _ in peer.done]
+
+
+@with_board
+async def test_a_policy_is_stored_only_by_the_boot_to_which_it_was_sent(
+    board: Board, peer: FakeBoard
+) -> None:
+    before = await one_board.read(board)
+    host_id = peer.host_id
+    peer.restart()
+    peer._subscribe(1, host_id)
+    await board.wait_sample()
+    with pytest.raises(boardwarden.BoardRestarted):
+        await one_board.store(board, before)
+    assert peer.policy.stored == 0
+    _restart_after(peer, ids.KEEP)
+    with pytest.raises(boardwarden.BoardRestarted):
+        await one_board.read(board)
+    now = await one_board.read(board)
+    _restart_after(peer, ids.KEEP)
+    with pytest.raises(boardwarden.BoardRestarted):
+        await one_board.store(board, now)
+    _restart_after(peer, ids.KEEP)
+    with pytest.raises(boardwarden.BoardRestarted):
+        await board.apply_policy(_POLICY)

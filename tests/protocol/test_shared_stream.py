@@ -25,6 +25,7 @@ from boardwarden import (
     keys,
 )
 from boardwarden._protocol.framing import frame
+from boardwarden.doctor.link_health import Counters
 from boardwarden.testing import FakeShared, FakeStream, FakeStreamBoard
 from warden_schema import ids
 
@@ -104,6 +105,20 @@ def test_a_board_that_only_said_once_that_it_is_online_is_given_up_after_12_s(
 
     file = tmp_path / "key"
     keys.save(file, keys.new_secret("control"))
+    run(main())
+
+
+def test_a_board_that_sends_and_begins_no_full_state_is_waited_for_as_long_as_is_said() -> None:
+    async def main() -> None:
+        _, shared = stream()
+        transport = shared.transport()
+        transport.to_host = lambda data: () if data[2] == ids.HELLO else (data,)
+        begin = asyncio.get_running_loop().time()
+        with pytest.raises(NoAgent, match=r"sends to its broker, but sent no full state .* 45 s"):
+            async with connect(transport):
+                pass
+        assert 44.9 < asyncio.get_running_loop().time() - begin < 45.1
+
     run(main())
 
 
@@ -254,6 +269,7 @@ def test_two_boards_of_one_id_are_told_from_one_that_restarts() -> None:
             assert seen == [False, True, True, False]
             assert str(board.restarts[1]).startswith("two boards answer at this address in turn")
             assert str(board.restarts[3]) == "the board restarted: power_on"
+            assert Counters.of(board).two_boards
 
     run(main())
 

@@ -194,6 +194,29 @@ def test_a_recording_with_a_schema_that_is_no_utf_8_is_put_aside(path: Path) -> 
         assert uptimes(path) == {1: [5]}
 
 
+def test_a_file_of_something_else_with_such_a_schema_is_refused_in_a_sentence(path: Path) -> None:
+    written(path, sample(1)).close()
+    whole = path.read_bytes().replace(schema.APPLICATION_ID.to_bytes(4, "big"), b"else", 1)
+    place = whole.index(b") WITHOUT ROWID")
+    damaged = whole[:place] + b"\x87" + whole[place + 1 :]
+    path.write_bytes(damaged)
+    with pytest.raises(RecordingError, match="is damaged"):
+        Store(path).open()
+    assert path.read_bytes() == damaged
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_table_of_boots_is_read_by_the_names_of_its_columns(path: Path) -> None:
+    written(path, sample(1)).close()
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"port TEXT, reset_cause", b"port TEXT, r,set_cause"))
+    with pytest.raises(RecordingError, match="its table span is not as recorded"):
+        Recording(path)
+    path.write_bytes(whole.replace(b"protocol TEXT, began", b"protocol, x, began  "))
+    with Recording(path) as recording, pytest.raises(RecordingError, match="a boot that makes no"):
+        recording.spans()
+
+
 def test_a_table_of_boots_that_has_lost_its_key_is_damaged(path: Path) -> None:
     written(path, sample(1)).close()
     text = path.read_bytes()
@@ -305,6 +328,19 @@ def test_what_replaces_a_recording_is_waited_for_while_it_is_locked(path: Path) 
     assert uptimes(path) == {1: [2]}
     with pytest.raises(RecordingError, match="is closed"):
         store.write([sample(3)])
+
+
+def test_what_is_another_recorders_is_not_taken_away(path: Path) -> None:
+    store = Store(path)
+    store.open()
+    for file in path.parent.glob("a.db*"):
+        file.unlink()
+    other = written(path, sample(1))
+    store.close()  # it has written nothing, and would take its own file away
+    with pytest.raises(RecordingError, match="Another boardwarden"):
+        Store(path).open()
+    other.close()
+    assert uptimes(path) == {1: [1]}
 
 
 def test_a_missing_or_unwritable_path_raises_recording_error(tmp_path: Path) -> None:

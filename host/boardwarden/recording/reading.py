@@ -21,7 +21,7 @@ from warden_schema import ids
 from .schema import FIGURES, HISTORY, HISTORY_FIGURES, LAST_AT, check, connect, explained
 
 _SPANS = """
-SELECT s.*,
+SELECT {columns},
     max(s.began, coalesce((SELECT max(at) FROM sample WHERE span = s.id), 0),
         coalesce((SELECT max(at) FROM link WHERE span = s.id), 0),
         coalesce((SELECT max(at) FROM event WHERE span = s.id), 0)),
@@ -38,7 +38,10 @@ _MAX = 2**63  # of a figure, in size: a picture of more has no scale
 # What the rows of a change may have that is drawn: a name, and figures.
 _ROWS = {"storage": ("mount", "usage"), "thresholds": ("metric", "warn", "critical")}
 _COLUMNS = {
-    "span": ("id", "address", "unique_id", "boot_id", "machine", "firmware", "port", "began"),
+    "span": (
+        *("id", "address", "unique_id", "boot_id", "machine", "firmware", "port", "reset_cause"),
+        *("protocol", "began"),
+    ),
     "sample": ("span", "uptime_ms", "at", *FIGURES),
     "event": ("span", "number", "at", "kind", "uptime_s", "subject", "detail", "value", "missed"),
     "change": ("id", "span", "at", "what", "number", "value"),
@@ -178,7 +181,8 @@ class Recording:
 
         A board is named by its address or its unique id.
         """
-        sql = _SPANS.format(later=_LATER if self._later else "0, 0")
+        columns = ", ".join(f"s.{name}" for name in _COLUMNS["span"])
+        sql = _SPANS.format(columns=columns, later=_LATER if self._later else "0, 0")
         found = [Span(*row) for row in self._rows(sql)]
         for span in found:
             texts = (span.unique_id, span.machine, span.firmware, span.port, span.reset_cause)

@@ -392,7 +392,7 @@ def _made_one_file(database: sqlite3.Connection) -> bool:
         database.execute("PRAGMA busy_timeout = 0")
         (mode,) = database.execute("PRAGMA journal_mode = DELETE").fetchone()
         database.execute(f"PRAGMA busy_timeout = {round(BUSY_S * 1000)}")
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):  # the text of an error may quote a damaged schema
         return False
     return bool(mode == "delete")
 
