@@ -117,6 +117,7 @@ def _table(slices=1, **changes):
         setattr(heap, name, value)
     clock = make_clock(heap)
     memory = make_memory(heap, clock, make_governor(1000, 10))
+    memory.cost_us = heap.collect_ms * 1000  # as all before took
     memory.read(make_sample())
     return heap, table, clock, memory
 
@@ -126,7 +127,9 @@ def _memory(**changes):
     for name, value in changes.items():
         setattr(heap, name, value)
     clock = make_clock(heap)
-    return heap, clock, make_memory(heap, clock, make_governor(1000, 10))
+    memory = make_memory(heap, clock, make_governor(1000, 10))
+    memory.cost_us = heap.collect_ms * 1000  # as all before took
+    return heap, clock, memory
 
 
 def _native(**changes):
@@ -317,6 +320,44 @@ def test_collections_wait_for_their_share_of_the_core():
     assert memory.collect_in_ms(_PAUSE) == 0
     assert memory.collect(_PAUSE)
     assert memory.collect(0)  # whatever it costs
+
+
+def test_a_collection_during_which_something_else_had_the_core_makes_no_long_pause():
+    heap, clock, memory = _memory(collect_ms=2)
+    heap.collect_ms = 100
+    assert memory.collect(0)
+    assert memory.collect_in_ms(_PAUSE) == 1000  # as after 5 ms; after 100 it would be 20 s
+    assert memory.spent_us == 102_000  # charged is all of it
+    heap.collect_ms = 2
+    assert memory.collect(0)
+    assert memory.collect_in_ms(_PAUSE) == 400
+    pauses = []
+    heap.collect_ms = 100  # from now on each takes so long
+    while not pauses or pauses[-1] < 20_000:
+        assert memory.collect(0)
+        pauses.append(memory.collect_in_ms(_PAUSE))
+    assert pauses == [1000, 2200, 4600, 9400, 19_000, 20_000]
+
+
+def test_the_first_collection_of_all_makes_no_long_pause():
+    heap = FakeHeap()
+    heap.collect_ms = 100
+    clock = make_clock(heap)
+    memory = make_memory(heap, clock, make_governor(1000, 10))
+    assert (memory.collections, memory.collect_in_ms(_PAUSE)) == (1, 200)
+
+
+def test_live_memory_that_leaks_is_seen_though_something_else_had_the_core_meanwhile():
+    heap, clock, memory = _memory(collect_ms=2)
+    heap.collect_ms = 100
+    heap.live = 70_000
+    _read(heap, clock, memory, 80_000)
+    assert (memory.collections, memory.live) == (2, 70_000)
+    heap.collect_ms = 2
+    for live in range(70_000, 86_000, 1000):  # 5 KB a second
+        heap.live = live
+        _read(heap, clock, memory, live + 8000, pass_ms=200)
+    assert memory.live > 80_000
 
 
 def test_the_time_of_collections_is_charged():

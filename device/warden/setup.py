@@ -202,7 +202,7 @@ def make_memory(board, clock, governor):
     memory.collections = 0
     memory.seen = 0  # of those that the C module counts
     memory.spent_us = 0
-    memory.cost_us = 0  # of the last collection made here, and when it ended
+    memory.cost_us = 0  # of a collection made here, and when the last one ended
     memory.ended_s = memory.ended_ms = 0
     memory.room = room = 0  # bytes of the table that are a slice; 0: all at once, as now
     memory.reason = _NO_NATIVE

@@ -17,6 +17,7 @@ _LOW_SHIFT = const(3)  # in the last eighth the runtime would collect soon anywa
 _LOW_RENEW_SHIFT = const(5)  # and less is left to be surprised by: a 32nd,
 _LOW_COLLECT_PAUSE = const(40)  # for a fortieth of the core at most
 _BLOCK_COLLECT_PAUSE = const(10)  # until it is known whether a block that is wanted can be had
+_MAX_RISE_US = const(1000)  # what one takes may double, and rise by so much, at a time
 _DROP_SHIFT = const(5)  # used fell by a 32nd of the heap: something collected
 _HIGH_SHIFT = const(1)  # live is more than half of the heap:
 _OLD_MS = const(9000)  # then it is no older than this at the next sample, if that can be
@@ -168,8 +169,10 @@ class Memory:
         self.is_off = not board.collect()
         if self.is_off:
             return False
-        self.cost_us = board.ticks_diff(board.ticks_us(), began)
-        self.spent_us += self.cost_us
+        took_us = board.ticks_diff(board.ticks_us(), began)
+        self.spent_us += took_us
+        # Once, something else may have had the core meanwhile: no long pause for that.
+        self.cost_us = min(took_us, 2 * self.cost_us + _MAX_RISE_US)
         self.ended_s = self.clock.s
         self.ended_ms = self.clock.ms
         self.collections += 1
