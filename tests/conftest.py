@@ -28,9 +28,9 @@ def _boards_and_compilers_are_not_measured() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_board_was_slow() -> None:
-    """A simulated one, which a busy machine made slow, may have said so to the next ones here."""
-    Path("warden.slow").unlink(missing_ok=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A simulated board has its files where it is started, and may tell the next one there."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="session", autouse=True)
