@@ -364,6 +364,19 @@ async def test_overhead_has_what_watching_takes():
     assert figure(sample, "overhead_permille") == 5 + 32
 
 
+async def test_what_a_wait_takes_is_found_though_something_else_had_the_core_meanwhile():
+    board = detect()
+    ticks_us = board.ticks_us
+    for late in (2, 4, 6):  # each time that the clock is read from then on
+        read = []
+        board.ticks_us = lambda read=read, late=late: (
+            read.append(None) or ticks_us() + 100_000 * (len(read) >= late)
+        )
+        assert 0 < make_load(board).wrap_us < 2600, late
+    board.ticks_us = lambda: ticks_us() * 1000
+    assert make_load(board).wrap_us == 2600  # all are late: no more than a sample can take
+
+
 async def test_without_steps_asyncio_is_left_as_it_is():
     load = make_load(detect(), False)
     load.attach()

@@ -323,7 +323,7 @@ def test_collections_wait_for_their_share_of_the_core():
 
 
 def test_a_collection_during_which_something_else_had_the_core_makes_no_long_pause():
-    heap, clock, memory = _memory(collect_ms=2)
+    heap, _, memory = _memory(collect_ms=2)
     heap.collect_ms = 100
     assert memory.collect(0)
     assert memory.collect_in_ms(_PAUSE) == 1000  # as after 5 ms; after 100 it would be 20 s
