@@ -118,23 +118,20 @@ def test_a_start_in_a_thread_and_event_loops_here():
     _tested(restart)
 
 
+def _slow_server(port):
+    """Return a TcpServer that takes so long to open that other threads come meanwhile."""
+    link = warden.TcpServer(port, "127.0.0.1")
+    open_at_once = link.open
+
+    def open_slowly():
+        time.sleep_ms(20)
+        open_at_once()
+
+    link.open = open_slowly
+    return link
+
+
 def test_a_start_in_three_threads_at_once_is_one_start():
-    _tested(_start)
-    launch = sys.modules["warden.launch"]
-    make_runner = launch.make_runner
-
-    def make_slowly(agent):
-        time.sleep_ms(20)  # the others come meanwhile
-        return make_runner(agent)
-
-    launch.make_runner = make_slowly
-    try:
-        _start_in_three_threads()
-    finally:
-        launch.make_runner = make_runner
-
-
-def _start_in_three_threads():
     for _ in range(5):
         port = free_port()
         found = []
@@ -146,7 +143,7 @@ def _start_in_three_threads():
             except Exception as error:
                 found.append(error)
 
-        for link in [warden.TcpServer(port, "127.0.0.1") for _ in range(3)]:
+        for link in [_slow_server(port) for _ in range(3)]:
             _thread.start_new_thread(start, (link,))
         while len(found) < 3:
             time.sleep_ms(1)
