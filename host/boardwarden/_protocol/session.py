@@ -30,12 +30,13 @@ from .link import Link
 from .requests import Requests
 from .shared_stream import FULL_STATE_S, LIVE_S, RETRY_S, SharedKeys, SharedSubscription
 from .subscription import StateListener, Subscription
-from .waiting import SmallEvent, wait_until
+from .waiting import SmallEvent, standstill_s, wait_done, wait_until
 
 _log = logging.getLogger(__name__)
 _GOODBYE_S = 0.5
 _CANCEL_S = 0.1  # until a task that goes on is cancelled again
 _QUIET_S = LIVE_S + 2.0  # a board that is there has sent a frame then
+_READING_TURNS = 5  # of the loop, in which what lies in a socket is read
 _FULL_STATE = 3  # times the timeout of the first answer is that of the full state
 _ENDS_WITH_SESSION = (ids.ALLOCATE, ids.BEGIN)  # what of a host ends with its session
 _SUBSCRIBE_HEAD = frame(messages.subscribe(0))[:6]  # what is the same in each host's SUBSCRIBE
@@ -99,11 +100,11 @@ class Session:
     async def _until_started(self, started: asyncio.Future[None], timeout: float) -> None:
         # Not wait_for(): before Python 3.12 that loses a cancellation that comes just then.
         try:
-            await asyncio.wait([started], timeout=timeout)
+            await wait_done(started, timeout)
             if self._may_be_quiet and timeout < _QUIET_S:
-                await asyncio.wait([started], timeout=_QUIET_S - timeout)
+                await wait_done(started, _QUIET_S - timeout)
             if rest := self._rest_s(timeout):
-                await asyncio.wait([started], timeout=rest)
+                await wait_done(started, rest)
             if not started.done():
                 raise self._start_error(timeout)
             started.result()
@@ -364,11 +365,20 @@ class Session:
                 for payload in (self.subscription if proved else self.keys).due(now):
                     if self.keys.proved is proved:  # else it is of a session that has ended
                         await self._send(payload)
-            timer = loop.call_at(self._due_at(loop.time()), self._send_due.set)
+            due_at = max(now := loop.time(), self._due_at(now))
+            timer = loop.call_at(due_at, self._send_due.set)
             try:
                 await self._send_due.wait()
             finally:
                 timer.cancel()
+            if late_s := standstill_s(due_at):
+                await self._after_standstill(late_s)
+
+    async def _after_standstill(self, late_s: float) -> None:
+        """Go on so late: what the board sent meanwhile comes before what follows from silence."""
+        for _ in range(_READING_TURNS):
+            await asyncio.sleep(0)
+        self.subscription.on_late(late_s, asyncio.get_running_loop().time())
 
     def _due_at(self, now: float) -> float:
         """Return when something is next to be sent, if nothing is received before."""

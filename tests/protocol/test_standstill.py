@@ -1,0 +1,199 @@
+"""The host's process stands still, as a laptop that sleeps: nobody else is blamed for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+
+import pytest
+from virtual_time import run, stand_still, until
+
+import boardwarden
+from boardwarden import Board, RequestTimeout, connect
+from boardwarden._protocol import waiting
+from boardwarden._protocol.subscription import SILENCE_S
+from boardwarden.testing import FakeBoard, FakeStreamBoard, FakeTransport
+
+
+@contextlib.asynccontextmanager
+async def _followed(board: Board) -> AsyncIterator[list[bool]]:
+    """Yield a list of what `connected` becomes."""
+    seen: list[bool] = []
+
+    async def follow() -> None:
+        async for _ in board.changes():
+            if board.connected != (seen or [True])[-1]:
+                seen.append(board.connected)
+
+    following = asyncio.create_task(follow())
+    await asyncio.sleep(0)
+    try:
+        yield seen
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+def _sampling() -> FakeBoard:
+    peer = FakeBoard()
+    peer.interval_s = 1.0
+    return peer
+
+
+@pytest.mark.parametrize("stood_s", [1.0, 2.6, 4.0, 9.5, 30.0])
+def test_a_board_is_not_lost_because_the_host_stood_still_and_its_state_comes_at_once(
+    stood_s: float,
+) -> None:
+    async def main() -> None:
+        peer = _sampling()
+        async with connect(FakeTransport(peer)) as board, _followed(board) as seen:
+            await asyncio.sleep(1.95)
+            stand_still(stood_s)
+            count = board.status.cpu.uptime_s or 0.0
+            await until(lambda: board.synced and (board.status.cpu.uptime_s or 0.0) > count, 1.2)
+            await asyncio.sleep(SILENCE_S + 1.0)
+            assert seen == []
+            assert board.synced
+
+    run(main())
+
+
+def test_what_lay_in_the_line_as_the_host_stood_still_ends_no_silence_later() -> None:
+    """The board fell silent as its host did: nothing comes by itself after these frames."""
+
+    async def main() -> None:
+        peer = _sampling()
+        async with connect(FakeTransport(peer)) as board, _followed(board) as seen:
+            await asyncio.sleep(1.95)
+            peer.sample()
+            stand_still(5.0)
+            count = peer.values["uptime_s"] or 0
+            await until(lambda: (board.status.cpu.uptime_s or 0.0) > count, 1.2)
+            await asyncio.sleep(SILENCE_S + 1.0)
+            assert seen == []
+            assert board.synced
+
+    run(main())
+
+
+def test_a_board_that_is_gone_is_lost_soon_after_the_host_stood_still() -> None:
+    async def main() -> None:
+        peer = _sampling()
+        async with connect(FakeTransport(peer)) as board:
+            await asyncio.sleep(1.95)
+            peer.mute = True
+            stand_still(30.0)
+            assert await until(lambda: not board.connected, SILENCE_S + 0.1) > SILENCE_S / 2
+
+    run(main())
+
+
+def test_a_host_that_is_always_late_finds_that_a_board_is_gone() -> None:
+    async def main() -> None:
+        peer = _sampling()
+        async with connect(FakeTransport(peer)) as board:
+            await asyncio.sleep(1.95)
+            peer.mute = True
+            for _ in range(20):
+                await asyncio.sleep(0.2)
+                stand_still(0.7)
+            assert not board.connected
+
+    run(main())
+
+
+def test_a_stream_is_not_lost_because_the_host_stood_still() -> None:
+    class Stream(FakeTransport):
+        online = True
+
+        def watch(self, on_presence: object) -> None:
+            """It is always there."""
+
+        def absence(self) -> None:
+            return None
+
+    async def main() -> None:
+        peer = FakeStreamBoard()
+        peer.interval_s = 1.0
+        async with connect(Stream(peer)) as board, _followed(board) as seen:
+            await asyncio.sleep(1.95)
+            peer.interval_s = 0.0
+            stand_still(60.0)
+            asyncio.get_running_loop().call_later(0.1, peer.sample)
+            await asyncio.sleep(10.0)
+            assert seen == []
+
+    run(main())
+
+
+def test_a_request_gets_the_reply_that_came_while_the_host_stood_still() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        transport = FakeTransport(peer)
+        async with connect(transport) as board:
+            request = asyncio.create_task(board.allocate(boardwarden.ResourceType.MEMORY, 100))
+            held: list[bytes] = []
+
+            def hold(data: bytes) -> Iterable[bytes]:
+                held.append(data)
+                return ()
+
+            transport.to_host = hold
+            await until(lambda: peer.done)
+            stand_still(6.0)
+            transport.to_host = lambda data: (data,)
+            asyncio.get_running_loop().call_later(0.1, transport._from_peer, b"".join(held))
+            assert (await request).amount == 100
+            assert len(peer.done) == 1
+
+    run(main())
+
+
+def test_a_request_that_nobody_answers_ends_though_the_host_stood_still() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        async with connect(FakeTransport(peer)) as board:
+            peer.mute = True
+            request = asyncio.create_task(board.ping())
+            await asyncio.sleep(1.0)
+            stand_still(6.0)
+            with pytest.raises(RequestTimeout):
+                await asyncio.wait_for(request, 5.0)
+
+    run(main())
+
+
+def test_a_host_that_stood_still_as_it_connected_goes_on() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        peer.mute = True
+        connecting = asyncio.create_task(connect(FakeTransport(peer), timeout=2.0).__aenter__())
+        await asyncio.sleep(0.1)
+        peer.mute = False
+        stand_still(10.0)
+        board = await connecting
+        assert board.synced
+        await board.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("version", [(3, 10), (3, 11)])
+def test_a_deadline_during_which_the_process_stood_still_is_put_off_once(
+    version: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting.sys, "version_info", version)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        late = asyncio.create_task(waiting.wait_until(asyncio.sleep(7.5, "done"), 5.0))
+        never = asyncio.create_task(waiting.wait_until(asyncio.sleep(20.0), 5.0))
+        await asyncio.sleep(1.0)
+        stand_still(6.0)
+        assert await late == "done"
+        with pytest.raises(asyncio.TimeoutError):
+            await never
+        assert 8.9 < loop.time() < 9.1
+
+    run(main())
