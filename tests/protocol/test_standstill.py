@@ -10,10 +10,17 @@ import pytest
 from virtual_time import run, stand_still, until
 
 import boardwarden
-from boardwarden import Board, RequestTimeout, connect
+from boardwarden import Board, RequestTimeout, _clock, connect
 from boardwarden._protocol import waiting
+from boardwarden._protocol.attention import attention
 from boardwarden._protocol.subscription import SILENCE_S
 from boardwarden.testing import FakeBoard, FakeStreamBoard, FakeTransport
+
+
+@pytest.fixture(autouse=True)
+def _virtual_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the clock that goes on while a host sleeps be the event loop's."""
+    monkeypatch.setattr(_clock, "passed_s", lambda: asyncio.get_running_loop().time())
 
 
 @contextlib.asynccontextmanager
@@ -33,6 +40,18 @@ async def _followed(board: Board) -> AsyncIterator[list[bool]]:
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
+
+
+class _Stream(FakeTransport):
+    """A stream that all hosts read, of a board that is always online."""
+
+    online = True
+
+    def watch(self, on_presence: object) -> None:
+        """Its presence never changes."""
+
+    def absence(self) -> None:
+        """Nothing says that it is gone."""
 
 
 def _sampling() -> FakeBoard:
@@ -97,26 +116,17 @@ def test_a_host_that_is_always_late_finds_that_a_board_is_gone() -> None:
             peer.mute = True
             for _ in range(20):
                 await asyncio.sleep(0.2)
-                stand_still(0.7)
+                stand_still(1.2)
             assert not board.connected
 
     run(main())
 
 
 def test_a_stream_is_not_lost_because_the_host_stood_still() -> None:
-    class Stream(FakeTransport):
-        online = True
-
-        def watch(self, on_presence: object) -> None:
-            """It is always there."""
-
-        def absence(self) -> None:
-            return None
-
     async def main() -> None:
         peer = FakeStreamBoard()
         peer.interval_s = 1.0
-        async with connect(Stream(peer)) as board, _followed(board) as seen:
+        async with connect(_Stream(peer)) as board, _followed(board) as seen:
             await asyncio.sleep(1.95)
             peer.interval_s = 0.0
             stand_still(60.0)
@@ -195,5 +205,62 @@ def test_a_deadline_during_which_the_process_stood_still_is_put_off_once(
         with pytest.raises(asyncio.TimeoutError):
             await never
         assert 8.9 < loop.time() < 9.1
+
+    run(main())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_samples_that_lay_unread_have_the_times_at_which_they_came(stream: bool) -> None:
+    async def main() -> None:
+        peer = FakeStreamBoard() if stream else FakeBoard()
+        async with connect((_Stream if stream else FakeTransport)(peer)) as board:
+            statuses = board.updates(every=True)
+            reading = asyncio.create_task(anext(statuses))
+            await asyncio.sleep(1.0)
+            peer.sample()
+            first = await reading
+            stand_still(30.0)
+            for _ in range(30):
+                peer.sample()
+            assert first.last_updated is not None
+            for number in range(1, 31):
+                status = await anext(statuses)
+                assert status.last_updated is not None
+                passed_s = (status.last_updated - first.last_updated).total_seconds()
+                assert passed_s == pytest.approx(number, abs=0.1)
+                assert status.age_s == pytest.approx(30 - number, abs=0.1)
+            await asyncio.sleep(5.0)  # the board's clock stood still: that is not the host's matter
+            peer.sample()
+            status = await anext(statuses)
+            assert status.last_updated is not None
+            passed_s = (status.last_updated - first.last_updated).total_seconds()
+            assert passed_s == pytest.approx(35.0, abs=0.1)
+            await statuses.aclose()
+
+    run(main())
+
+
+def test_a_sample_after_a_standstill_is_no_older_than_that() -> None:
+    """The board's own clock stood before it, too, or is slow."""
+
+    async def main() -> None:
+        peer = FakeBoard()
+        async with connect(FakeTransport(peer)) as board:
+            peer.sample()
+            await asyncio.sleep(100.0)
+            stand_still(4.0)
+            peer.sample()
+            await asyncio.sleep(0.01)
+            assert board.status.age_s is not None
+            assert 3.5 < board.status.age_s < 5.1
+
+    run(main())
+
+
+def test_nobody_looks_at_the_clock_once_no_board_is_open() -> None:
+    async def main() -> None:
+        async with connect(FakeTransport(FakeBoard())), connect(FakeTransport(FakeBoard())):
+            pass
+        assert attention()._timer is None
 
     run(main())

@@ -23,6 +23,7 @@ from boardwarden.transport.base import Shared, Transport
 from warden_schema import ids
 
 from . import diagnosis, messages
+from .attention import Attention, attention
 from .diagnosis import PromptWatch
 from .framing import Deframer, frame
 from .keys import Keys, Secret
@@ -30,7 +31,7 @@ from .link import Link
 from .requests import Requests
 from .shared_stream import FULL_STATE_S, LIVE_S, RETRY_S, SharedKeys, SharedSubscription
 from .subscription import StateListener, Subscription
-from .waiting import SmallEvent, standstill_s, wait_done, wait_until
+from .waiting import SmallEvent, wait_done, wait_until
 
 _log = logging.getLogger(__name__)
 _GOODBYE_S = 0.5
@@ -77,6 +78,8 @@ class Session:
         self._confirmed = SmallEvent()  # look at subscription.confirmed again
         self._send_due = SmallEvent()  # something may be due to be sent
         self._tasks: list[asyncio.Task[None]] = []
+        self._attention: Attention | None = None
+        self._stood_s = 0.0  # how long this host stood still, and what follows is still to come
 
     async def start(self, timeout: float) -> None:
         """Connect, and wait until the board has sent its full state.
@@ -87,6 +90,8 @@ class Session:
         """
         try:
             self._started = asyncio.get_running_loop().create_future()
+            self._attention = attention()
+            self._attention.enter(self._on_standstill)
             await self.link.open()
             self._tasks = [
                 asyncio.create_task(self.link.run()),
@@ -154,6 +159,8 @@ class Session:
         finally:
             self._requests.close(diagnosis.closed())
             self._confirmed.set()  # a request that waits to be sent sees that it is over
+            if self._attention is not None:
+                self._attention.leave(self._on_standstill)
             try:
                 await self._end_tasks()
             finally:
@@ -355,6 +362,8 @@ class Session:
             if not self.link.is_open:
                 await self._send_due.wait()
                 continue
+            if self._stood_s:
+                await self._after_standstill()
             now = loop.time()
             if not self.keys.proved and now >= self.keys.give_up_at:
                 self.keys.on_open(now)
@@ -365,20 +374,22 @@ class Session:
                 for payload in (self.subscription if proved else self.keys).due(now):
                     if self.keys.proved is proved:  # else it is of a session that has ended
                         await self._send(payload)
-            due_at = max(now := loop.time(), self._due_at(now))
-            timer = loop.call_at(due_at, self._send_due.set)
+            timer = loop.call_at(self._due_at(loop.time()), self._send_due.set)
             try:
                 await self._send_due.wait()
             finally:
                 timer.cancel()
-            if late_s := standstill_s(due_at):
-                await self._after_standstill(late_s)
 
-    async def _after_standstill(self, late_s: float) -> None:
-        """Go on so late: what the board sent meanwhile comes before what follows from silence."""
+    def _on_standstill(self, stood_s: float) -> None:
+        self._stood_s += stood_s
+        self._send_due.set()
+
+    async def _after_standstill(self) -> None:
+        """Have what the board sent meanwhile read before anything follows from its silence."""
         for _ in range(_READING_TURNS):
             await asyncio.sleep(0)
-        self.subscription.on_late(late_s, asyncio.get_running_loop().time())
+        stood_s, self._stood_s = self._stood_s, 0.0
+        self.subscription.on_standstill(stood_s, asyncio.get_running_loop().time())
 
     def _due_at(self, now: float) -> float:
         """Return when something is next to be sent, if nothing is received before."""

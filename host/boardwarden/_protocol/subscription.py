@@ -142,15 +142,15 @@ class Subscription:
     def on_presence(self, online: bool, now: float) -> None:
         """Process what is known apart from the stream of whether the board is there."""
 
-    def on_late(self, late_s: float, now: float) -> None:
-        """Go on after this host stood still for a time: it is no silence of the board's.
+    def on_standstill(self, stood_s: float, now: float) -> None:
+        """Go on after this host stood still: it is no silence of the board's.
 
         The board may have taken this host for gone, and its session with that.
         """
-        self._frame_at = min(now, self._frame_at + late_s)
-        if late_s >= RENEW_S - KEEPALIVE_S:
+        self._frame_at = min(now, self._frame_at + stood_s)
+        if stood_s >= RENEW_S - KEEPALIVE_S:
             self._begin_session(now)
-        if late_s >= _DROPPED_S:
+        if stood_s >= _DROPPED_S:
             self._resubscribe()
 
     def leave(self) -> None:
