@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
+from typing import Any, cast
 
 import pytest
 from virtual_time import run, stand_still, until
@@ -14,6 +15,11 @@ from boardwarden import Board, RequestTimeout, _clock, connect
 from boardwarden._protocol import waiting
 from boardwarden._protocol.attention import attention
 from boardwarden._protocol.subscription import SILENCE_S
+from boardwarden.policy.model import Policy
+from boardwarden.rollout.boards import BoardResult
+from boardwarden.rollout.one_board import Health
+from boardwarden.rollout.rollout import Progress, Rollout, Wanted, _Watched
+from boardwarden.serve.notify import Notifier
 from boardwarden.testing import FakeBoard, FakeStreamBoard, FakeTransport
 
 
@@ -262,5 +268,54 @@ def test_nobody_looks_at_the_clock_once_no_board_is_open() -> None:
         async with connect(FakeTransport(FakeBoard())), connect(FakeTransport(FakeBoard())):
             pass
         assert attention()._timer is None
+
+    run(main())
+
+
+class _Notices(list[dict[str, Any]]):
+    """Stands for the webhook."""
+
+    def put(self, notice: dict[str, Any]) -> None:
+        self.append(notice)
+
+
+def test_no_notice_says_that_a_board_is_lost_because_nobody_listened_for_ten_seconds() -> None:
+    async def main() -> None:
+        peer, notices = _sampling(), _Notices()
+        async with connect(FakeTransport(peer)) as board:
+            following = asyncio.create_task(Notifier(cast(Any, notices)).follow("fake", board))
+            await asyncio.sleep(1.95)
+            peer.mute = True
+            await asyncio.sleep(5.0)
+            stand_still(60.0)
+            await asyncio.sleep(1.0)
+            peer.mute = False
+            await asyncio.sleep(20.0)
+            assert board.connected
+            assert notices == []
+            peer.mute = True
+            await asyncio.sleep(5.0)
+            stand_still(60.0)
+            assert await until(lambda: notices, 9.0) > 6.0
+            assert [each["kind"] for each in notices] == ["lost"]
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    run(main())
+
+
+def test_a_roll_out_watches_a_board_as_long_as_is_wanted_though_the_host_stood_still() -> None:
+    async def main() -> None:
+        transport = FakeTransport(_sampling())
+        async with connect(transport) as board:
+            rollout = Rollout(Wanted(Policy(), watch_s=20.0), Progress(), None)
+            watched = [_Watched(BoardResult("fake", "fake"), Health(board, 20.0))]
+            watching = asyncio.create_task(rollout._watch(watched))
+            begin = asyncio.get_running_loop().time()
+            await asyncio.sleep(5.0)
+            stand_still(60.0)
+            transport.cut()  # as brokers do, which hear nothing of this host
+            assert await watching is None
+            assert asyncio.get_running_loop().time() - begin > 78.0
 
     run(main())

@@ -25,6 +25,7 @@ class Attention:
         self._listeners: list[Listener] = []
         self._timer: asyncio.TimerHandle | None = None
         self._ran_at = (0.0, 0.0)  # the last two times at which the loop was seen to run
+        self._attended_s = 0.0  # until the newer of them
 
     def enter(self, listener: Listener) -> None:
         """Call a listener after each standstill from now on."""
@@ -36,11 +37,14 @@ class Attention:
 
     def leave(self, listener: Listener) -> None:
         """Call a listener no more; twice is fine."""
-        if listener in self._listeners:
-            self._listeners.remove(listener)
+        if listener not in self._listeners:
+            return
+        attended_s = self.attended_s
+        self._listeners.remove(listener)
         if not self._listeners and self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._attended_s = attended_s
 
     @property
     def unread_s(self) -> float:
@@ -50,7 +54,19 @@ class Attention:
         since_s = _clock.passed_s() - self._ran_at[0]  # the newer may be of after the standstill
         return since_s if since_s > 2 * _TICK_S + LATE_S else 0.0
 
+    @property
+    def attended_s(self) -> float:
+        """Seconds of a clock that runs while somebody listens, but not while the loop stands still.
+
+        What is to last for some time by it cannot be over because nobody looked.
+        """
+        if not self._listeners:
+            return self._attended_s
+        passed_s = _clock.passed_s() - self._ran_at[1]
+        return self._attended_s + min(passed_s, _TICK_S + LATE_S)
+
     def _tick(self) -> None:
+        self._attended_s = self.attended_s
         now = _clock.passed_s()
         stood_s = now - self._ran_at[1] - _TICK_S
         self._ran_at = (self._ran_at[1], now)
@@ -73,3 +89,11 @@ def attention() -> Attention:
 def unread_s() -> float:
     """Return for how long what is read now may have lain there, in the running event loop."""
     return attention().unread_s
+
+
+def attended_s() -> float:
+    """Return seconds of a clock that stands while this process does, of the running event loop.
+
+    It runs while a board is open.
+    """
+    return attention().attended_s
