@@ -1,4 +1,4 @@
-"""The time of day without jumps: what is recorded must not go back when the host's clock is set."""
+"""The time of day, which never goes back: what is recorded stays in order when the clock is set."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ def passed_s() -> float:
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
-_OFFSET = time.time() - passed_s()
+_offset = time.time() - passed_s()
 
 
 def steady_time() -> float:
-    """Return seconds since the epoch, by the host's clock as it was when the program started."""
-    return passed_s() + _OFFSET
+    """Return seconds since the epoch, by the host's clock; where it was set back, as it was before.
+
+    A computer without a battery for its clock starts with a time of long ago, and learns the right
+    one while this runs.
+    """
+    global _offset
+    passed = passed_s()
+    _offset = max(_offset, time.time() - passed)
+    return passed + _offset
