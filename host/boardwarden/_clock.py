@@ -1,4 +1,4 @@
-"""The time of day, which never goes back: what is recorded stays in order when the clock is set."""
+"""The time of day without jumps: what is recorded must not go back when the host's clock is set."""
 
 from __future__ import annotations
 
@@ -11,16 +11,30 @@ def passed_s() -> float:
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
+_SET_S = 60.0  # a clock that is ahead for so long was set right; one that jumps comes back
+_LEAST_S = 1.0
 _offset = time.time() - passed_s()
+_ahead_since: float | None = None
 
 
 def steady_time() -> float:
-    """Return seconds since the epoch, by the host's clock; where it was set back, as it was before.
+    """Return seconds since the epoch, by the host's clock as it was when the program started.
 
     A computer without a battery for its clock starts with a time of long ago, and learns the right
-    one while this runs.
+    one later: that is followed once it has lasted for a minute. To set it back moves nothing.
     """
-    global _offset
+    global _offset, _ahead_since
     passed = passed_s()
-    _offset = max(_offset, time.time() - passed)
+    ahead_s = time.time() - passed - _offset
+    if ahead_s < _LEAST_S:
+        _ahead_since = None
+    elif _ahead_since is None:
+        _ahead_since = passed
+    elif passed - _ahead_since >= _SET_S:
+        _offset, _ahead_since = _offset + ahead_s, None
     return passed + _offset
+
+
+def set_by_s() -> int:
+    """Return by how many seconds the host's clock is ahead of steady_time() now, or behind it."""
+    return round(time.time() - steady_time())

@@ -6,7 +6,6 @@ Written by one thread and read by any: the state is one tuple that is replaced, 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from operator import itemgetter
@@ -14,7 +13,7 @@ from types import MappingProxyType, NoneType
 from typing import Any
 
 from boardwarden import _arguments
-from boardwarden._clock import steady_time
+from boardwarden._clock import passed_s, steady_time
 from boardwarden._protocol.messages import Message
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.crashes import Reset, Restart, restart
@@ -70,7 +69,7 @@ class Mirror:
         on_sample: Callable[[], None] = lambda: None,
         on_change: Callable[[], None] = lambda: None,
         on_gap: Callable[[float, float], None] = lambda begin_s, end_s: None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = passed_s,
         unread_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.connected = False
@@ -157,7 +156,7 @@ class Mirror:
         if self._restarted:
             self._restarted = False
             cause = self.status.board.reset_cause
-            now = datetime.now(timezone.utc)
+            now = datetime.fromtimestamp(steady_time(), timezone.utc)
             seen = restart(self._last_reset, self.resets.models, cause, now)
             if self._goes_on():
                 seen = Restart(now, other_board=True)

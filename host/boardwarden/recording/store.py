@@ -410,7 +410,7 @@ def rotated(path: Path) -> list[Path]:
 
 
 def _rotated(path: Path) -> list[tuple[str, int, Path]]:
-    """Return the moment and the number in the name of each file that was put aside, and the file."""
+    """Return the moment and number in the name of each file that was put aside, and the file."""
     moment = r"\.(\d{8}T\d{6}Z)(?:-(\d+))?"
     name = re.compile(re.escape(path.stem) + moment + re.escape(path.suffix))
     found = [(name.fullmatch(file.name), file) for file in path.parent.iterdir()]
