@@ -28,6 +28,7 @@ from ._mirror.mirror import Mirror
 from ._mirror.readers import Console
 from ._mirror.tables import enum_or_int, from_thousandths
 from ._protocol import diagnosis
+from ._protocol.attention import unread_s
 from ._protocol.keys import Secret
 from ._protocol.session import Session
 from ._protocol.waiting import SmallEvent, wait_until
@@ -128,7 +129,7 @@ class Board:
         self._meter_readers = 0
         self._meter_renewal: asyncio.Task[None] | None = None
         self._console = Console()
-        self._mirror = Mirror(self._on_sample, self._on_change, self._on_gap)
+        self._mirror = Mirror(self._on_sample, self._on_change, self._on_gap, unread_s=unread_s)
         self._session = Session(transport, self._mirror, self._console.put, secret)
 
     # --- the mirror: no I/O ---------------------------------------------------------------------

@@ -6,11 +6,11 @@ plain numbers where the board is newer than this package.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ._clock import passed_s
 from .models import Action, Level, Model, OperationState, Priority, ResourceType
 
 
@@ -20,9 +20,7 @@ class Ending(Model):
 
     _left_s: float | None = field(default=None, repr=False, compare=False, kw_only=True)
     _received_at: float = field(default=0.0, repr=False, compare=False, kw_only=True)
-    _clock: Callable[[], float] = field(
-        default=time.monotonic, repr=False, compare=False, kw_only=True
-    )
+    _clock: Callable[[], float] = field(default=passed_s, repr=False, compare=False, kw_only=True)
 
     @property
     def remaining_s(self) -> float | None:

@@ -7,12 +7,13 @@ version can add fields. A number that only a newer board knows stays a number.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import IntEnum
 from typing import Any
+
+from ._clock import passed_s
 
 
 class ResourceType(IntEnum):
@@ -238,7 +239,7 @@ class Status(Model):
     board: Identity = Identity()
     system_heap: SystemHeap | None = None
     _received_at: float | None = field(default=None, repr=False, compare=False)
-    _clock: Callable[[], float] = field(default=time.monotonic, repr=False, compare=False)
+    _clock: Callable[[], float] = field(default=passed_s, repr=False, compare=False)
 
     @property
     def age_s(self) -> float | None:

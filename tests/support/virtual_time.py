@@ -38,6 +38,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._skipping.now
 
 
+def stand_still(seconds: float) -> None:
+    """Let time pass in which the whole process does nothing, as if it were stopped."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    loop._skipping.now += seconds
+
+
 def run(main: Coroutine[Any, Any, T], at_most: float = 300.0) -> T:
     """Run main for at most so many virtual seconds; fail if it leaves a task behind."""
     loop = VirtualLoop()

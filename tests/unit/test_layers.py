@@ -18,17 +18,17 @@ BOARD = REPO / "device" / "warden"
 # Lowest first. A module imports from its own layer and those before it; a folder stands for all
 # that is in it. A module that no layer names is an error: say where it belongs.
 HOST_LAYERS = [
-    ["errors", "_paths"],
+    ["errors", "_paths", "_clock"],
     ["transport"],
     ["_protocol.framing", "_protocol.messages", "_protocol.order", "_protocol.waiting"],
-    ["_protocol.keys"],
+    ["_protocol.keys", "_protocol.attention"],
     ["_protocol.diagnosis", "_protocol.link"],
     ["_protocol.subscription", "_protocol.requests"],
     ["_protocol.shared_stream"],
     ["_protocol"],  # the session, which composes the rest
     ["models"],
     ["crashes", "grants", "history", "keys"],
-    ["_quantities", "_clock"],
+    ["_quantities"],
     ["_arguments"],
     ["_mirror"],
     ["policy"],

@@ -382,6 +382,21 @@ def test_rotation_by_age_deletes_all_but_the_newest(path: Path) -> None:
     assert [uptimes(file)[1][0] for file in [*rotated(path), path]] == [140, 210, 280]
 
 
+def test_a_clock_that_was_set_back_has_no_newer_file_deleted_before_older_ones(path: Path) -> None:
+    now = [1_000_000.0]
+    for begin in (1_000_000.0, 100.0):  # the second start is one with no time
+        now[0] = begin
+        store = Store(path, Rotation(age_s=60, keep=2), clock=lambda: now[0])
+        store.open()
+        for _ in range(4):
+            store.write([sample(int(now[0])), sample(int(now[0]) + 60)])
+            now[0] += 60
+            store.write([sample(int(now[0]))])
+        store.close()
+        found = [uptimes(file)[1][0] for file in rotated(path)]
+        assert found == [begin + 120, begin + 180]
+
+
 def test_a_file_in_use_is_rotated_after_its_reader_closes(path: Path) -> None:
     store = written(path, sample(1), rotation=Rotation(size_bytes=1_000_000))
     with Recording(path) as recording:

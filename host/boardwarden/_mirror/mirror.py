@@ -6,7 +6,6 @@ Written by one thread and read by any: the state is one tuple that is replaced, 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from operator import itemgetter
@@ -14,7 +13,7 @@ from types import MappingProxyType, NoneType
 from typing import Any
 
 from boardwarden import _arguments
-from boardwarden._clock import steady_time
+from boardwarden._clock import passed_s, steady_time
 from boardwarden._protocol.messages import Message
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.crashes import Reset, Restart, restart
@@ -52,6 +51,7 @@ class Mirror:
     """The last state that a board sent; `clock` returns seconds.
 
     `on_sample` is called at each new sample, `on_change` when anything else may have changed,
+    `unread_s` returns for how long what comes now may have lain unread on this host.
     `on_gap` with two uptimes when samples between them are missing, before on_sample().
     `restarts` are the last 16 that were seen, `restart_count` counts all.
     """
@@ -61,7 +61,7 @@ class Mirror:
         *("leases", "operations", "sessions", "thresholds", "meters", "memory_profiles"),
         *("exceptions", "resets", "_tables", "restarts", "restart_count", "_restarted", "_ended"),
         *("_is_hello_old", "_early", "_slept", "_last_reset", "_metered", "_state", "_cached"),
-        *("_on_sample", "_on_change", "_on_gap"),
+        *("_on_sample", "_on_change", "_on_gap", "_unread_s"),
     )
 
     def __init__(
@@ -69,7 +69,8 @@ class Mirror:
         on_sample: Callable[[], None] = lambda: None,
         on_change: Callable[[], None] = lambda: None,
         on_gap: Callable[[float, float], None] = lambda begin_s, end_s: None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = passed_s,
+        unread_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.connected = False
         self.asleep = False  # as the board said last
@@ -109,6 +110,7 @@ class Mirror:
         self._on_change = on_change
         self._on_gap = on_gap
         self.clock = clock
+        self._unread_s = unread_s
         self._state = State()
         self._cached: tuple[State, Status] = (State(), Status())
 
@@ -154,7 +156,7 @@ class Mirror:
         if self._restarted:
             self._restarted = False
             cause = self.status.board.reset_cause
-            now = datetime.now(timezone.utc)
+            now = datetime.fromtimestamp(steady_time(), timezone.utc)
             seen = restart(self._last_reset, self.resets.models, cause, now)
             if self._goes_on():
                 seen = Restart(now, other_board=True)
@@ -205,12 +207,23 @@ class Mirror:
             self._state = self._state._replace(values=values)
             return
         self._look_for_gap(old, values)
-        self._state = State(hello, values, rows, self.clock(), steady_time(), used, heap)
+        now = steady_time()
+        late_s = self._late_s(values, now)
+        times = (self.clock() - late_s, now - late_s)
+        self._state = State(hello, values, rows, *times, used, heap)
         self.samples += 1
         live, cpu, lag, free, largest = _figures(values)
         remembered = (live, cpu, lag, used, fragmentation(free, largest))
         self.history.add(uptime_s(values) or 0.0, remembered)
         self._on_sample()
+
+    def _late_s(self, values: tuple[Figure, ...], now: float) -> float:
+        """Return how long ago a sample came that lay unread: by its uptime, and the last one's."""
+        unread_s, updated_at = self._unread_s(), self._state.updated_at
+        before_s, after_s = uptime_s(self._state.values), uptime_s(values)
+        if not unread_s or updated_at is None or before_s is None or after_s is None:
+            return 0.0
+        return min(unread_s, max(0.0, now - (updated_at + after_s - before_s)))
 
     def _look_for_gap(self, before: tuple[Figure, ...], after: tuple[Figure, ...]) -> None:
         """Find out whether samples of this boot are missing; a board that slept had none."""

@@ -225,9 +225,9 @@ def restarted() -> BoardRestarted:
 
 
 def renewed() -> RequestTimeout:
-    """Return the error if the board was silent for so long that a new session began."""
+    """Return the error if the board, or this host, was silent for so long that it ended."""
     return RequestTimeout(
-        f"The board was silent for long; {_MAY_HAVE}: look at its state, then try again."
+        f"Nothing was heard of the board for long; {_MAY_HAVE}: look at its state, then try again."
     )
 
 

@@ -10,7 +10,7 @@ from boardwarden.errors import BoardError
 from warden_schema import ids
 
 from . import diagnosis
-from .waiting import SmallEvent, wait_until
+from .waiting import SmallEvent, standstill_s, wait_until
 
 _RETRY_S = (0.3, 1.0)  # without an answer, a request is sent again: at first, at most
 _RETRY_GROWTH = 1.5
@@ -127,6 +127,7 @@ class Requests:
                 timer.cancel()
             if result is not None:
                 return result
+            deadline += standstill_s(again)
             if again >= deadline:
                 raise asyncio.TimeoutError
             pause = min(pause * _RETRY_GROWTH, longest)

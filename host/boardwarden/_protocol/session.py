@@ -23,6 +23,7 @@ from boardwarden.transport.base import Shared, Transport
 from warden_schema import ids
 
 from . import diagnosis, messages
+from .attention import Attention, attention
 from .diagnosis import PromptWatch
 from .framing import Deframer, frame
 from .keys import Keys, Secret
@@ -30,12 +31,13 @@ from .link import Link
 from .requests import Requests
 from .shared_stream import FULL_STATE_S, LIVE_S, RETRY_S, SharedKeys, SharedSubscription
 from .subscription import StateListener, Subscription
-from .waiting import SmallEvent, wait_until
+from .waiting import SmallEvent, wait_done, wait_until
 
 _log = logging.getLogger(__name__)
 _GOODBYE_S = 0.5
 _CANCEL_S = 0.1  # until a task that goes on is cancelled again
 _QUIET_S = LIVE_S + 2.0  # a board that is there has sent a frame then
+_READING_TURNS = 5  # of the loop, in which what lies in a socket is read
 _FULL_STATE = 3  # times the timeout of the first answer is that of the full state
 _ENDS_WITH_SESSION = (ids.ALLOCATE, ids.BEGIN)  # what of a host ends with its session
 _SUBSCRIBE_HEAD = frame(messages.subscribe(0))[:6]  # what is the same in each host's SUBSCRIBE
@@ -76,6 +78,8 @@ class Session:
         self._confirmed = SmallEvent()  # look at subscription.confirmed again
         self._send_due = SmallEvent()  # something may be due to be sent
         self._tasks: list[asyncio.Task[None]] = []
+        self._attention: Attention | None = None
+        self._stood_s = 0.0  # how long this host stood still, and what follows is still to come
 
     async def start(self, timeout: float) -> None:
         """Connect, and wait until the board has sent its full state.
@@ -86,6 +90,8 @@ class Session:
         """
         try:
             self._started = asyncio.get_running_loop().create_future()
+            self._attention = attention()
+            self._attention.enter(self._on_standstill)
             await self.link.open()
             self._tasks = [
                 asyncio.create_task(self.link.run()),
@@ -99,11 +105,11 @@ class Session:
     async def _until_started(self, started: asyncio.Future[None], timeout: float) -> None:
         # Not wait_for(): before Python 3.12 that loses a cancellation that comes just then.
         try:
-            await asyncio.wait([started], timeout=timeout)
+            await wait_done(started, timeout)
             if self._may_be_quiet and timeout < _QUIET_S:
-                await asyncio.wait([started], timeout=_QUIET_S - timeout)
+                await wait_done(started, _QUIET_S - timeout)
             if rest := self._rest_s(timeout):
-                await asyncio.wait([started], timeout=rest)
+                await wait_done(started, rest)
             if not started.done():
                 raise self._start_error(timeout)
             started.result()
@@ -153,6 +159,8 @@ class Session:
         finally:
             self._requests.close(diagnosis.closed())
             self._confirmed.set()  # a request that waits to be sent sees that it is over
+            if self._attention is not None:
+                self._attention.leave(self._on_standstill)
             try:
                 await self._end_tasks()
             finally:
@@ -354,6 +362,8 @@ class Session:
             if not self.link.is_open:
                 await self._send_due.wait()
                 continue
+            if self._stood_s:
+                await self._after_standstill()
             now = loop.time()
             if not self.keys.proved and now >= self.keys.give_up_at:
                 self.keys.on_open(now)
@@ -369,6 +379,17 @@ class Session:
                 await self._send_due.wait()
             finally:
                 timer.cancel()
+
+    def _on_standstill(self, stood_s: float) -> None:
+        self._stood_s += stood_s
+        self._send_due.set()
+
+    async def _after_standstill(self) -> None:
+        """Have what the board sent meanwhile read before anything follows from its silence."""
+        for _ in range(_READING_TURNS):
+            await asyncio.sleep(0)
+        stood_s, self._stood_s = self._stood_s, 0.0
+        self.subscription.on_standstill(stood_s, asyncio.get_running_loop().time())
 
     def _due_at(self, now: float) -> float:
         """Return when something is next to be sent, if nothing is received before."""

@@ -77,6 +77,10 @@ class SharedSubscription(Subscription):
             self._frame_at = now
             self._subscribe_at = now + _BEGIN_S
 
+    def on_standstill(self, stood_s: float, now: float) -> None:
+        """Go on after this host stood still: the stream went on without it."""
+        self._frame_at = min(now, self._frame_at + stood_s)
+
     def set_right(self, right: int) -> None:
         """Have an id of those that hosts with this right have, see docs/wire.md."""
         self.host_id = self.host_id & ~1 | (right == ids.CONTROL)

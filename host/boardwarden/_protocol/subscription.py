@@ -18,6 +18,7 @@ SUBSCRIBE_S = 0.5  # at least, between two SUBSCRIBEs
 KEEPALIVE_S = ids.KEEPALIVE_MS / 1000
 SILENCE_S = 2.5  # without a frame, the board counts as gone
 RENEW_S = 10.0  # without a frame, the session is another one
+_DROPPED_S = ids.SILENCE_MS / 1000 - KEEPALIVE_S  # a keepalive later, the board is silent
 _ACK_BYTES = 80  # about: beside so many, the longest SAMPLE still fits the window
 _FRAME_BYTES = 4  # delimiters and CRC
 _MAX_MALFORMED = 256  # kinds and rows that are known to be
@@ -140,6 +141,17 @@ class Subscription:
 
     def on_presence(self, online: bool, now: float) -> None:
         """Process what is known apart from the stream of whether the board is there."""
+
+    def on_standstill(self, stood_s: float, now: float) -> None:
+        """Go on after this host stood still: it is no silence of the board's.
+
+        The board may have taken this host for gone, and its session with that.
+        """
+        self._frame_at = min(now, self._frame_at + stood_s)
+        if stood_s >= RENEW_S - KEEPALIVE_S:
+            self._begin_session(now)
+        if stood_s >= _DROPPED_S:
+            self._resubscribe()
 
     def leave(self) -> None:
         """Pass over what comes until on_open(): it is not counted as lost."""
@@ -327,9 +339,7 @@ class Subscription:
             self._set_connected(False)
             self._resubscribe()
         if now >= self._frame_at + RENEW_S:
-            self._frame_at = now
-            self.host_id = new_host_id()
-            self._listener.on_new_session()
+            self._begin_session(now)
         if not self.synced and now >= self._subscribe_due:
             self._subscribe_at = now + SUBSCRIBE_S
             self.confirmed = False
@@ -343,6 +353,12 @@ class Subscription:
             self._unacknowledged = 0
             payloads.append(messages.keepalive(self.host_id, seq))
         return payloads
+
+    def _begin_session(self, now: float) -> None:
+        """Begin another session: the board has ended this one."""
+        self._frame_at = now
+        self.host_id = new_host_id()
+        self._listener.on_new_session()
 
     @property
     def _subscribe_due(self) -> float:

@@ -1,4 +1,8 @@
-"""What waits: events in little memory, and a deadline that loses no cancellation."""
+"""What waits: events in little memory, and deadlines that lose no cancellation.
+
+A deadline does not end what waits because this process stood still, as a laptop that sleeps does:
+what came meanwhile lies there unread. The time by which it was late is added to it, once.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,13 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 T = TypeVar("T")
+LATE_S = 0.5  # a timer that fires so late says that this process stood still
+
+
+def standstill_s(due: float) -> float:
+    """Return for how long this process stood still as a timer was due by the loop's clock; or 0."""
+    late_s = asyncio.get_running_loop().time() - due
+    return late_s if late_s > LATE_S else 0.0
 
 
 class SmallEvent:
@@ -53,16 +64,30 @@ async def wait_until(work: Awaitable[T], deadline: float) -> T:
     asyncio.wait_for() does so, too, but before Python 3.12 it swallows a cancellation that comes
     in the moment in which the work is done: Ctrl-C just then would be lost.
     """
+    loop = asyncio.get_running_loop()
     if sys.version_info >= (3, 11):
-        async with asyncio.timeout_at(deadline):  # no task, so a few iterations of the loop less
-            return await work
+        async with asyncio.timeout(None) as limit:  # no task, so a few iterations of the loop less
+            timer = loop.call_at(
+                deadline, lambda: limit.reschedule(loop.time() + standstill_s(deadline))
+            )
+            try:
+                return await work
+            finally:
+                timer.cancel()
     task = asyncio.ensure_future(work)
     try:
-        left = deadline - asyncio.get_running_loop().time()
-        await asyncio.wait([task], timeout=max(0.0, left))
+        await wait_done(task, deadline - loop.time())
         if task.done():
             return task.result()
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     raise asyncio.TimeoutError
+
+
+async def wait_done(future: asyncio.Future[T], seconds: float) -> None:
+    """Wait until a future is done, for so many seconds at most; neither cancel nor raise it."""
+    due = asyncio.get_running_loop().time() + max(0.0, seconds)
+    await asyncio.wait([future], timeout=max(0.0, seconds))
+    if not future.done() and (more_s := standstill_s(due)):
+        await asyncio.wait([future], timeout=more_s)

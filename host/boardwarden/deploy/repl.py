@@ -58,6 +58,24 @@ def _check_restart(printed: bytes, address: str) -> None:
         raise BoardRestarted(f"The board at {address} restarted by itself")
 
 
+class _Limit:
+    """A time for a board to answer in, looked at between two reads of its line.
+
+    A read takes _READ_S at most. In more this process stood still, and what came is unread yet.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._left_s = seconds
+        self._looked_at = time.monotonic()
+
+    def is_over(self) -> bool:
+        """Return whether it has passed."""
+        now = time.monotonic()
+        self._left_s -= min(now - self._looked_at, _READ_S)
+        self._looked_at = now
+        return self._left_s <= 0
+
+
 class _Line(SerialTransport):  # type: ignore[misc]  # mpremote has no types
     """mpremote's transport, on a port that is open already."""
 
@@ -78,9 +96,9 @@ class _Line(SerialTransport):  # type: ignore[misc]  # mpremote has no types
         timeout_overall: float | None = None,
     ) -> bytes:
         """Read as mpremote does, but not for ever: a board that restarts prints again and again."""
-        until = time.monotonic() + (timeout_overall or _PROMPT_S)
+        limit = _Limit(timeout_overall or _PROMPT_S)
         found = b""
-        while not found.endswith(ending) and time.monotonic() < until:
+        while not found.endswith(ending) and not limit.is_over():
             data: bytes = self.serial.read(1)
             found += data
             if data_consumer is not None:
@@ -137,9 +155,9 @@ class Repl:
 
         One that was starting does so late: then the first banner is that of an earlier try.
         """
-        until = time.monotonic() + _PROMPT_S
+        limit = _Limit(_PROMPT_S)
         while self._port.read(1):  # until it is silent
-            if time.monotonic() > until:
+            if limit.is_over():
                 return False
         self._port.write(b"\r\x01")
         return self._reads(_BANNER, _ENTER_S)
@@ -189,12 +207,12 @@ class Repl:
 
     def _run(self, body: str, timeout: float) -> bytes:
         """Run the body of a function on the board; return all that is printed meanwhile."""
-        until = time.monotonic() + timeout
+        limit = _Limit(timeout)
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # mpremote prints what it wonders at
                 self._line.exec_raw_no_follow(wrapped(body))
-            printed = self._until_end(until)
-            traceback = self._until_end(until)
+            printed = self._until_end(limit)
+            traceback = self._until_end(limit)
         except TransportExecError as error:  # cannot happen: only exec_raw() raises it
             raise DeployError(str(error)) from error
         except (TransportError, OSError, struct.error) as error:
@@ -204,13 +222,13 @@ class Repl:
             raise DeployError(f"The board cannot do what deploying takes: {last}")
         return bytes(printed)
 
-    def _until_end(self, until: float) -> bytes:
+    def _until_end(self, limit: _Limit) -> bytes:
         """Return what the board prints until its end; a board that restarted never gets there."""
         printed = b""
         while not printed.endswith(_END):
             if printed.endswith(b"\n") and ANSWER_BEGIN.encode() not in printed:
                 _check_restart(printed, self.address)
-            if time.monotonic() > until:
+            if limit.is_over():
                 raise self._gone()
             printed += self._port.read(1)
         return printed[: -len(_END)]

@@ -329,10 +329,17 @@ class Store:
         self.rotations += 1
 
     def _aside(self) -> Path:
-        return self._free_name(time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._began)))
+        """Return a name after those that are there, also where the clock was set back meanwhile.
 
-    def _free_name(self, middle: str) -> Path:
-        number = 0
+        By their names the oldest are dropped.
+        """
+        began = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._began))
+        for moment, number, _ in _rotated(self.path)[-1:]:
+            if moment >= began:
+                return self._free_name(moment, number + 1)
+        return self._free_name(began)
+
+    def _free_name(self, middle: str, number: int = 0) -> Path:
         while True:
             more = f"-{number}" if number else ""
             aside = self.path.with_name(f"{self.path.stem}.{middle}{more}{self.path.suffix}")
@@ -399,8 +406,12 @@ def _made_one_file(database: sqlite3.Connection) -> bool:
 
 def rotated(path: Path) -> list[Path]:
     """Return the files that were put aside for a recording, oldest first."""
+    return [file for *_, file in _rotated(path)]
+
+
+def _rotated(path: Path) -> list[tuple[str, int, Path]]:
+    """Return the moment and number in the name of each file that was put aside, and the file."""
     moment = r"\.(\d{8}T\d{6}Z)(?:-(\d+))?"
     name = re.compile(re.escape(path.stem) + moment + re.escape(path.suffix))
     found = [(name.fullmatch(file.name), file) for file in path.parent.iterdir()]
-    ordered = [(match[1], int(match[2] or 0), file) for match, file in found if match]
-    return [file for *_, file in sorted(ordered)]
+    return sorted((match[1], int(match[2] or 0), file) for match, file in found if match)

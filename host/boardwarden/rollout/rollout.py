@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from boardwarden._protocol.attention import attended_s
 from boardwarden.board import connect
 from boardwarden.errors import (
     AtPrompt,
@@ -205,10 +206,9 @@ class Rollout:
         """Watch boards as long as is wanted; return the first that gets worse."""
         if not group:
             return None
-        loop = asyncio.get_running_loop()
         names = [each.result.board for each in group]
-        began = loop.time()
-        while (passed := loop.time() - began) < self._wanted.watch_s:
+        began = attended_s()
+        while (passed := attended_s() - began) < self._wanted.watch_s:
             if trouble := self._trouble(group):
                 return trouble
             self._progress.on_watch(names, passed, self._wanted.watch_s)
@@ -218,7 +218,7 @@ class Rollout:
         return self._trouble(group, at_end=not self._progress.stop.is_set())
 
     def _trouble(self, group: Sequence[_Watched], at_end: bool = False) -> BoardResult | None:
-        now = asyncio.get_running_loop().time()
+        now = attended_s()
         for result, health in group:
             reason = health.worse(now, at_end)
             state = State.WORSE

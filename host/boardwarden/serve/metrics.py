@@ -16,7 +16,7 @@ from boardwarden import Level, LinkStatus, OperationState, Priority, ResourceTyp
 from boardwarden.models import SystemHeap, enum_name
 from warden_schema import ids
 
-from .watched import OTHER, Snapshot
+from .watched import OTHER, Snapshot, updated_at
 
 Kind = Literal["gauge", "counter", "info"]
 Point = tuple[tuple[str, ...], float | None]  # values of the metric's own labels, and the figure
@@ -205,8 +205,7 @@ def _identity(snapshot: Snapshot) -> Iterable[Point]:
 
 def _updated(status: Status) -> float | None:
     """Return when the figures came; not where they are not shown."""
-    known = status.last_updated is not None and status.interval_s != 0
-    return status.last_updated.timestamp() if known and status.last_updated else None
+    return updated_at(status) if status.interval_s != 0 else None
 
 
 _IDENTITY = ("machine", "firmware", "port", "unique_id", "reset_cause", "protocol")

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from boardwarden import Board, Event, Level
+from boardwarden._protocol.attention import attended_s
 from boardwarden.grants import begins_hang
 from boardwarden.models import LEVELS, enum_name
 from boardwarden.render.status import link_state
@@ -101,14 +102,19 @@ class Notifier:
 
     async def _follow_link(self, address: str, board: Board, known: _Known) -> None:
         timer: asyncio.TimerHandle | None = None
+        lost_at = 0.0  # by a clock that stands while this process does
         loop = asyncio.get_running_loop()
 
         def lost() -> None:
+            nonlocal timer
+            if (left_s := lost_at - attended_s()) > 0:
+                timer = loop.call_later(left_s, lost)
+                return
             known.lost = True
             self._put("lost", address, link_state(board))
 
         def look() -> None:
-            nonlocal timer
+            nonlocal timer, lost_at
             if board.connected or board.asleep:
                 if timer is not None:
                     timer.cancel()
@@ -117,6 +123,7 @@ class Notifier:
                     known.lost = False
                     self._put("back", address, "it answers again")
             elif timer is None and not known.lost:
+                lost_at = attended_s() + LOST_S
                 timer = loop.call_later(LOST_S, lost)
             self._notify_restarts(address, board, known)
 

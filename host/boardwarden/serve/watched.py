@@ -32,6 +32,7 @@ from boardwarden import (
     Threshold,
     connect,
 )
+from boardwarden._clock import set_by_s
 from boardwarden.crashes import CAUSES
 from warden_schema import ids
 
@@ -66,6 +67,16 @@ class Missed(NamedTuple):
     mount: str
 
 
+def updated_at(status: Status) -> float | None:
+    """Return when the figures came, in seconds since the epoch; None if none did.
+
+    By the host's clock as it is set now, as who takes what is exported has it. `last_updated` is as
+    recordings have it: to set the clock does not move it, or later.
+    """
+    updated = status.last_updated
+    return None if updated is None else updated.timestamp() + set_by_s()
+
+
 class Backlog:
     """Holds up to 1000 slots of a board; collect() in the event loop, the rest from any thread."""
 
@@ -90,10 +101,10 @@ class Backlog:
                     *(self._address, missing_s, logged),
                 )
             status = board.status
-            uptime_s, updated = status.cpu.uptime_s, status.last_updated
+            uptime_s, updated = status.cpu.uptime_s, updated_at(status)
             if uptime_s is None or updated is None or status.board.boot_id != gap.boot_id:
                 continue
-            booted_at = updated.timestamp() - uptime_s
+            booted_at = updated - uptime_s
             mount = (status.storage[0].mount if status.storage else None) or ""
             for slot in gap.slots:
                 middle_s = slot.begin_s + slot.step_s / 2

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from boardwarden._clock import steady_time
 from boardwarden.board import Board
 from boardwarden.errors import BoardError
 from boardwarden.grants import Meter, Threshold
@@ -314,7 +315,7 @@ class BoardView:
     async def _read_history(self, board: Board) -> None:
         if self._recording is not None:
             self._recorded = await asyncio.to_thread(
-                past.read_recorded, self._recording, self._address, time.time()
+                past.read_recorded, self._recording, self._address, steady_time()
             )
         with contextlib.suppress(BoardError):  # an agent without a history will do
             await board.fetch_history(_FETCHED, ("mean",))

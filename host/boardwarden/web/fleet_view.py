@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from boardwarden._clock import steady_time
 from boardwarden.board import Board
 from boardwarden.grants import Event
 from boardwarden.render.tables import event_text
@@ -110,7 +111,7 @@ class FleetView:
     def tick(self) -> None:
         """Compare each board with its row of before, and send viewers what differs."""
         self._full_state = None
-        now = time.time()
+        now = steady_time()
         before = self._changed
         known = set()
         changed = []
@@ -265,7 +266,7 @@ class FleetView:
                 past = {name: tracked.past.shares(name) for name in SHARES}
                 rows.append({**self._shown(tracked.row, tracked), "past": past})
         changes = list(self._changes)
-        self._full_state = sse("fleet", {"rows": rows, "changes": changes, "now": time.time()})
+        self._full_state = sse("fleet", {"rows": rows, "changes": changes, "now": steady_time()})
         return self._full_state
 
     def _send(self, event: str, data: dict[str, Any]) -> None:

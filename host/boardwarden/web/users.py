@@ -15,10 +15,11 @@ import os
 import secrets
 import stat
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from boardwarden._clock import passed_s
 
 OBSERVE, CONTROL = RIGHTS = ("observe", "control")
 MIN_PASSWORD = 8  # characters
@@ -184,7 +185,7 @@ class Session:
 class Sessions:
     """Sessions by their tokens, of which only hashes are stored."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = passed_s) -> None:
         self._clock = clock
         self._sessions: dict[bytes, Session] = {}
 
@@ -231,7 +232,7 @@ class Brake:
     others: one's own password is no way to guess another's.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = passed_s) -> None:
         self._clock = clock
         # How many of a network and a name, and when the last was.
         self._failures: dict[tuple[str, bytes], tuple[int, float]] = {}

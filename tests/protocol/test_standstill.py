@@ -1,0 +1,321 @@
+"""The host's process stands still, as a laptop that sleeps: nobody else is blamed for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, cast
+
+import pytest
+from virtual_time import run, stand_still, until
+
+import boardwarden
+from boardwarden import Board, RequestTimeout, _clock, connect
+from boardwarden._protocol import waiting
+from boardwarden._protocol.attention import attention
+from boardwarden._protocol.subscription import SILENCE_S
+from boardwarden.policy.model import Policy
+from boardwarden.rollout.boards import BoardResult
+from boardwarden.rollout.one_board import Health
+from boardwarden.rollout.rollout import Progress, Rollout, Wanted, _Watched
+from boardwarden.serve.notify import Notifier
+from boardwarden.testing import FakeBoard, FakeStreamBoard, FakeTransport
+
+
+@pytest.fixture(autouse=True)
+def _virtual_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the clock that goes on while a host sleeps be the event loop's."""
+    monkeypatch.setattr(_clock, "passed_s", lambda: asyncio.get_running_loop().time())
+
+
+@contextlib.asynccontextmanager
+async def _followed(board: Board) -> AsyncIterator[list[bool]]:
+    """Yield a list of what `connected` becomes."""
+    seen: list[bool] = []
+
+    async def follow() -> None:
+        async for _ in board.changes():
+            if board.connected != (seen or [True])[-1]:
+                seen.append(board.connected)
+
+    following = asyncio.create_task(follow())
+    await asyncio.sleep(0)
+    try:
+        yield seen
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+class _Stream(FakeTransport):
+    """A stream that all hosts read, of a board that is always online."""
+
+    online = True
+
+    def watch(self, on_presence: object) -> None:
+        """Its presence never changes."""
+
+    def absence(self) -> None:
+        """Nothing says that it is gone."""
+
+
+def _sampling() -> FakeBoard:
+    peer = FakeBoard()
+    peer.interval_s = 1.0
+    return peer
+
+
+@pytest.mark.parametrize("stood_s", [1.0, 2.6, 4.0, 9.5, 30.0])
+def test_a_board_is_not_lost_because_the_host_stood_still_and_its_state_comes_at_once(
+    stood_s: float,
+) -> None:
+    async def main() -> None:
+        peer = _sampling()
+        async with connect(FakeTransport(peer)) as board, _followed(board) as seen:
+            await asyncio.sleep(1.95)
+            stand_still(stood_s)
+            count = board.status.cpu.uptime_s or 0.0
+            await until(lambda: board.synced and (board.status.cpu.uptime_s or 0.0) > count, 1.2)
+            await asyncio.sleep(SILENCE_S + 1.0)
+            assert seen == []
+            assert board.synced
+
+    run(main())
+
+
+def test_what_lay_in_the_line_as_the_host_stood_still_ends_no_silence_later() -> None:
+    """The board fell silent as its host did: nothing comes by itself after these frames."""
+
+    async def main() -> None:
+        peer = _sampling()
+        async with connect(FakeTransport(peer)) as board, _followed(board) as seen:
+            await asyncio.sleep(1.95)
+            peer.sample()
+            stand_still(5.0)
+            count = peer.values["uptime_s"] or 0
+            await until(lambda: (board.status.cpu.uptime_s or 0.0) > count, 1.2)
+            await asyncio.sleep(SILENCE_S + 1.0)
+            assert seen == []
+            assert board.synced
+
+    run(main())
+
+
+def test_a_board_that_is_gone_is_lost_soon_after_the_host_stood_still() -> None:
+    async def main() -> None:
+        peer = _sampling()
+        async with connect(FakeTransport(peer)) as board:
+            await asyncio.sleep(1.95)
+            peer.mute = True
+            stand_still(30.0)
+            assert await until(lambda: not board.connected, SILENCE_S + 0.1) > SILENCE_S / 2
+
+    run(main())
+
+
+def test_a_host_that_is_always_late_finds_that_a_board_is_gone() -> None:
+    async def main() -> None:
+        peer = _sampling()
+        async with connect(FakeTransport(peer)) as board:
+            await asyncio.sleep(1.95)
+            peer.mute = True
+            for _ in range(20):
+                await asyncio.sleep(0.2)
+                stand_still(1.2)
+            assert not board.connected
+
+    run(main())
+
+
+def test_a_stream_is_not_lost_because_the_host_stood_still() -> None:
+    async def main() -> None:
+        peer = FakeStreamBoard()
+        peer.interval_s = 1.0
+        async with connect(_Stream(peer)) as board, _followed(board) as seen:
+            await asyncio.sleep(1.95)
+            peer.interval_s = 0.0
+            stand_still(60.0)
+            asyncio.get_running_loop().call_later(0.1, peer.sample)
+            await asyncio.sleep(10.0)
+            assert seen == []
+
+    run(main())
+
+
+def test_a_request_gets_the_reply_that_came_while_the_host_stood_still() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        transport = FakeTransport(peer)
+        async with connect(transport) as board:
+            request = asyncio.create_task(board.allocate(boardwarden.ResourceType.MEMORY, 100))
+            held: list[bytes] = []
+
+            def hold(data: bytes) -> Iterable[bytes]:
+                held.append(data)
+                return ()
+
+            transport.to_host = hold
+            await until(lambda: peer.done)
+            stand_still(6.0)
+            transport.to_host = lambda data: (data,)
+            asyncio.get_running_loop().call_later(0.1, transport._from_peer, b"".join(held))
+            assert (await request).amount == 100
+            assert len(peer.done) == 1
+
+    run(main())
+
+
+def test_a_request_that_nobody_answers_ends_though_the_host_stood_still() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        async with connect(FakeTransport(peer)) as board:
+            peer.mute = True
+            request = asyncio.create_task(board.ping())
+            await asyncio.sleep(1.0)
+            stand_still(6.0)
+            with pytest.raises(RequestTimeout):
+                await asyncio.wait_for(request, 5.0)
+
+    run(main())
+
+
+def test_a_host_that_stood_still_as_it_connected_goes_on() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        peer.mute = True
+        connecting = asyncio.create_task(connect(FakeTransport(peer), timeout=2.0).__aenter__())
+        await asyncio.sleep(0.1)
+        peer.mute = False
+        stand_still(10.0)
+        board = await connecting
+        assert board.synced
+        await board.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("version", [(3, 10), (3, 11)])
+def test_a_deadline_during_which_the_process_stood_still_is_put_off_once(
+    version: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting.sys, "version_info", version)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        late = asyncio.create_task(waiting.wait_until(asyncio.sleep(7.5, "done"), 5.0))
+        never = asyncio.create_task(waiting.wait_until(asyncio.sleep(20.0), 5.0))
+        await asyncio.sleep(1.0)
+        stand_still(6.0)
+        assert await late == "done"
+        with pytest.raises(asyncio.TimeoutError):
+            await never
+        assert 8.9 < loop.time() < 9.1
+
+    run(main())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_samples_that_lay_unread_have_the_times_at_which_they_came(stream: bool) -> None:
+    async def main() -> None:
+        peer = FakeStreamBoard() if stream else FakeBoard()
+        async with connect((_Stream if stream else FakeTransport)(peer)) as board:
+            statuses = board.updates(every=True)
+            reading = asyncio.create_task(anext(statuses))
+            await asyncio.sleep(1.0)
+            peer.sample()
+            first = await reading
+            stand_still(30.0)
+            for _ in range(30):
+                peer.sample()
+            assert first.last_updated is not None
+            for number in range(1, 31):
+                status = await anext(statuses)
+                assert status.last_updated is not None
+                passed_s = (status.last_updated - first.last_updated).total_seconds()
+                assert passed_s == pytest.approx(number, abs=0.1)
+                assert status.age_s == pytest.approx(30 - number, abs=0.1)
+            await asyncio.sleep(5.0)  # the board's clock stood still: that is not the host's matter
+            peer.sample()
+            status = await anext(statuses)
+            assert status.last_updated is not None
+            passed_s = (status.last_updated - first.last_updated).total_seconds()
+            assert passed_s == pytest.approx(35.0, abs=0.1)
+            await statuses.aclose()
+
+    run(main())
+
+
+def test_a_sample_after_a_standstill_is_no_older_than_that() -> None:
+    """The board's own clock stood before it, too, or is slow."""
+
+    async def main() -> None:
+        peer = FakeBoard()
+        async with connect(FakeTransport(peer)) as board:
+            peer.sample()
+            await asyncio.sleep(100.0)
+            stand_still(4.0)
+            peer.sample()
+            await asyncio.sleep(0.01)
+            assert board.status.age_s is not None
+            assert 3.5 < board.status.age_s < 5.1
+
+    run(main())
+
+
+def test_nobody_looks_at_the_clock_once_no_board_is_open() -> None:
+    async def main() -> None:
+        async with connect(FakeTransport(FakeBoard())), connect(FakeTransport(FakeBoard())):
+            pass
+        assert attention()._timer is None
+
+    run(main())
+
+
+class _Notices(list[dict[str, Any]]):
+    """Stands for the webhook."""
+
+    def put(self, notice: dict[str, Any]) -> None:
+        self.append(notice)
+
+
+def test_no_notice_says_that_a_board_is_lost_because_nobody_listened_for_ten_seconds() -> None:
+    async def main() -> None:
+        peer, notices = _sampling(), _Notices()
+        async with connect(FakeTransport(peer)) as board:
+            following = asyncio.create_task(Notifier(cast(Any, notices)).follow("fake", board))
+            await asyncio.sleep(1.95)
+            peer.mute = True
+            await asyncio.sleep(5.0)
+            stand_still(60.0)
+            await asyncio.sleep(1.0)
+            peer.mute = False
+            await asyncio.sleep(20.0)
+            assert board.connected
+            assert notices == []
+            peer.mute = True
+            await asyncio.sleep(5.0)
+            stand_still(60.0)
+            assert await until(lambda: notices, 9.0) > 6.0
+            assert [each["kind"] for each in notices] == ["lost"]
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    run(main())
+
+
+def test_a_roll_out_watches_a_board_as_long_as_is_wanted_though_the_host_stood_still() -> None:
+    async def main() -> None:
+        transport = FakeTransport(_sampling())
+        async with connect(transport) as board:
+            rollout = Rollout(Wanted(Policy(), watch_s=20.0), Progress(), None)
+            watched = [_Watched(BoardResult("fake", "fake"), Health(board, 20.0))]
+            watching = asyncio.create_task(rollout._watch(watched))
+            begin = asyncio.get_running_loop().time()
+            await asyncio.sleep(5.0)
+            stand_still(60.0)
+            transport.cut()  # as brokers do, which hear nothing of this host
+            assert await watching is None
+            assert asyncio.get_running_loop().time() - begin > 78.0
+
+    run(main())
