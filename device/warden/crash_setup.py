@@ -40,7 +40,6 @@ def install():
         else:
             board = runner.agent.board
         Board.crashes = Crashes.current = crashes = make_crashes(board)
-        Board.is_safe = crashes.is_safe
     if runner is not None and runner.agent is not crashes.agent:
         attach(crashes, runner.agent)
     with import_lock:  # which another thread's import changes the same tables with
@@ -184,5 +183,5 @@ def pause(crashes, retry_s):
     while waits and board.ticks_diff(board.ticks_ms(), began) < wait_ms:
         board.sleep_ms(min(sys.modules["warden"].poll(), _POLL_MS))
     crashes.end_s = crashes.uptime_s() + _GOOD_S
-    crashes.is_safe = Board.is_safe = False
+    crashes.is_safe = False
     agent.leave_safe_mode = None
