@@ -151,17 +151,11 @@ class HangStopper:
             self.load("watchdog")(hang_ms, action, hardware_ms, critical_ms, restarts, polled)
         except MemoryError:
             watchdog = self.watchdog
-            settings = self.settings
-            if (
-                watchdog.owner is not Runner.current
-                or watchdog.action is not self
-                or settings[0] != hang_ms
-                or settings[1] != action
-                or settings[2] != hardware_ms
-                or settings[3] != critical_ms
-                or settings[4] != restarts
-                or settings[5] != polled
-            ):
+            had = self.settings
+            is_same = watchdog.owner is Runner.current and watchdog.action is self
+            is_same = is_same and had[0] == hang_ms and had[1] == action and had[2] == hardware_ms
+            is_same = is_same and had[3] == critical_ms and had[4] == restarts
+            if not is_same or had[5] != polled:
                 raise
             watchdog.begin()
 
