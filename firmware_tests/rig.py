@@ -232,7 +232,7 @@ class FakeBoard:
         return (4096, 4096, 100, 60, 50, 0, 0, 0, 0, 255)
 
     reset = None  # it cannot
-    is_safe = False
+    crashes = None
 
     def save_note(self, text):
         raise OSError(19)

@@ -433,14 +433,14 @@ def test_in_safe_mode_a_stored_policy_is_set_aside():
         warden.stop()
     try:
         for is_safe, state in ((False, 1), (True, 3)):  # in force; set aside
-            Board.is_safe = is_safe
+            Crashes.current.is_safe = is_safe
             warden.start(link=False)
             assert running_policy().stored_policy.state == state
             if is_safe:
                 running_policy().stored_policy.request(2)
             warden.stop()
     finally:
-        Board.is_safe = False
+        Crashes.current.is_safe = False
 
 
 def _no_network():

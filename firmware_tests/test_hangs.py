@@ -11,6 +11,7 @@ import time
 import machine
 import micropython
 
+import no_memory
 import warden
 from harness import raises
 from rig import board
@@ -248,6 +249,68 @@ def test_a_board_without_memory_for_a_restart_is_reset():
     assert b"long_name: an operat" in Crashes.current.buf
 
 
+def test_in_a_full_heap_an_application_that_runs_anew_sets_its_watchdog_once_more():
+    """What sets it up is loaded for each call, and has no room then."""
+    found = []
+
+    others = [  # which are not as they were set
+        lambda: warden.watchdog(_HANG_MS + 1, action="stop", polled=True),
+        lambda: warden.watchdog(_HANG_MS, polled=True),
+        lambda: warden.checkin("part", 60_001),
+        lambda: warden.checkin("other", 60_000),
+    ]
+
+    def main():
+        warden.start(interval_ms=100, budget_permille=1000, link=False)
+        warden.watchdog(_HANG_MS, action="stop", polled=True)
+        if found:
+            found[0].fed_ms = time.ticks_add(found[0].fed_ms, -5000)
+        each = warden.checkin("part", 60_000)
+        if not found:
+            found.append(each)
+            no_memory.fill()
+            _spin()
+        for place in range(len(others)):
+            try:
+                others[place]()
+            except MemoryError:
+                others[place] = None
+        watchdog = Crashes.current.watchdog
+        is_on = watchdog.active and watchdog.timer is not None
+        no_memory.empty()
+        return each, is_on, watchdog.duties.rows
+
+    core = sys.modules.pop("asyncio.core", None)  # a loop would be made anew
+    try:
+        each, is_on, rows = warden.run(main)
+    finally:
+        sys.modules["asyncio.core"] = core
+        no_memory.empty()
+        warden.stop()
+    assert each is found[0] and each in rows and rows.count(None) == 7
+    assert others == [None] * 4 and is_on
+    assert time.ticks_diff(time.ticks_ms(), each.fed_ms) < 5000
+
+
+def test_the_package_finds_its_names_however_often_the_action_changes():
+    found = []
+
+    def main():
+        warden.start(interval_ms=100, budget_permille=1000, link=False)
+        running_agent().board.reset = _reset
+        for action in ("tell", "stop", "tell", "stop", "reset", "tell"):
+            warden.watchdog(_HANG_MS, action=action, polled=True)
+            stopper = Crashes.current.watchdog.action
+            found.append(warden.__getattr__ if stopper is None else stopper.load)
+            raises(AttributeError, getattr, warden, "no_such_name")
+
+    try:
+        warden.run(main)
+    finally:
+        warden.stop()
+    assert found == [found[0]] * 6
+
+
 def test_without_memory_an_operation_begins_in_a_thread():
     """The heap is locked for a thread alone, so it is in that one."""
     done = []
@@ -385,24 +448,20 @@ class _ByDupterm:
 
     def __init__(self, owner=None):
         self.os = FakeOs(owner)
-        self.module = None
 
     def __enter__(self):
-        from warden.interrupter import find_interrupter
-
-        assert find_interrupter()[1] == 0
-        names = ("warden.interrupter", "warden.hang_stopper")  # as the agent is joined
-        self.module = sys.modules.get(names[0]) or sys.modules[names[1]]
-        self.module.os = self.os
-        sys.modules["machine"] = FakeMachine
-        Crashes.current.watchdog = None
+        self._replace(self.os, FakeMachine)
         return self.os
 
     def __exit__(self, kind, error, trace):
-        self.module.os = os
-        sys.modules["machine"] = machine
-        Crashes.current.watchdog = None
+        self._replace(os, machine)
         return False
+
+    def _replace(self, os, machine):
+        sys.modules["os"] = os
+        sys.modules["machine"] = machine
+        sys.modules.pop("warden.by_dupterm", None)  # which would have the other os
+        Crashes.current.watchdog = None
 
 
 def test_by_dupterm_the_line_is_found_and_the_slot_is_free_again():
@@ -429,7 +488,7 @@ def test_a_slot_that_is_taken_stays_its_owners():
 
 def test_the_stream_gives_one_ctrl_c_and_nothing_else():
     with _ByDupterm() as fake:
-        from warden.interrupter import ByDupterm
+        from warden.by_dupterm import ByDupterm
 
         stream = ByDupterm()
         buf = bytearray(4)

@@ -4,6 +4,7 @@ import sys
 
 from harness import no_heap, skip
 from rig import FakeTicks, PressedBoard, SinkLink, forget_writes
+from warden.policy.forecast import Forecast
 from warden.sensors.storage import shift_for
 from warden.setup import make_agent, make_clock, make_sample, make_storage
 from warden.uplink import Uplink
@@ -139,21 +140,35 @@ def test_with_no_memory_left_the_last_figures_stay():
     assert _scan(storage) == 0
 
 
+class _Limit(Forecast):
+    """Returns what a forecast of storage would have to reach."""
+
+    def __init__(self):
+        pass
+
+    def seconds(self, metric, limit):
+        return limit
+
+
+def _limit(storage):
+    return _Limit().storage(storage)
+
+
 def test_the_sample_has_the_first_mount():
     disks, _, storage = _storage()
     sample = make_sample()
     assert storage.read(sample)
-    assert (sample.storage_permille, sample.storage_used, storage.limit) == (400, 40, 100)
+    assert (sample.storage_permille, sample.storage_used, _limit(storage)) == (400, 40, 100)
     disks.disks["/"] = (4096, 4096, 1_000_000, 300_000, 300_000)
     storage.deadline_s = 0
     assert storage.read(sample)
     assert not storage.read(sample)
     assert (sample.storage_permille, sample.storage_used) == (700, 700_000 >> 4)
-    assert storage.limit == 1_000_000 >> 4
+    assert _limit(storage) == 1_000_000 >> 4
     disks.disks = {}
     storage.deadline_s = 0
     assert storage.read(sample)
-    assert (sample.storage_permille, sample.storage_used, storage.limit) == (None, None, None)
+    assert (sample.storage_permille, sample.storage_used, _limit(storage)) == (None, None, None)
 
 
 def test_a_scale_is_the_finest_that_16_bits_hold():

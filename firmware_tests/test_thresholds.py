@@ -30,7 +30,8 @@ class FakeEvents:
 
 
 class FakeStorage:
-    limit = None
+    rows = ()
+    scaled = None
 
 
 class FakeMemory:
@@ -390,7 +391,8 @@ def test_a_forecast_is_made_only_when_it_is_read_and_a_point_has_closed():
         made.append((forecast.tier, forecast.metric, forecast.width))
 
     forecast.find_rise = find_rise
-    measured.storage.limit = 77
+    measured.storage.rows = [("/", 4096, 77, 27, 27)]
+    measured.storage.scaled = 50
     index = METRICS.index("memory_exhausted_in")
 
     def read_both(s):

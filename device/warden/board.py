@@ -36,7 +36,6 @@ class Board:
     policy_path = _POLICY  # `detect` puts the directory before it, for that may change
     has_timer = False  # a machine.Timer runs the agent
     crashes = None  # this board's `Crashes`, once `warden.run()` or the like is used
-    is_safe = False  # whether the application does not run, and a stored policy is not in force
 
     # --- memory -------------------------------------------------------------------------------
 

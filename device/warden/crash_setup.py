@@ -40,7 +40,6 @@ def install():
         else:
             board = runner.agent.board
         Board.crashes = Crashes.current = crashes = make_crashes(board)
-        Board.is_safe = crashes.is_safe
     if runner is not None and runner.agent is not crashes.agent:
         attach(crashes, runner.agent)
     with import_lock:  # which another thread's import changes the same tables with
@@ -67,12 +66,12 @@ def make_crashes(board):
     crashes.main = None  # what run() runs
     crashes.lock = new_lock()
     crashes.text = bytearray(_MAX_ITEM)  # of the traceback that is printed,
-    crashes.length = crashes.left = 0  # which has so many bytes; left: of a line
-    crashes.in_frame = crashes.skip = crashes.early = False  # see `write()`
+    crashes.length = crashes.left = 0  # which has so many bytes; left: of a line, see `write()`
+    crashes.in_frame = crashes.early = False
     crashes.reserve = bytearray(crashes.room)
     crashes.file_room = None  # file_bytes: what an open file takes, for it
     crashes.file_bytes = 0
-    crashes.lasting_callbacks = crashes.lasting_functions = 0  # set before main
+    crashes.lasting = (0, 0)  # callbacks, and functions of `on_trim()`, that were set before main
     crashes.rows = [None] * _MAX_KEPT
     crashes.next_id = 1
     crashes.start_ms = board.ticks_ms()
@@ -139,10 +138,10 @@ def begin(main, link, retry_s):
         sys.modules["warden"].start(link=link)
     runner = Runner.current
     if runner is not None and runner.agent.policy is not None:
-        policy = runner.agent.policy  # the callbacks that a main which is stopped has not set
+        policy = runner.agent.policy
         functions = policy.pressure.functions
-        crashes.lasting_callbacks = len(policy.events.callbacks)
-        crashes.lasting_functions = len(functions) - functions.count(None)
+        lasting = len(policy.events.callbacks), len(functions) - functions.count(None)
+        crashes.lasting = lasting
     if crashes.is_safe:
         pause(crashes, retry_s)
     crashes.main = main  # not before: Ctrl-C may end that
@@ -184,5 +183,5 @@ def pause(crashes, retry_s):
     while waits and board.ticks_diff(board.ticks_ms(), began) < wait_ms:
         board.sleep_ms(min(sys.modules["warden"].poll(), _POLL_MS))
     crashes.end_s = crashes.uptime_s() + _GOOD_S
-    crashes.is_safe = Board.is_safe = False
+    crashes.is_safe = False
     agent.leave_safe_mode = None

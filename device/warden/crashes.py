@@ -68,6 +68,7 @@ _MAX_TEXT = const(148)  # bytes of a traceback; the innermost frames are the las
 _MAX_WORD = const(48)  # bytes of a function's name or an error's text
 _MAX_FILE = const(32)  # bytes of a file's name: its end
 _MAX_LINE = const(72)  # bytes of the error itself, which may have several words
+_LEFT_OUT = const(-1)  # what is left of a line that is not kept
 _ROOM_BYTES = const(35)  # so many bytes go at once to make room
 _MAX_NAME = const(24)
 _MAX_ID = const(0x3FFFFFFF)
@@ -107,14 +108,15 @@ class Crashes(io.IOBase):
         """
         count = len(text)
         at = 0
-        if self.skip:
-            self.skip = text != b"\n"
+        if self.left < 0:
+            if text == b"\n":
+                self.left = _MAX_LINE
             return count
         if self.in_frame:  # it is a file's name
             self.in_frame = False
             at = max(0, count - _MAX_FILE)
             if b"asyncio/" in text or b"/warden/" in text or text.startswith(b"warden/"):
-                self.skip = True
+                self.left = _LEFT_OUT
                 self.early = self.early or not self.length
                 return count
         elif text == b'  File "' or text == b"Traceback (most recent call last):\n":
@@ -157,7 +159,7 @@ class Crashes(io.IOBase):
             try:
                 self.length = 0
                 self.left = _MAX_LINE
-                self.in_frame = self.skip = self.early = False
+                self.in_frame = self.early = False
                 try:
                     sys.print_exception(error, self)
                 except Exception:  # of the application's own class: it cannot be printed
@@ -238,25 +240,23 @@ class Crashes(io.IOBase):
     def update(self, sample):
         """Add a sample to the history, then bring the record up to it; allocates nothing."""
         self.add(sample)
-        self.put_figures(sample.figures)
+        # What is not known has zeros in its 16 bits. `figures` would be one variable too many.
+        pack_into(
+            "<IHHH", self.buf, _FIGURES, sample.figures[_UPTIME_S],
+            sample.figures[_LIVE_FIGURE] >> 8 & 0xFFFF,
+            sample.figures[_LARGEST_FIGURE] >> 8 & 0xFFFF,
+            sample.figures[_WORST_LAG_FIGURE] >> 2 & 0xFFFF,
+        )  # fmt: skip
         if self.events is not None and self.events.seq != self.seq:
             self.put_last()
         elif self.copy is not None:
             self.copy(self.buf)
-        uptime_s = sample.figures[_UPTIME_S]
-        self.board.facts["crash_free_s"] = self.live_s + uptime_s
-        if self.bad and uptime_s >= self.end_s and not self.is_safe:
+        self.board.facts["crash_free_s"] = self.live_s + sample.figures[_UPTIME_S]
+        if self.bad and sample.figures[_UPTIME_S] >= self.end_s and not self.is_safe:
             self.bad = 0  # this boot is a good one
             self.enter(self.state)
-        elif self.deadline_s and uptime_s >= self.deadline_s:
+        elif self.deadline_s and sample.figures[_UPTIME_S] >= self.deadline_s:
             self.commit()
-
-    def put_figures(self, figures):
-        """Put a sample's figures into the record; what is not known has zeros in its 16 bits."""
-        pack_into(
-            "<IHHH", self.buf, _FIGURES, figures[_UPTIME_S], figures[_LIVE_FIGURE] >> 8 & 0xFFFF,
-            figures[_LARGEST_FIGURE] >> 8 & 0xFFFF, figures[_WORST_LAG_FIGURE] >> 2 & 0xFFFF,
-        )  # fmt: skip
 
     def put_last(self):
         """Put the last event's number, the level and the operation that began last into it."""

@@ -38,10 +38,11 @@ def add(watchdog, name, every_ms):
     """Return a new Checkin; ValueError if there are eight. One of the same name ends."""
     name = check_text(cut(name, _MAX_NAME))
     rows = duties_of(watchdog).rows
+    old = None
     for each in rows:
         if each is not None and each.name == name:
-            each.close()
-    if None not in rows:
+            old = each
+    if old not in rows:
         raise ValueError("no more than eight")
     checkin = Checkin()
     checkin.ticks_ms = watchdog.ticks_ms
@@ -50,7 +51,7 @@ def add(watchdog, name, every_ms):
     checkin.name = name
     checkin.every_ms = every_ms
     checkin.feed()
-    rows[rows.index(None)] = checkin
+    rows[rows.index(old)] = checkin  # not before there was memory for it
     return checkin
 
 

@@ -4,7 +4,7 @@ import sys
 
 from micropython import const
 
-from warden.interrupter import find_interrupter
+from warden.runner import Runner
 from warden.sensors.load import imported_asyncio
 from warden_schema.codec import cut
 
@@ -22,18 +22,9 @@ class HangStopper:
     """Interrupts the main program; `act()` tells `warden.run()` what follows.
 
     interrupter: how it does that, None if the port has no way; resets: reset the board then;
-    max_restarts: of the application in an hour, else.
+    max_restarts: of the application in an hour, else; settings: what `warden.watchdog()` was given.
+    Made by `watchdog_setup.make_stopper`, which lists what else it has.
     """
-
-    def __init__(self, watchdog):
-        self.watchdog = watchdog
-        self.interrupter = None
-        self.resets = False
-        self.max_restarts = 0
-        self.tries = 0  # to interrupt this hang
-        self.requested_ms = None  # in ticks, when it was interrupted
-        self.restarts = 0
-        self.hour_ms = watchdog.ticks_ms()  # in which those were
 
     def preempt(self, now):
         """Interrupt what hangs, again where that had no effect; reset where there is no way."""
@@ -127,22 +118,55 @@ class HangStopper:
         policy = self.watchdog.agent.policy
         if policy is None:
             return True
-        crashes = self.watchdog.crashes
-        while len(policy.events.callbacks) > crashes.lasting_callbacks:
+        lasting = self.watchdog.crashes.lasting
+        while len(policy.events.callbacks) > lasting[0]:
             policy.events.callbacks.pop()  # it sets its own anew
         functions = policy.pressure.functions
-        for place in range(crashes.lasting_functions, len(functions)):
+        for place in range(lasting[1], len(functions)):
             functions[place] = None
         policy.detach(None)
         return True
 
+    # --- for an application that runs anew ------------------------------------------------------
 
-def hook(watchdog, resets, restarts):
-    """Have the watchdog stop what hangs; return 0, or the reason why it cannot interrupt it."""
-    if watchdog.action is None:
-        watchdog.action = HangStopper(watchdog)
-    stopper = watchdog.action
-    stopper.interrupter, no_line = find_interrupter()
-    stopper.resets = resets
-    stopper.max_restarts = restarts
-    return no_line
+    def find_public(self, name):
+        """Do as the package's `__getattr__`, which is `load`; two names are here."""
+        return self.public.get(name) or self.load(name)
+
+    def watch_again(
+        self,
+        hang_ms=5000,
+        action="tell",
+        hardware_ms=None,
+        critical_ms=60_000,
+        restarts=6,
+        polled=False,
+    ):
+        """Do as `warden.watchdog()`; what is set just so goes on where there is no memory for that.
+
+        For main, which is run anew when it was stopped, calls it again, and what sets it up has to
+        be loaded then.
+        """
+        try:
+            self.load("watchdog")(hang_ms, action, hardware_ms, critical_ms, restarts, polled)
+        except MemoryError:
+            watchdog = self.watchdog
+            had = self.settings
+            is_same = watchdog.owner is Runner.current and watchdog.action is self
+            is_same = is_same and had[0] == hang_ms and had[1] == action and had[2] == hardware_ms
+            is_same = is_same and had[3] == critical_ms and had[4] == restarts
+            if not is_same or had[5] != polled:
+                raise
+            watchdog.begin()
+
+    def check_in_again(self, name, every_ms):
+        """Do as `warden.checkin()`, likewise: it is the one of that name and time that there is."""
+        try:
+            return self.load("checkin")(name, every_ms)
+        except MemoryError:
+            duties = self.watchdog.duties
+            for each in () if duties is None else duties.rows:
+                if each is not None and each.name == name and each.every_ms == every_ms:
+                    each.feed()
+                    return each
+            raise

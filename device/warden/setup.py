@@ -267,7 +267,7 @@ def make_storage(board, clock):
     storage.mounts = []  # the same, as status() has them
     storage.spent_us = 0
     storage.reason = _NO_SCAN
-    storage.permille = storage.scaled = storage.limit = None
+    storage.permille = storage.scaled = None
     return storage
 
 

@@ -275,7 +275,9 @@ class StoredPolicy:
         early, or two by a threshold's reset, is set aside. Never raises for what it reads.
         """
         policy = self.agent.policy
-        if self.agent.board.is_safe or policy.early_resets >= _MAX_EARLY:
+        crashes = self.agent.board.crashes
+        is_safe = crashes is not None and crashes.is_safe  # the application does not run
+        if is_safe or policy.early_resets >= _MAX_EARLY:
             policy.early_resets = 0
             self.set_aside()
             return

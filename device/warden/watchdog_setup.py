@@ -1,5 +1,7 @@
 """What the application calls to set up the watchdog; loaded for each call, and then let go."""
 
+import sys
+
 from micropython import const, schedule
 
 from warden.board import module
@@ -134,16 +136,20 @@ def launch(watchdog, hang_ms, action, hardware_ms, critical_ms, restarts, polled
         wait_ms = min(hang_ms, duties.hardware_ms)
     no_line = _NO_WATCHDOG  # why a blocked line cannot be found, a reason
     if action == "tell":
+        if watchdog.action is not None:
+            sys.modules["warden"].__getattr__ = watchdog.action.load
         watchdog.action = None
     else:
         with import_lock:
-            from warden.hang_stopper import hook
-        no_line = hook(watchdog, action == "reset", restarts)
+            from warden.stop_setup import hook
+        settings = (hang_ms, action, hardware_ms, critical_ms, restarts, polled)
+        no_line = hook(watchdog, settings)
     watchdog.hang_ms = hang_ms
+    must_start = watchdog.timer is None or watchdog.wait_ms != wait_ms // 4
     watchdog.wait_ms = wait_ms // 4
     attach(watchdog, agent)
     reasons = agent.reasons
-    reasons[_CAN_HANG] = start_timer(watchdog)
+    reasons[_CAN_HANG] = start_timer(watchdog) if must_start else 0
     reasons[_CAN_LINE] = no_line
     reasons[_CAN_HARDWARE] = no_hardware
     if agent.session is not None:

@@ -82,7 +82,7 @@ _WATCHDOG = """
 TaskWatchdog.poll TaskWatchdog.on_timer TaskWatchdog.renew TaskWatchdog.current
 TaskWatchdog.check TaskWatchdog.admitted TaskWatchdog.run_due
 """
-_CRASHES = "Crashes.update Crashes.put_figures Crashes.put_last Crashes.uptime_s"
+_CRASHES = "Crashes.update Crashes.put_last Crashes.uptime_s"
 _STORED = "StoredPolicy.evaluate StoredPolicy.leaves_nothing StoredPolicy.leaves_no_time"
 _DUTIES = "Checkin.feed Checkin.is_late Duties.check Duties.find Duties.skip Duties.relax"
 

@@ -50,6 +50,22 @@ def test_both_lists_of_the_deciding_names_are_equal() -> None:
     assert len(found[0]) == len(set(found[0])) == 30
 
 
+@pytest.mark.parametrize(
+    ("public", "again"), [("watchdog", "watch_again"), ("checkin", "check_in_again")]
+)
+def test_what_is_called_again_after_a_stop_has_the_arguments_of_the_public_function(
+    public: str, again: str
+) -> None:
+    arguments = {}
+    for file in ("watchdog_setup", "hang_stopper"):
+        text = (REPO / "device" / "warden" / f"{file}.py").read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and node.name in (public, again):
+                node.args.args = [each for each in node.args.args if each.arg != "self"]
+                arguments[node.name] = ast.unparse(node.args)
+    assert arguments[public] == arguments[again]
+
+
 def test_an_application_can_wait_for_each_event_that_is_documented_or_posted() -> None:
     board = REPO / "device" / "warden"
     text = (board / "policy" / "decisions.py").read_text(encoding="utf-8")

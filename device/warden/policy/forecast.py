@@ -8,10 +8,12 @@ is a little higher than those before: how fast they become so, longer slots tell
 
 from micropython import const
 
+from warden.sensors.storage import shift_for
 from warden_schema.rise import POINTS, STEPS, rise_of
 
 _MEMORY_METRIC = const(0)  # of the history
 _STORAGE_METRIC = const(3)
+_BLOCKS = const(2)  # a place in the row of a mount
 # See `warden.history`.
 _TIER_SLOTS = const(60)  # of seconds, and of minutes behind them
 _METRICS = const(4)  # in a slot
@@ -71,7 +73,12 @@ class Forecast:
 
     def storage(self, storage):
         """Return when the first mount will be full."""
-        return self.seconds(_STORAGE_METRIC, storage.limit)
+        limit = None
+        rows = storage.rows
+        if rows and storage.scaled is not None:
+            limit = rows[0][_BLOCKS]
+            limit >>= shift_for(limit)
+        return self.seconds(_STORAGE_METRIC, limit)
 
     def seconds(self, metric, limit):
         """Return when a metric of the history reaches a limit in its scale, None if there is none.

@@ -38,8 +38,8 @@ class Storage:
     A host mirrors them as those of a `tables.Table`; of no mount it is sent one row that says so.
     Made by `warden.setup.make_storage`.
 
-    permille, scaled and limit are of the first mount, None if there is none: what of it is in use,
-    in the history's scale too, and what that can reach. reason: why not, from ids. deadline_s: the
+    permille and scaled are of the first mount, None if there is none: what of it is in use, in the
+    history's scale too. reason: why not, from ids. deadline_s: the
     uptime of the next scan. spent_us: what that read took, which has a budget of its own.
     """
 
@@ -97,13 +97,11 @@ class Storage:
             if len(rows) != len(old) or (rows and rows[row] != old[row]):
                 self.dirty[row] = self.dirty[row] or _CHANGED
                 self.clock.poll_now = self.clock.rows_dirty = True
-        self.permille = self.scaled = self.limit = None
+        self.permille = self.scaled = None
         if rows and is_known:
             _, _, blocks, free, _ = rows[0]
-            shift = shift_for(blocks)
             self.permille = self.mounts[0]["usage_permille"]
-            self.scaled = blocks - free >> shift
-            self.limit = blocks >> shift
+            self.scaled = blocks - free >> shift_for(blocks)
         return took_ms > _MAX_SCAN_MS
 
     def measure(self, mount):
