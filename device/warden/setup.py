@@ -112,8 +112,10 @@ def make_agent(
         if agent.system_heap is not None:
             agent.session.tables.append(agent.system_heap)
     if limits is not None:
+        board.collect()
         from warden.policy_setup import make_policy
 
+        board.collect()
         agent.policy = make_policy(agent, limits)
     # The first sample, and what a poll costs that has nothing to do. Such polls do not time
     # themselves. No host is served before the application goes on: it would mirror a board on which
