@@ -148,6 +148,19 @@ def test_what_is_short_in_another_way_too_is_asked_for_at_once():
     assert asked == [1, 1, 2]  # it has become better
 
 
+def test_what_is_short_again_before_it_was_clear_is_asked_for_at_once():
+    rig = Rig()
+    asked = []
+    rig.policy.pressure.on_trim(asked.append)
+    rig.live(820)
+    rig.live(820, 3)
+    assert asked == [1]  # in ten seconds again
+    rig.live(750)
+    rig.live(820)
+    assert asked == [1, 1]
+    assert rig.kinds("threshold") == [("warn", 820)]
+
+
 def test_what_raises_is_reported_and_the_next_is_asked():
     rig = Rig()
     asked = []

@@ -107,8 +107,8 @@ class Pressure:
         short = self.find_short()
         if short is not None:
             self.memory_level = short.level
-            if not short.level_ms and short.level == before:
-                before = 0  # it is short in another way than before, too
+            if short.level == before and not (short.level_ms and short.over_ms):
+                before = 0  # it is short in another way, too, or again
             if short.level > before or self.trim_ms >= _TRIM_EVERY_MS:
                 self.trim_ms = 0
                 self.must_trim = short
