@@ -120,18 +120,19 @@ def test_a_start_in_a_thread_and_event_loops_here():
 
 def test_a_start_in_three_threads_at_once_is_one_start():
     _tested(_start)
-    launch = sys.modules["warden.launch"]
-    make_runner = launch.make_runner
+    _start_in_three_threads()
 
-    def make_slowly(agent):
-        time.sleep_ms(20)  # the others come meanwhile
-        return make_runner(agent)
 
-    launch.make_runner = make_slowly
-    try:
-        _start_in_three_threads()
-    finally:
-        launch.make_runner = make_runner
+def _slow(link):
+    """Return a link that is opened slowly: the other threads come meanwhile."""
+    open_link = link.open
+
+    def open_slowly():
+        time.sleep_ms(20)
+        open_link()
+
+    link.open = open_slowly
+    return link
 
 
 def _start_in_three_threads():
@@ -146,7 +147,7 @@ def _start_in_three_threads():
             except Exception as error:
                 found.append(error)
 
-        for link in [warden.TcpServer(port, "127.0.0.1") for _ in range(3)]:
+        for link in [_slow(warden.TcpServer(port, "127.0.0.1")) for _ in range(3)]:
             _thread.start_new_thread(start, (link,))
         while len(found) < 3:
             time.sleep_ms(1)
