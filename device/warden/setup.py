@@ -129,6 +129,7 @@ def make_agent(
     governor.host_us = -host_us
     room = agent.memory.room
     agent.memory.room = 0  # the whole heap at once,
+    agent.memory.collect(0)  # with what was made since its first look,
     agent.run_due()  # so that there are figures from the first moment
     agent.memory.room = room
     agent.poll()  # what that marked to be sent
