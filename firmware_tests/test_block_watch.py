@@ -19,6 +19,13 @@ class FakeMemory:
         self.wanted = 0
         self.has_table = True
         self.slices = array("i", [0] * 15)
+        self.renewed = self.left  # what is left by now, if that is less
+
+    def renew(self):
+        if self.largest < self.wanted and self.left is not None:
+            self.left = min(self.left, self.renewed)
+
+    largest = 0
 
     def set(self, longest, left=100_000):
         self.slices[3] = longest
@@ -64,6 +71,21 @@ def test_a_text_that_is_joined_again_and_again_needs_room_on_both_sides():
     for _ in range(5):  # it does not grow any more
         _sample(watch, 13_000, 39_000)
     assert watch.threshold.level == _CLEAR
+
+
+def test_a_text_that_grows_fast_needs_it_at_its_third_sample():
+    watch, _ = _watch(500, 5_000, 10_000)
+    assert _sample(watch, 15_000, 45_001) == _CLEAR
+    watch, _ = _watch(500, 5_000, 10_000)
+    assert _sample(watch, 15_000, 45_000) == _WARN
+
+
+def test_what_is_left_is_looked_at_again_where_more_is_wanted():
+    watch, memory = _watch(500, 5_000, 10_000)
+    memory.renewed = 44_000
+    memory.largest = 40_000  # with garbage: enough for what was wanted before
+    assert _sample(watch, 15_000, 60_000) == _WARN
+    assert watch.threshold.value == 44_000
 
 
 def test_one_large_block_is_an_exception():

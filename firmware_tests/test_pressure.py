@@ -128,6 +128,39 @@ def test_a_watched_fragmentation_asks_for_memory_until_blocks_join():
     assert rig.kinds("threshold") == [("warn", 857), ("clear", 142)]
 
 
+def test_what_is_short_in_another_way_too_is_asked_for_at_once():
+    rig = Rig()
+    memory = rig.agent.memory
+    memory.largest = 0
+    memory.block = lambda: 10_000  # is left of what is free, in pieces
+    rig.policy.thresholds.set("fragmentation", 600, None, 400, 0, PROTECT)
+    asked = []
+    rig.policy.pressure.on_trim(asked.append)
+    rig.live(300, 3)
+    assert asked == [1]
+    rig.live(820)
+    assert asked == [1, 1]
+    assert rig.kinds("threshold") == [("warn", 928), ("warn", 820)]
+    rig.live(910)
+    assert asked == [1, 1, 2]
+    rig.live(780, 3)
+    assert rig.policy.pressure.level == 1
+    assert asked == [1, 1, 2]  # it has become better
+
+
+def test_what_is_short_again_before_it_was_clear_is_asked_for_at_once():
+    rig = Rig()
+    asked = []
+    rig.policy.pressure.on_trim(asked.append)
+    rig.live(820)
+    rig.live(820, 3)
+    assert asked == [1]  # in ten seconds again
+    rig.live(750)
+    rig.live(820)
+    assert asked == [1, 1]
+    assert rig.kinds("threshold") == [("warn", 820)]
+
+
 def test_what_raises_is_reported_and_the_next_is_asked():
     rig = Rig()
     asked = []

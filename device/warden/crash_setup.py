@@ -39,8 +39,10 @@ def install():
             board = detect()
         else:
             board = runner.agent.board
+        board.collect()
         Board.crashes = Crashes.current = crashes = make_crashes(board)
     if runner is not None and runner.agent is not crashes.agent:
+        runner.agent.board.collect()
         attach(crashes, runner.agent)
     with import_lock:  # which another thread's import changes the same tables with
         for name in ("last_boot", "values"):  # modules that are not needed again

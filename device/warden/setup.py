@@ -112,8 +112,10 @@ def make_agent(
         if agent.system_heap is not None:
             agent.session.tables.append(agent.system_heap)
     if limits is not None:
+        board.collect()
         from warden.policy_setup import make_policy
 
+        board.collect()
         agent.policy = make_policy(agent, limits)
     # The first sample, and what a poll costs that has nothing to do. Such polls do not time
     # themselves. No host is served before the application goes on: it would mirror a board on which
@@ -127,6 +129,7 @@ def make_agent(
     governor.host_us = -host_us
     room = agent.memory.room
     agent.memory.room = 0  # the whole heap at once,
+    agent.memory.collect(0)  # with what was made since its first look,
     agent.run_due()  # so that there are figures from the first moment
     agent.memory.room = room
     agent.poll()  # what that marked to be sent

@@ -147,7 +147,8 @@ class Event(Model):
     """Something that happened; docs/board.md says what subject, detail and value are, by kind.
 
     `number` counts the events of a boot, from 0: it and `boot_id` identify an event. `subject` is
-    an id, or a metric's name. `missed` is how many just before it were lost for good.
+    an id, a metric's name, what an exception ended, or how far a hang is. `missed` is how many just
+    before it were lost for good.
     """
 
     number: int = 0

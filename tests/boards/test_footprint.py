@@ -59,6 +59,40 @@ def test_the_agents_heap_is_within_5_percent_of_what_was_accepted(footprint, bar
     assert footprint.differences(now, accepted) == []
 
 
+_LARGEST = """
+import gc
+import asyncio
+import warden
+async def main():
+    warden.start(link=sys.stdin.buffer, interval_ms=60_000)
+    live = warden.status()["memory"]["live_bytes"]
+    for _ in range(3):
+        gc.collect()
+    free = most = gc.mem_free()
+    fits = 0
+    while most - fits > 256:
+        size = (fits + most) // 2
+        try:
+            bytearray(size)
+            fits = size
+        except MemoryError:
+            most = size
+        gc.collect()
+    print("@", free, fits, live, gc.mem_alloc())
+import sys
+warden.run(main)
+"""
+
+
+def test_what_start_takes_lies_together_and_is_live(footprint, bare) -> None:
+    """What is let go leaves no gaps between what stays: boards fail for want of a large block."""
+    output = bare.run(_LARGEST, footprint.Files(parts()).of("x86"))
+    assert output.startswith("@ "), output
+    free, largest, live, truth = map(int, output.split()[1:])
+    assert free - largest < 20_000
+    assert abs(live - truth) < 20_000  # what start() lets go was there still
+
+
 def test_a_missing_or_deviating_figure_is_reported(footprint) -> None:
     accepted = {"a": 100_000, "b": 100_000, "c": 100_000}
     now = {"a": 105_000, "b": 94_900, "c": 105_100, "d": 1}

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import types
+from dataclasses import replace
 
 import pytest
 from virtual_time import until
@@ -428,6 +429,9 @@ def test_each_kind_of_event_has_its_line():
         "hang over: sensor: upload, 5.2 s"
     )
     assert line(Event(6, "link", 5.0, None, "lost")).endswith("link: lost")
+    caught = Event(7, "exception", 5.0, "task", "sensor: OSError", 1)
+    assert line(caught).endswith("exception task: sensor: OSError")
+    assert line(replace(caught, value=3)).endswith("sensor: OSError, 3 times")
     assert line(Event(7, "a later kind", 5.0)).endswith("a later kind")
 
 

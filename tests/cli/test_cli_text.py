@@ -93,7 +93,7 @@ def test_a_status_with_every_figure():
     assert lines[1:] == [
         "memory   117 KB of 234 KB used (50 %), 59 KB live",
         "         largest free block 78 KB, fragmentation 33 %",
-        "         live bytes left at least 166 KB",
+        "         live bytes left at least 166 KB in each sample",
         "cpu      31 %, loop lag 4 ms, 5 tasks, 2 threads",
         "storage  / 512 KB of 1.0 MB used (50 %)",
         "         /sd 0 B of 1.0 GB used (0 %)",

@@ -160,6 +160,8 @@ def test_limits_of_this_and_of_an_older_board() -> None:
         ((0, "overrun", 10, 500, 3, "uploader", 400), 3, 0.4),
         ((0, "hang", 10, 500, 0, "sensor", 5200), "begun", 5.2),
         ((0, "hang", 10, 500, 9, "sensor", 5200), 9, 5.2),
+        ((0, "exception", 10, 500, 0, "sensor: OSError", 2), "task", 2),
+        ((0, "exception", 10, 500, 9, "sensor: OSError", 2), 9, 2),
         ((0, "denied", 10, 500, None, "cpu_time", 400), None, 0.4),
         ((0, "denied", 10, 500, None, "memory", 400), None, 400),
         ((0, "threshold", 10, 500, 99, "warn", 5), "99", 5),
@@ -373,6 +375,8 @@ def test_a_malformed_denial_is_still_a_denial(value: Any) -> None:
 
 def test_refusals_other_than_denials_map_to_their_exceptions() -> None:
     assert isinstance(diagnosis.refusal(ids.NOT_FOUND, None), NotFound)
+    assert "failed with OSError" in str(diagnosis.refusal(ids.FAILED, "OSError"))
+    assert "no memory to say more" in str(diagnosis.refusal(ids.FAILED, None))
     assert "newer agent" in str(diagnosis.refusal(ids.UNKNOWN_REQUEST, None))
     other = diagnosis.refusal(77, None)
     assert type(other) is RequestRefused

@@ -30,7 +30,7 @@ class BlockWatch:
         self.longest = 0  # object, at the last sample
         self.taken = 0  # the last time that it became longer
         self.usual = 0
-        self.rises = 0  # samples with which it became longer by less than half
+        self.rises = 0  # samples with which it became longer, less those with which it did not
         self.forget_ms = 0
         self.threshold = Threshold(_LARGEST_FREE_BLOCK, 0, None, 0, 0, _PROTECT)
 
@@ -46,13 +46,14 @@ class BlockWatch:
         threshold.warn = memory.wanted = warn
         threshold.bad_from = -warn
         threshold.clear = warn + (warn >> 2)
+        memory.renew()  # what is left was seen when less was wanted
         return threshold.evaluate(memory.left, period_ms)
 
     def learn(self, longest, period_ms):
         """Find what is usual, from the longest object now."""
         if longest > self.longest > 0:
             self.usual = max(self.usual, min(longest, 2 * self.taken))
-            self.rises = min(self.rises + 1, _MAX_RISES) if 2 * longest < 3 * self.taken else 0
+            self.rises = min(self.rises + 1, _MAX_RISES)
             self.taken = longest
         elif self.rises:
             self.rises -= 1 if longest == self.longest else self.rises

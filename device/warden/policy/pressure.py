@@ -99,12 +99,16 @@ class Pressure:
             self.policy.events.post("reset", worst.metric, detail, worst.value)
 
     def check_memory(self):
-        """Have memory given back when it becomes shorter, and every ten seconds while it is."""
+        """Have memory given back when it becomes short in another way, or shorter, and every ten
+        seconds while it is.
+        """
         before = self.memory_level
         self.memory_level = 0
         short = self.find_short()
         if short is not None:
             self.memory_level = short.level
+            if short.level == before and not (short.level_ms and short.over_ms):
+                before = 0  # it is short in another way, too, or again
             if short.level > before or self.trim_ms >= _TRIM_EVERY_MS:
                 self.trim_ms = 0
                 self.must_trim = short

@@ -127,6 +127,8 @@ def event_from_row(row: Row, missed: int, boot_id: int | None = None) -> Event:
     about: int | str | None = metric_name(subject) if kind in _OF_A_METRIC else subject
     if kind == "hang" and subject in range(len(ids.HANG_STEPS)):
         about = ids.HANG_STEPS[subject]
+    elif kind == "exception" and subject in range(len(ids.EXCEPTION_KINDS)):
+        about = ids.EXCEPTION_KINDS[subject]
     if kind in _FIGURES:
         value = in_metric_unit(metric_name(subject), value)
     elif kind in ("overrun", "hang") or (kind, detail) == ("denied", "cpu_time"):

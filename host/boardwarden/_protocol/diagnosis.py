@@ -291,6 +291,11 @@ def refusal(code: int, value: Any) -> RequestRefused:
     if code == ids.NOT_FOUND:
         return NotFound(_NOT_FOUND, code, value)
     sentence = _SENTENCES.get(code, "The board refuses the request with code {code}.")
+    if code == ids.FAILED and value is None:  # not even that could be kept
+        sentence = (
+            "The board's agent failed, and had no memory to say more; "
+            "`boardwarden status` shows what is left of it."
+        )
     return RequestRefused(sentence.format(code=code, value=value), code, value)
 
 

@@ -107,7 +107,7 @@ def _memory_rows(status: Status, why: Reasons) -> Iterator[Row]:
     else:
         yield "", f"{block}, fragmentation {percent(memory.fragmentation)}"
     if memory.low_water_bytes is not None:
-        yield "", f"live bytes left at least {size(memory.low_water_bytes)}"
+        yield "", f"live bytes left at least {size(memory.low_water_bytes)} in each sample"
     if status.system_heap is not None:
         yield "system heap", system_heap_text(status.system_heap)
 

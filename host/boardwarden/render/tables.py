@@ -170,6 +170,8 @@ def _event_value(event: Event) -> str:
         return size(event.value)
     if event.kind == "hang":
         return duration(event.value)
+    if event.kind in ("exception", "callback_failed"):
+        return f"{event.value:.10g} times" if event.value > 1 else ""
     return percent(event.value) if event.kind == "overrun" else f"{event.value:.10g}"
 
 
