@@ -3,7 +3,7 @@
 import sys
 
 from harness import no_heap, skip
-from rig import FakeTicks, PressedBoard, SinkLink, forget_writes, poll_for_sample
+from rig import FakeTicks, PressedBoard, SinkLink, forget_writes
 from warden.sensors.storage import shift_for
 from warden.setup import make_agent, make_clock, make_sample, make_storage
 from warden.uplink import Uplink
@@ -209,43 +209,6 @@ def test_a_scan_that_took_long_is_not_made_again_by_itself():
     assert storage.read(sample) and sample.storage_permille == 700
 
 
-def test_a_scan_that_took_long_once_is_made_again_a_minute_later():
-    disks, clock, storage = _storage()
-    assert _is_due(storage)
-    for scan_ms, is_made in ((500, 1), (3, 1), (500, 1), (3, 1), (500, 1), (21, 1), (3, 0)):
-        disks.scan_ms = scan_ms
-        disks.pass_ms(60_000)
-        clock.advance()
-        assert _is_due(storage) == is_made, scan_ms
-
-
-def test_a_lease_that_took_long_once_is_granted_by_the_last_scan_until_the_next_one():
-    rig = make_agent(PressedBoard(), 1000, limits=(4, 300_000, 100, 5000))
-    board = rig.board
-    asked = []
-    scan_ms = [0]
-
-    def statvfs(mount):
-        asked.append(mount)
-        board.ticks.pass_ms(scan_ms[0])
-        return (4096, 4096, 100, 50, 50)
-
-    board.statvfs = statvfs
-    board.mounts = lambda: ["/"]
-    rig.storage.scan()
-    scan_ms[0] = 500
-    for _ in range(3):
-        assert rig.policy.available(1, "/") == 40 * 4096
-    assert len(asked) == 2
-    scan_ms[0] = 1
-    board.ticks.pass_ms(61_000)
-    poll_for_sample(rig)
-    assert len(asked) == 3
-    for _ in range(3):
-        assert rig.policy.available(1, "/") == 40 * 4096
-    assert len(asked) == 6
-
-
 def test_figures_that_cannot_be_are_not_known_with_a_reason():
     disks, _, storage = _storage()
     assert storage.reason == NO_SCAN
@@ -345,14 +308,15 @@ def test_the_start_measures_no_storage_where_that_takes_long_on_micropython():
     real = Board.statvfs
     notes = wear.written[2]
     try:
-        Board.statvfs = busy_once
-        assert start() == ([600], 2)
-        assert "warden.slow" not in os.listdir()
-        warden.stop()
+        if sys.platform == "linux":
+            Board.statvfs = busy_once
+            assert start() == ([600], 2)
+            assert "warden.slow" not in os.listdir()
+            warden.stop()
         Board.statvfs = statvfs
         assert start(False) == ([], 0)
         warden.stop()
-        assert start() == ([600], 2)
+        assert start() == ([600], 2 if sys.platform == "linux" else 1)
         assert warden.status()["storage"][0]["agent_writes"]["note"] == notes + 1
         warden.stop()
         assert start() == ([], 0)  # the board remembers

@@ -32,7 +32,7 @@ def start(
     `select.poll` knows, such as a `machine.UART`. protect: True loads and arms all that decides,
     now; False watches only, and takes less memory: then `allocate` and the like raise RuntimeError.
     storage: False leaves it to `scan_storage()` to measure that, which takes seconds on a large
-    littlefs; where it took more than 20 ms twice in a row, it is left to that, too.
+    littlefs; where it took more than 20 ms once, it is left to that, too.
     steps: False leaves asyncio's steps and tasks untimed and uncounted, which costs them nothing.
 
     Import `asyncio` first if the application uses it; then the agent runs as a task. Otherwise a

@@ -270,7 +270,6 @@ def make_storage(board, clock):
     storage.rows = []  # up to that many
     storage.mounts = []  # the same, as status() has them
     storage.spent_us = 0
-    storage.again = True
     storage.reason = _NO_SCAN
     storage.permille = storage.scaled = storage.limit = None
     return storage

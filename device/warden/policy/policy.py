@@ -167,10 +167,11 @@ class Policy(Table):
         if kind == _KIND_STORAGE:
             agent = self.agent
             storage = agent.storage
-            if storage.deadline_s < _NEVER_S and not storage.again:
+            if storage.deadline_s < _NEVER_S:
                 began_ms = agent.ticks_ms()
                 row = storage.measure(mount)
-                storage.again = agent.ticks_diff(agent.ticks_ms(), began_ms) > _MAX_SCAN_MS
+                if agent.ticks_diff(agent.ticks_ms(), began_ms) > _MAX_SCAN_MS:
+                    storage.deadline_s = _NEVER_S
             else:  # to measure takes long
                 row = [row for row in storage.rows if row[0] == mount]
                 row = row and row[0]

@@ -1,8 +1,7 @@
 """Measures storage by mount: at the start, and once a minute, where that takes 20 ms at most.
 
 To count the free blocks of a large littlefs takes seconds: then it is the application that says
-when, by `warden.scan_storage()`. One that takes long after quick ones is tried once more, a minute
-later: something else may have had the core.
+when, by `warden.scan_storage()`.
 """
 
 from micropython import const
@@ -16,7 +15,7 @@ _NO_MOUNT = const((None, None, None, None, None))
 _MAX_MOUNT_NAME = const(24)  # bytes of UTF-8
 _MAX_MOUNTS = const(4)
 _SCAN_PERIOD_S = const(60)
-_MAX_SCAN_MS = const(20)  # where two took longer, none is made unless it is asked for
+_MAX_SCAN_MS = const(20)  # one that took longer is not made again unless it is asked for
 _NEVER_S = const(0x3FFFFFFF)
 _MAX_BLOCKS = const(0xFFFFFFFF)  # beyond, a file system is considered wrong
 _MAX_BLOCK_BYTES = const(0x3FFFFFFF)
@@ -41,8 +40,7 @@ class Storage:
 
     permille, scaled and limit are of the first mount, None if there is none: what of it is in use,
     in the history's scale too, and what that can reach. reason: why not, from ids. deadline_s: the
-    uptime of the next scan. again: one that takes long is the second in a row, or the first of
-    all. spent_us: what that read took, which has a budget of its own.
+    uptime of the next scan. spent_us: what that read took, which has a budget of its own.
     """
 
     on_sent = bool  # of a row whose frame has left: there is nothing to note
@@ -81,10 +79,8 @@ class Storage:
                 is_known = bool(rows)
         took_ms = board.ticks_diff(board.ticks_ms(), began_ms)
         self.spent_us = took_ms * 1000
-        is_slow = took_ms > _MAX_SCAN_MS
-        if is_slow and self.again:
+        if took_ms > _MAX_SCAN_MS:
             self.deadline_s = _NEVER_S
-        self.again = is_slow
         self.mounts = [
             {
                 "mount": mount,
@@ -108,7 +104,7 @@ class Storage:
             self.permille = self.mounts[0]["usage_permille"]
             self.scaled = blocks - free >> shift
             self.limit = blocks >> shift
-        return is_slow
+        return took_ms > _MAX_SCAN_MS
 
     def measure(self, mount):
         """Return a mount's row, None where the file system does not say, False: what cannot be."""
