@@ -121,6 +121,14 @@ def test_what_is_not_taken_any_more_is_forgotten_by_and_by():
     assert memory.wanted == 5_000
 
 
+def test_one_sample_after_a_long_time_forgets_nothing():
+    watch, memory = _watch(500, 20_000, 500, 20_000)
+    _sample(watch, 500, period_ms=600_000)
+    assert memory.wanted == 40_000
+    _sample(watch, 500, period_ms=600_000)
+    assert memory.wanted == 20_000
+
+
 def test_where_the_longest_object_is_not_known_pieces_are_seen():
     watch, memory = _watch()
     memory.has_table = False

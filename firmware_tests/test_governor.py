@@ -2,7 +2,8 @@
 
 from figures import figure
 from harness import no_heap, raises
-from warden.setup import make_governor, make_sample
+from rig import PressedBoard, poll_for_sample
+from warden.setup import make_agent, make_governor, make_sample
 
 
 class Governed:
@@ -66,6 +67,48 @@ def test_one_slow_sample_does_not_stretch_the_interval():
 
 def test_the_cost_of_the_first_sample_counts_at_once():
     assert Governed(20, 10).settle(50_000, samples=1)[0] >= 5_000
+
+
+def test_a_first_sample_during_which_something_else_had_the_core_does_not_stretch_the_interval():
+    for late in (1, 2, 3):  # the one at the start, and those after it
+        board = PressedBoard()
+        reads = []  # of the heap; the first is none of a sample
+
+        def gc_threshold(board=board, reads=reads, late=late):
+            board.ticks.pass_ms(500 if len(reads) == late else 5)
+            reads.append(None)
+            return -1
+
+        board.gc_threshold = gc_threshold
+        agent = make_agent(board, 1000)
+        intervals = []
+        for _ in range(4):
+            board.ticks.pass_ms(1000)
+            assert poll_for_sample(agent)
+            intervals.append(figure(agent.sample, "interval_ms"))
+        assert len(reads) > 5
+        assert max(intervals) < 2000, (late, intervals)
+
+
+def test_what_a_poll_costs_is_found_though_something_else_had_the_core_meanwhile():
+    reads = []
+
+    def board(late):
+        fake = PressedBoard()
+        del reads[:]
+
+        def ticks_us():
+            reads.append(None)
+            if len(reads) == late:
+                fake.ticks.pass_ms(100)
+            return fake.ticks.ticks_us()
+
+        fake.ticks_us = ticks_us
+        return fake
+
+    make_agent(board(0), 1000)
+    for late in range(1, len(reads) + 1):
+        assert make_agent(board(late), 1000).governor.idle_us < 100, late
 
 
 def test_small_changes_of_the_cost_do_not_move_it():

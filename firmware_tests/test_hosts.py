@@ -491,6 +491,25 @@ def test_a_connection_for_which_there_is_no_memory_disturbs_nobody():
     assert len(rig.server.lines) == 1
 
 
+def test_no_host_is_lost_that_could_not_be_heard_while_the_board_stood_still():
+    for stall_s in (4, 12):  # a host's session ends after ten
+        rig = Rig()
+        hosts = [rig.host(100 + number) for number in range(3)]
+        for mirror in hosts:
+            mirror.request(4, 0, 16, "ota")
+            rig.poll()
+        rig.second(*hosts)
+        for mirror in hosts:
+            for _ in range(stall_s):
+                mirror.keep_alive()
+        rig.poll(stall_s * 1000)
+        assert [mirror.line in rig.server.lines for mirror in hosts] == [True] * 3, stall_s
+        assert len(rig.policy.sessions.all()) == len(rig.policy.leases.all()) == 3, stall_s
+        for _ in range(4):  # the first says nothing any more
+            rig.second(*hosts[1:])
+        assert [mirror.line in rig.server.lines for mirror in hosts] == [False, True, True]
+
+
 def test_a_fourth_host_is_refused_with_those_who_have_the_places():
     rig = Rig()
     hosts = [rig.host(100 + number) for number in range(3)]

@@ -238,6 +238,18 @@ def test_in_the_last_eighth_it_collects_sooner_and_for_less():
     assert memory.collections == 3
 
 
+def test_in_the_last_sixteenth_it_collects_soon_though_the_last_one_was_held_up():
+    heap, clock, memory = _memory(collect_ms=12)
+    heap.collect_ms = 100  # of which 25 are believed, and 40 times that is a second
+    heap.live = used = 85_000
+    _read(heap, clock, memory, used, pass_ms=10_000)
+    heap.collect_ms = 12
+    for used in range(85_000, _TOTAL - 2000, 2000):
+        heap.live = used
+        _read(heap, clock, memory, used, pass_ms=100)
+    assert used - memory.live < 4000, (used, memory.live)
+
+
 def test_a_drop_shows_that_there_was_a_collection():
     heap, clock, memory = _memory()
     _read(heap, clock, memory, 31_000)

@@ -90,6 +90,21 @@ async def test_shares_steps_and_the_longest_are_measured():
         assert board.meters() == {}
 
 
+async def test_a_step_in_whose_midst_a_sample_was_taken_is_no_more_than_the_whole_core():
+    async with Started() as board:
+
+        async def blocks():
+            _spin(900)
+            warden.status()  # takes the sample that is overdue
+            await asyncio.sleep(2)
+
+        warden.spawn(blocks(), "blocks")
+        meter = board.meters()["blocks"]
+        await _until(lambda: meter.worst_ms)
+        assert meter.worst_ms >= 900
+        assert 0 < meter.cpu_permille <= 1000, meter.cpu_permille
+
+
 async def test_results_exceptions_and_cancellations_pass_through_a_meter():
     async with Started() as board:
 

@@ -45,6 +45,7 @@ class Rig:
         self.sample = make_sample()
         put_figure(self.sample, "uptime_s", 1)
         put_figure(self.sample, "interval_ms", 1000)
+        self.rows_first = False  # the link is read with each poll
         self.calls = []
         self.heard = []  # what was said of hosts
         self.boot_id = 5

@@ -305,3 +305,29 @@ def test_after_a_flood_a_host_is_served_again():
         made.link.receive(SUBSCRIBE, 1, 3, 99, None)
         made.link.receive(REQUEST, 99, 0, PING, [])
         _until_sent(made, 99, SYNCED, REPLY)
+
+
+def test_a_host_that_spoke_is_not_lost_at_whatever_moment_the_board_stood_still():
+    for turns in range(100, 160, 1 if _QUICK else 7):
+        working = Working(1)
+        agent = working.agent
+        read = working.link.read
+
+        def slow_read(buf, working=working, read=read):
+            working.board.ticks.pass_ms(4)  # what a host requests takes its share of the core
+            return read(buf)
+
+        working.link.read = slow_read
+        working.link.receive(SUBSCRIBE, 1, 6, _HOST, 0)
+        for _ in range(turns):
+            working.turn()
+            working.link.receive(KEEPALIVE, _HOST, 0)
+        working.board.ticks.pass_ms(4000)
+        for _ in range(9):
+            working.turn()
+        assert agent.session.host_id == _HOST, turns
+        working.link.inbox = bytearray()
+        for _ in range(301):
+            working.board.ticks.pass_ms(10)
+            agent.poll()
+        assert not agent.session.host_id

@@ -430,6 +430,32 @@ def test_a_board_that_cannot_interrupt_is_reset_for_a_hang():
         assert rig.events()[0][0] == "begun"
 
 
+@_without_asyncio
+def test_nothing_is_stopped_for_time_in_which_the_ticker_did_not_tick_either():
+    with _Rig() as rig:
+        rig.configure(action=_RESET)
+        rig.dog.action.interrupter = None
+        rig.pass_ms(1000)
+        for is_ticker_first in (True, False):
+            rig.board.ticks.pass_ms(6000)  # a debugger has the core
+            if is_ticker_first:
+                rig.dog.run_due(0)
+            rig.pass_ms(1000)
+            assert rig.resets == 0
+        assert [event[0] for event in rig.events()] == ["begun", "over"]
+        rig.board.ticks.pass_ms(6000)
+        rig.pass_ms(1900, turns=False)
+        assert rig.resets == 0
+        rig.pass_ms(300, turns=False)  # it does hang
+        assert rig.resets > 0
+        rig.pass_ms(1000)
+        rig.resets = 0
+        rig.board.ticks.pass_ms(6000)
+        rig.agent.poll()  # then it hangs
+        rig.pass_ms(2300, turns=False)
+        assert rig.resets > 0
+
+
 def _nothing():
     """Stand for an application."""
 

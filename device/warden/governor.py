@@ -98,9 +98,12 @@ class Governor:
             # The interval at which samples stay within their part of the budget: a quarter is a
             # host's and what cannot be timed; of the rest samples get what the agent's other work
             # leaves, a third at least: that work is not less with fewer samples.
-            if self.sample_us:
-                us = min(self.sample_us, _MAX_COST_US)
-                self.sample_mean_us = self.smooth(self.sample_mean_us or us, us)
+            us = min(self.sample_us, _MAX_COST_US)
+            if us:
+                needed = self.sample_mean_us
+                if needed <= 0:  # at the start: of two samples one is of the agent alone
+                    needed = min(-needed or us, us)
+                self.sample_mean_us = self.smooth(needed, us)
             left = self.budget_permille * 48  # three quarters, in 64ths of a permille
             left = max(left // 3, left - self.other_mean)
             needed = (self.sample_mean_us << 6) // left + 1

@@ -118,6 +118,10 @@ class Host(HostSession):
                 deframer.bad += deframer.in_frame
                 deframer.opened = deframer.in_frame = False
 
+    def until_lost_ms(self):
+        """Return the ms until it is lost, unless something comes from it; no more than 0: it is."""
+        return self.clock.until_ms(self.deadline_s, self.deadline_ms) + 1
+
     def renew(self):
         """Begin the host's silence anew, also for its connection."""
         self.link.keep_place()
@@ -254,7 +258,7 @@ class Host(HostSession):
         """Send a refusal, or HELLO and replies; return the ms until there is more to do."""
         self.uplink.host = self
         self.can_take = self.ready()
-        left = self.clock.until_ms(self.deadline_s, self.deadline_ms) + 1
+        left = self.until_lost_ms()
         if self.refused_id:
             self.send_refusal()
             return _FULL_MS
@@ -265,11 +269,13 @@ class Host(HostSession):
                 self.server.is_busy = True
             return left if self.is_full else _NOTHING_MS
         if left <= 0:
-            self.on_host("lost")
-            self.host_id = 0
-            self.link.drop()
-            self.server.is_busy = True
-            return _NOTHING_MS
+            if not self.link.readable():
+                self.on_host("lost")
+                self.host_id = 0
+                self.link.drop()
+                self.server.is_busy = True
+                return _NOTHING_MS
+            left = 1  # what has come is still to be read
         if self.can_take and self.hello_dirty:
             self._send_hello()
         if self.can_take and self.replies is not None:

@@ -214,13 +214,13 @@ class HostSession:
                 self.refused_id = 0
         if not self.host_id:
             return _FULL_MS if self.refused_id else _NOTHING_MS
-        if self.table is not None:  # there was no memory for it, or Ctrl-C came
+        if self.table:  # there was no memory for it, or Ctrl-C came
             self.table.dirty[self.row] = _SUBSCRIBED if self.synced_dirty else _CHANGED
             self.sample.deltas_left = 0  # the host may have the last one, or not
             self.table = None
             self.clock.rows_dirty = True
         left = self.clock.until_ms(self.deadline_s, self.deadline_ms) + 1
-        if left <= 0:
+        if left <= 0 and not self.agent.rows_first:  # else what it has sent is still to be read
             self.on_host("lost")
             self.host_id = 0
             if hasattr(self.agent.link, "drop"):

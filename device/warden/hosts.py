@@ -89,11 +89,16 @@ class Hosts:
     def listen(self):
         """Let a host in, and read up to 64 bytes of the one that was heard least of late.
 
-        So one that sends as much as is read keeps no other waiting.
+        So one that sends as much as is read keeps no other waiting. First all are read of which
+        nothing came for so long that they would be lost: it may have been the board that stood
+        still.
         """
         if self.agent.link.has_caller():
             self.let_in()
         first = None
+        for host in self.hosts:
+            if host.host_id and host.until_lost_ms() <= 0 and host.link.readable():
+                host.listen()
         for host in self.hosts:
             if (first is None or host.heard < first.heard) and host.link.readable():
                 first = host

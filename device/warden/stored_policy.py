@@ -166,7 +166,7 @@ class StoredPolicy:
         """Note whether all that is NORMAL is refused, period_ms after the last time."""
         policy = self.agent.policy
         if self.state == _IN_FORCE and (policy.pressure.refuses(_NORMAL) or self.leaves_nothing()):
-            self.refused_ms += period_ms
+            self.refused_ms += min(period_ms, _REFUSED_MS - 1)  # one sample alone does not tell
             if self.refused_ms >= _REFUSED_MS:
                 policy.pressure.pending = True  # deliver() is called
         else:

@@ -35,7 +35,8 @@ class TaskWatchdog:
 
     def begin(self):
         """Begin to watch; what was before does not count."""
-        self.last_ms = self.ticks_ms()  # first: the ticker may be in a thread
+        self.last_ms = self.ticked_ms = self.ticks_ms()  # first: the ticker may be in a thread
+        self.stalled_ms = 0
         self.subject = None
         if self.duties is not None:
             self.duties.begin()
@@ -99,7 +100,7 @@ class TaskWatchdog:
                     duties.note_fault(None)
         elif self.timer is None and hung > self.hang_ms and not self.admitted():
             self.post(_OVER, None, hung)
-        self.patience_ms = 0
+        self.patience_ms = self.stalled_ms = 0
         self.watch = True
         self.check(now)
 
@@ -108,11 +109,13 @@ class TaskWatchdog:
         if self.duties is not None:
             self.duties.skip(ms)
         self.last_ms = now
+        self.stalled_ms = 0
 
     def check(self, now):
         """Look for a hang, and have the duties looked at if there is none.
 
-        Where it interrupts the main program, that is its last act.
+        Where it interrupts the main program, that is its last act. Not for time in which the ticker
+        did not tick either: a debugger had the core, say, or what blocked it is over.
         """
         hung = self.ticks_diff(now, self.last_ms)
         late = False
@@ -125,7 +128,9 @@ class TaskWatchdog:
                     if self.duties is not None:
                         self.duties.note_fault(self.subject)
                 if self.subject is not None:
-                    return None if self.action is None else self.action.preempt(now)
+                    if self.action is None or hung - self.stalled_ms <= self.hang_ms:
+                        return None
+                    return self.action.preempt(now)
             else:
                 late = hung <= _BLOCKED_MS or not self.watch
         return None if self.duties is None else self.duties.check(now, late)
@@ -244,8 +249,13 @@ class TaskWatchdog:
         """Check, unless a lock of the agent is locked: the code below may be inside it."""
         if self.timer:
             self.timer.is_scheduled = False
+        now = self.ticks_ms()
+        late = self.ticks_diff(now, self.ticked_ms)
+        self.ticked_ms = now
+        if self.hang_ms >> 1 < late <= self.ticks_diff(now, self.last_ms):
+            self.stalled_ms += late
         if self.agent.threads.locked():
             return None
         if self.active:
-            return self.check(self.ticks_ms())
-        return None if self.duties is None else self.duties.relax(self.ticks_ms())
+            return self.check(now)
+        return None if self.duties is None else self.duties.relax(now)

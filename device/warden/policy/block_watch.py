@@ -58,7 +58,7 @@ class BlockWatch:
         elif self.rises:
             self.rises -= 1 if longest == self.longest else self.rises
         self.longest = longest
-        self.forget_ms += period_ms
+        self.forget_ms += min(period_ms, _FORGET_MS - 1)  # one sample alone does not tell
         if longest >= self.usual:
             self.forget_ms = 0
         elif self.forget_ms >= _FORGET_MS:

@@ -4,7 +4,8 @@ Of those whose name is not known one runs at a time: the heap's growth meanwhile
 The application's other tasks may add to that, so the figure is at most too high. Afterwards it is
 measured again each time that an operation of it runs alone: it rises to what is found at once, and
 falls towards it. One that runs out of memory raises it, too. A measurement takes two heap walks,
-so there are none for 200 times as long after it.
+so there are none for 200 times as long after it; one during which something else had the core, and
+which took more than twice as long as the one before, counts as that, and a millisecond.
 
 One that is known is granted a lease of that. It is an estimate, of many blocks, and most of a heap
 may be garbage: where it is too soon for another collection, what the last one left is believed.
@@ -20,6 +21,7 @@ _NEED = const(15)  # the kind of message
 _MAX_NAMES = const(8)
 _MAX_COUNT = const(0x3FFFFFFF)
 _PROFILE_PAUSE = const(200)
+_MAX_RISE_US = const(1000)  # what one takes may double, and rise by so much, at a time
 _GRANT_COLLECT_PAUSE = const(20)  # before a refusal: a twentieth of the core at most
 _NOT_KNOWN = const(2)  # of `learns`, see Operation
 _ENDED = const(5)  # a state of an operation
@@ -49,6 +51,7 @@ class MemoryProfile(Table):
         self.greatest = 0  # and at most since
         self.collections = 0
         self.deadline_s = self.deadline_ms = 0  # when measuring is allowed again
+        self.cost_us = 0  # of a measurement's first half
 
     def look_up(self, op):
         """Set what an operation learns, and the bytes that it is expected to take, if known."""
@@ -157,7 +160,10 @@ class MemoryProfile(Table):
         self.op = op
         self.least = self.greatest = memory.used_now()
         self.collections = memory.collections
-        ms = board.ticks_diff(board.ticks_us(), began) * 2 * _PROFILE_PAUSE // 1000 + clock.ms
+        # Once, something else may have had the core meanwhile: as `Memory.collect` has it.
+        us = board.ticks_diff(board.ticks_us(), began)
+        self.cost_us = min(us, 2 * self.cost_us + _MAX_RISE_US)
+        ms = self.cost_us * 2 * _PROFILE_PAUSE // 1000 + clock.ms
         self.deadline_s = clock.s + ms // 1000
         self.deadline_ms = ms % 1000
 

@@ -146,7 +146,8 @@ class Meters(Table):
             # A task that had no step in this period, nor in the one before, stays as it is.
             if meter is not None and (meter.count or meter.steps):
                 if 0 < period_ms < _MAX_METER_PERIOD_MS:
-                    meter.cpu_permille = meter.spent_us // period_ms
+                    # More is of a step in whose midst the last sample was taken.
+                    meter.cpu_permille = min(meter.spent_us // period_ms, 1000)
                     meter.worst_ms = (meter.worst_us + 500) // 1000
                     meter.steps = meter.count
                 self.policy.agent.load.wrapped += meter.count

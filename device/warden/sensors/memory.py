@@ -16,6 +16,8 @@ _SAMPLE_COLLECT_PAUSE = const(200)  # times what one takes: half a percent of th
 _LOW_SHIFT = const(3)  # in the last eighth the runtime would collect soon anyway,
 _LOW_RENEW_SHIFT = const(5)  # and less is left to be surprised by: a 32nd,
 _LOW_COLLECT_PAUSE = const(40)  # for a fortieth of the core at most
+_LAST_SHIFT = const(4)  # in the last 16th it would in a moment:
+_LAST_COLLECT_PAUSE = const(10)  # one that was held up must not hide how full it is
 _BLOCK_COLLECT_PAUSE = const(10)  # until it is known whether a block that is wanted can be had
 _MAX_RISE_US = const(1000)  # what one takes may double, and rise by so much, at a time
 _DROP_SHIFT = const(5)  # used fell by a 32nd of the heap: something collected
@@ -126,6 +128,8 @@ class Memory:
         if self.free <= total >> _LOW_SHIFT:
             every = min(every, total >> _LOW_RENEW_SHIFT)
             pause = _LOW_COLLECT_PAUSE
+            if self.free <= total >> _LAST_SHIFT:
+                pause = _LAST_COLLECT_PAUSE
         elif self.largest is not None and self.largest < self.wanted:
             # All that is left of it may have been taken meanwhile.
             every = min(every, total >> _LOW_RENEW_SHIFT, self.largest)
@@ -218,4 +222,4 @@ class Memory:
 
     def block(self):
         """Return the largest free block in bytes as of the last free_now(), None: not known."""
-        return None if self.at_once is None else self.at_once[_HEAP_LARGEST]
+        return self.at_once and self.at_once[_HEAP_LARGEST]
