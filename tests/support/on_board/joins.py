@@ -1,6 +1,7 @@
 """Hosts on the board itself that join over TCP, for what counts the memory that they take."""
 
 import socket
+import time
 
 import warden
 from warden import Runner
@@ -35,6 +36,14 @@ def polls(count):
         agent.poll()
 
 
+def until(connection, is_so):
+    """Poll, and drop what comes, until that is so: what a host may take was taken, perhaps."""
+    began = time.ticks_ms()
+    while not is_so():
+        assert time.ticks_diff(time.ticks_ms(), began) < 10_000
+        drain(connection)
+
+
 def drain(connection):
     """Read what has come, and drop it."""
     while True:
@@ -46,11 +55,15 @@ def drain(connection):
             return
 
 
+def _asks(host):
+    return not host.host_id and host.peer is not None and host.peer.transcript is not None
+
+
 def proved(connection):
     """Prove the key; return a function that gives a payload its counter and MAC."""
     connection.send(frame(packed(68, 1, 2, bytes(16))))
-    polls(5)
-    host = next(host for host in agent.session.hosts if not host.host_id)
+    until(connection, lambda: [host for host in agent.session.hosts if _asks(host)])
+    host = next(host for host in agent.session.hosts if _asks(host))
     transcript = host.peer.transcript
     hmac = Hmac(key)
     connection.send(frame(packed(69, hmac.digest(b"host", transcript))))
@@ -64,6 +77,10 @@ def proved(connection):
     return signed
 
 
+def of_id(host_id):
+    return [host for host in agent.session.hosts if host.host_id == host_id]
+
+
 def join(host_id):
     """Connect, subscribe, and have a request answered."""
     connection = socket.socket()
@@ -72,12 +89,11 @@ def join(host_id):
     polls(3)
     sign = proved(connection) if key else lambda counter, payload: payload
     connection.send(frame(sign(1, packed(64, 1, 7, host_id, None))))
+    until(connection, lambda: of_id(host_id))
     for _ in range(30):
         drain(connection)
     connection.send(frame(sign(2, packed(67, host_id, 0, 0, []))))
-    for _ in range(5):
-        drain(connection)
-    assert [host for host in agent.session.hosts if host.host_id == host_id and host.replies]
+    until(connection, lambda: of_id(host_id) and of_id(host_id)[0].replies)
     connections.append(connection)
 
 
@@ -85,6 +101,10 @@ def leave():
     """Close all connections."""
     while connections:
         connections.pop().close()
+    began = time.ticks_ms()
+    while [host for host in agent.session.hosts if host.host_id]:
+        assert time.ticks_diff(time.ticks_ms(), began) < 10_000
+        polls(1)
     polls(60)
 
 
