@@ -107,6 +107,26 @@ def test_what_lay_in_the_line_as_the_host_stood_still_ends_no_silence_later() ->
     run(main())
 
 
+@pytest.mark.parametrize(("stood_s", "sessions"), [(8.0, 1), (12.0, 2)])
+def test_a_session_that_the_board_ended_as_the_host_stood_still_is_not_gone_on_with(
+    stood_s: float, sessions: int
+) -> None:
+    """The board may have forgotten its replies: what is sent again would be done again."""
+
+    async def main() -> None:
+        peer = _sampling()
+        async with connect(FakeTransport(peer)) as board:
+            hosts = {peer.host_id}
+            await asyncio.sleep(1.95)
+            peer.sample()  # it lies there: the host has heard something, the board has not
+            stand_still(stood_s)
+            await asyncio.sleep(1.0)
+            assert board.synced
+            assert len(hosts | {peer.host_id}) == sessions
+
+    run(main())
+
+
 def test_a_board_that_is_gone_is_lost_soon_after_the_host_stood_still() -> None:
     async def main() -> None:
         peer = _sampling()
@@ -139,9 +159,10 @@ def test_a_stream_is_not_lost_because_the_host_stood_still() -> None:
         peer.interval_s = 1.0
         async with connect(_Stream(peer)) as board, _followed(board) as seen:
             await asyncio.sleep(1.95)
-            peer.interval_s = 0.0
+            peer.mute = True
             stand_still(60.0)
-            asyncio.get_running_loop().call_later(0.1, peer.sample)
+            await asyncio.sleep(0.1)
+            peer.mute = False
             await asyncio.sleep(10.0)
             assert seen == []
 
