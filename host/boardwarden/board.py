@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections import deque
 from collections.abc import (
     AsyncGenerator,
@@ -28,7 +27,7 @@ from ._mirror.mirror import Mirror
 from ._mirror.readers import Console
 from ._mirror.tables import enum_or_int, from_thousandths
 from ._protocol import diagnosis
-from ._protocol.attention import unread_s
+from ._protocol.attention import attended_s, unread_s
 from ._protocol.keys import Secret
 from ._protocol.session import Session
 from ._protocol.waiting import SmallEvent, wait_until
@@ -692,9 +691,9 @@ class Board:
 
     async def ping(self) -> float:
         """Return how many seconds a request and its reply take."""
-        begin = time.monotonic()
+        begin = attended_s()  # else a laptop's sleep is the board's latency
         await self._request(ids.PING)
-        return time.monotonic() - begin
+        return attended_s() - begin
 
     async def start_monitoring(self, interval: float = 1.0, budget: float | None = None) -> None:
         """Have the board sample every `interval` seconds, 0.02 to 600, as far as a budget allows.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, cast
 
@@ -11,11 +13,13 @@ import pytest
 from virtual_time import run, stand_still, until
 
 import boardwarden
-from boardwarden import Board, RequestTimeout, _clock, connect
+from boardwarden import Board, PortMissing, RequestTimeout, _clock, connect
 from boardwarden._protocol import waiting
 from boardwarden._protocol.attention import attention
 from boardwarden._protocol.subscription import SILENCE_S
+from boardwarden.doctor.link_health import measure
 from boardwarden.policy.model import Policy
+from boardwarden.render.status import link_state
 from boardwarden.rollout.boards import BoardResult
 from boardwarden.rollout.one_board import Health
 from boardwarden.rollout.rollout import Progress, Rollout, Wanted, _Watched
@@ -25,8 +29,9 @@ from boardwarden.testing import FakeBoard, FakeStreamBoard, FakeTransport
 
 @pytest.fixture(autouse=True)
 def _virtual_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the clock that goes on while a host sleeps be the event loop's."""
-    monkeypatch.setattr(_clock, "passed_s", lambda: asyncio.get_running_loop().time())
+    """Have the host's clocks be the event loop's."""
+    for place, name in ((_clock, "passed_s"), (time, "monotonic")):
+        monkeypatch.setattr(place, name, lambda: asyncio.get_running_loop().time())
 
 
 @contextlib.asynccontextmanager
@@ -102,6 +107,26 @@ def test_what_lay_in_the_line_as_the_host_stood_still_ends_no_silence_later() ->
     run(main())
 
 
+@pytest.mark.parametrize(("stood_s", "sessions"), [(8.0, 1), (12.0, 2)])
+def test_a_session_that_the_board_ended_as_the_host_stood_still_is_not_gone_on_with(
+    stood_s: float, sessions: int
+) -> None:
+    """The board may have forgotten its replies: what is sent again would be done again."""
+
+    async def main() -> None:
+        peer = _sampling()
+        async with connect(FakeTransport(peer)) as board:
+            hosts = {peer.host_id}
+            await asyncio.sleep(1.95)
+            peer.sample()  # it lies there: the host has heard something, the board has not
+            stand_still(stood_s)
+            await asyncio.sleep(1.0)
+            assert board.synced
+            assert len(hosts | {peer.host_id}) == sessions
+
+    run(main())
+
+
 def test_a_board_that_is_gone_is_lost_soon_after_the_host_stood_still() -> None:
     async def main() -> None:
         peer = _sampling()
@@ -134,9 +159,10 @@ def test_a_stream_is_not_lost_because_the_host_stood_still() -> None:
         peer.interval_s = 1.0
         async with connect(_Stream(peer)) as board, _followed(board) as seen:
             await asyncio.sleep(1.95)
-            peer.interval_s = 0.0
+            peer.mute = True
             stand_still(60.0)
-            asyncio.get_running_loop().call_later(0.1, peer.sample)
+            await asyncio.sleep(0.1)
+            peer.mute = False
             await asyncio.sleep(10.0)
             assert seen == []
 
@@ -317,5 +343,50 @@ def test_a_roll_out_watches_a_board_as_long_as_is_wanted_though_the_host_stood_s
             transport.cut()  # as brokers do, which hear nothing of this host
             assert await watching is None
             assert asyncio.get_running_loop().time() - begin > 78.0
+
+    run(main())
+
+
+def test_a_link_that_ended_while_the_host_stood_still_is_not_blamed_on_the_board() -> None:
+    """A board closes the connection of a host of which it hears nothing."""
+
+    async def main() -> None:
+        transport = FakeTransport(_sampling(), "tcp://192.0.2.7:8765")
+        async with connect(transport) as board:
+            await asyncio.sleep(1.95)
+            stand_still(30.0)
+            transport.cut()
+            transport.refuse = PortMissing("It is off.", transport.address)
+            await until(lambda: not board.connected, 0.2)
+            assert "stood still for 30 s" in link_state(board)
+            await asyncio.sleep(1.5)
+            assert "look at the board's power" in link_state(board)
+
+    run(main())
+
+
+def test_a_host_that_stands_still_is_no_slow_link() -> None:
+    """It does so for 8 s before every tenth piece of what the board sends is read."""
+
+    async def main() -> None:
+        transport = FakeTransport(_sampling())
+        async with connect(transport) as board:
+            begin = asyncio.get_running_loop().time()
+            pieces = itertools.count(1)
+
+            def late(data: bytes) -> Iterable[bytes]:
+                if not next(pieces) % 10:
+                    stand_still(8.0)
+                return (data,)
+
+            transport.to_host = late
+            found = await measure(board, 10.0)
+            passed_s = asyncio.get_running_loop().time() - begin
+            assert passed_s > 50.0
+            assert found.latency_worst_s is not None
+            assert found.latency_worst_s < 0.1
+            assert found.late == 0
+            assert found.measured_s < 12.0
+            assert found.requests > 5
 
     run(main())

@@ -87,8 +87,11 @@ def attention() -> Attention:
 
 
 def unread_s() -> float:
-    """Return for how long what is read now may have lain there, in the running event loop."""
-    return attention().unread_s
+    """Return for how long what is read now may have lain there; 0 without a running event loop."""
+    try:
+        return attention().unread_s
+    except RuntimeError:
+        return 0.0
 
 
 def attended_s() -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from boardwarden._protocol.attention import attended_s, unread_s
 from boardwarden.board import Board
 from boardwarden.crashes import TWO_BOARDS
 from boardwarden.errors import BoardError, BoardRestarted, RequestError, RequestTimeout
@@ -86,12 +86,14 @@ async def measure(
     before, latencies, unanswered, refused = Counters.of(board), list[float](), 0, 0
     seen = Samples()
     watching = asyncio.create_task(seen.watch(board))
-    begin = time.monotonic()
+    begin = attended_s()
     try:
-        while (elapsed := time.monotonic() - begin) < seconds:
+        while (elapsed := attended_s() - begin) < seconds:
             progress(elapsed)
             try:
-                latencies.append(await board.ping())
+                latency_s = await board.ping()
+                if not unread_s():  # else it is this host that was slow
+                    latencies.append(latency_s)
             except (RequestTimeout, BoardRestarted):
                 unanswered += 1
             except RequestError:
@@ -100,7 +102,7 @@ async def measure(
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-    took = time.monotonic() - begin
+    took = attended_s() - begin
     requests = RequestCounts(latencies, unanswered, refused)
     return evaluated(before, Counters.of(board), requests, seen, took, by_broker)
 

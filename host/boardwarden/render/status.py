@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
+from boardwarden._protocol.attention import unread_s
 from boardwarden.board import Board
 from boardwarden.models import (
     Capability,
@@ -222,6 +223,8 @@ def link_state(board: Board) -> str:
 
 def loss(board: Board) -> str:
     """Return what may have happened to a board that is silent and did not say that it sleeps."""
+    if stood_s := unread_s():
+        return f"this program, or computer, stood still for {duration(stood_s)}"
     if is_mqtt(board.address):
         if board.link.open:
             return "its broker is there, so it hangs, or has no power or network"
