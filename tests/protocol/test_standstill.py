@@ -32,6 +32,9 @@ def _virtual_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the host's clocks be the event loop's."""
     for place, name in ((_clock, "passed_s"), (time, "monotonic")):
         monkeypatch.setattr(place, name, lambda: asyncio.get_running_loop().time())
+    # Which the time of day is found from: a test that goes on for a minute would set it for others.
+    monkeypatch.setattr(_clock, "_offset", time.time())
+    monkeypatch.setattr(_clock, "_ahead_since", None)
 
 
 @contextlib.asynccontextmanager
