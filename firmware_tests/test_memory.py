@@ -250,6 +250,18 @@ def test_in_the_last_sixteenth_it_collects_soon_though_the_last_one_was_held_up(
     assert used - memory.live < 4000, (used, memory.live)
 
 
+def test_so_it_does_in_the_last_eighth_if_that_is_in_pieces():
+    for wanted, is_seen in ((30_000, True), (0, False)):
+        heap, _, clock, memory = _table(collect_ms=2)
+        memory.wanted = wanted
+        heap.collect_ms = 100  # of which 5 are believed, and 40 times that are 200 ms
+        heap.live = 84_000
+        _read(heap, clock, memory, 84_000, pass_ms=10_000)
+        heap.live = 90_000
+        _read(heap, clock, memory, 90_000, pass_ms=60)
+        assert (memory.live == 90_000) == is_seen, (wanted, memory.live)
+
+
 def test_a_drop_shows_that_there_was_a_collection():
     heap, clock, memory = _memory()
     _read(heap, clock, memory, 31_000)

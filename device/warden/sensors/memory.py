@@ -16,7 +16,7 @@ _SAMPLE_COLLECT_PAUSE = const(200)  # times what one takes: half a percent of th
 _LOW_SHIFT = const(3)  # in the last eighth the runtime would collect soon anyway,
 _LOW_RENEW_SHIFT = const(5)  # and less is left to be surprised by: a 32nd,
 _LOW_COLLECT_PAUSE = const(40)  # for a fortieth of the core at most
-_LAST_SHIFT = const(4)  # in the last 16th it would in a moment:
+_LAST_SHIFT = const(4)  # in the last 16th it would in a moment, or if that is in pieces:
 _LAST_COLLECT_PAUSE = const(10)  # one that was held up must not hide how full it is
 _BLOCK_COLLECT_PAUSE = const(10)  # until it is known whether a block that is wanted can be had
 _MAX_RISE_US = const(1000)  # what one takes may double, and rise by so much, at a time
@@ -120,19 +120,21 @@ class Memory:
     def renew(self):
         """Collect garbage to see what is live, where that is due."""
         total = self.total
+        pause = _SAMPLE_COLLECT_PAUSE
         if self.live is None:
-            self.collect(_SAMPLE_COLLECT_PAUSE)
+            self.collect(pause)
             return
         every = total >> self.renew_shift
-        pause = _SAMPLE_COLLECT_PAUSE
+        largest = self.largest
+        in_pieces = largest is not None and largest < self.wanted
         if self.free <= total >> _LOW_SHIFT:
             every = min(every, total >> _LOW_RENEW_SHIFT)
             pause = _LOW_COLLECT_PAUSE
-            if self.free <= total >> _LAST_SHIFT:
+            if in_pieces or self.free <= total >> _LAST_SHIFT:
                 pause = _LAST_COLLECT_PAUSE
-        elif self.largest is not None and self.largest < self.wanted:
+        elif in_pieces:
             # All that is left of it may have been taken meanwhile.
-            every = min(every, total >> _LOW_RENEW_SHIFT, self.largest)
+            every = min(every, total >> _LOW_RENEW_SHIFT, largest)
             pause = _LOW_COLLECT_PAUSE if self.left < self.wanted else _BLOCK_COLLECT_PAUSE
         # Since then more is used, or, where it matters, it is old: a board that frees its memory
         # says so within ten seconds, if it samples so often.
