@@ -88,6 +88,32 @@ def test_what_is_left_is_looked_at_again_where_more_is_wanted():
     assert watch.threshold.value == 44_000
 
 
+def test_a_text_that_grows_slowly_needs_that_too():
+    watch, _ = _watch(500, 8_000)
+    for longest in range(10_000, 14_000, 1000):
+        for _ in range(20):  # samples in which it does not become so much longer that it is seen
+            _sample(watch, longest)
+    assert _sample(watch, 13_000, 39_000) == _WARN
+    for _ in range(60):
+        assert _sample(watch, 13_000, 39_000) == _WARN
+    _sample(watch, 13_000, 39_000)  # four times as long as it took before: it does not grow
+    assert watch.threshold.level == _CLEAR
+
+
+def test_a_text_that_is_begun_anew_does_not_grow():
+    watch, memory = _watch(500, 8_000, 10_000, 11_000, 12_000, 13_000)
+    assert memory.wanted == 39_000
+    _sample(watch, 500)
+    assert memory.wanted == 26_000
+
+
+def test_how_long_nothing_becomes_longer_needs_no_memory():
+    watch, _ = _watch(500, 8_000, 10_000)
+    for _ in range(2000):
+        _sample(watch, 10_000, period_ms=600_000)
+    assert watch.last_ms < 2**30
+
+
 def test_one_large_block_is_an_exception():
     watch, memory = _watch(500, 1_000, 60_000, 60_000)
     assert memory.wanted == _LEAST  # twice as much as was usual is less

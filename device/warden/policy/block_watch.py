@@ -4,8 +4,9 @@ Boards rarely die because memory is used up; they die because no free block is l
 is usual is seen in the heap: when its longest object becomes longer between two samples, a block of
 that length was taken. Once is an exception; usual is what was taken twice, or was doubled, as a
 list that grows does. At warn no free block has twice that length, or a 32nd of the heap. A text
-that is joined again and again, with each sample a little longer, needs thrice: each time it moves,
-and once it lies in the middle of what was free, neither side of it has a third.
+that is joined again and again, each time a little longer, needs thrice: each time it moves, and
+once it lies in the middle of what was free, neither side of it has a third. It grows until it has
+not become longer for four times as long as the last time; what doubles, with the next sample.
 """
 
 from micropython import const
@@ -19,6 +20,7 @@ _LEAST_SHIFT = const(5)
 _MOST_SHIFT = const(1)  # warn is at half of the heap at most
 _MANY_RISES = const(2)  # more in a row, and it grows
 _MAX_RISES = const(8)
+_MAX_LAST_MS = const(0x7FFFFFF)
 _FORGET_MS = const(60_000)  # where nothing as large is there any more, half of usual
 
 
@@ -30,7 +32,8 @@ class BlockWatch:
         self.longest = 0  # object, at the last sample
         self.taken = 0  # the last time that it became longer
         self.usual = 0
-        self.rises = 0  # samples with which it became longer, less those with which it did not
+        self.rises = 0  # how often in a row it became longer
+        self.wait_ms = self.last_ms = 0  # between the last two of these, and since
         self.forget_ms = 0
         self.threshold = Threshold(_LARGEST_FREE_BLOCK, 0, None, 0, 0, _PROTECT)
 
@@ -54,9 +57,12 @@ class BlockWatch:
         if longest > self.longest > 0:
             self.usual = max(self.usual, min(longest, 2 * self.taken))
             self.rises = min(self.rises + 1, _MAX_RISES)
+            self.wait_ms = self.last_ms if 2 * longest < 3 * self.taken else 0
             self.taken = longest
-        elif self.rises:
-            self.rises -= 1 if longest == self.longest else self.rises
+            self.last_ms = 0
+        elif longest < self.longest or self.last_ms > 4 * self.wait_ms:
+            self.rises = 0
+        self.last_ms = min(self.last_ms + period_ms, _MAX_LAST_MS)
         self.longest = longest
         self.forget_ms += min(period_ms, _FORGET_MS - 1)  # one sample alone does not tell
         if longest >= self.usual:
