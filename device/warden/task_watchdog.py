@@ -35,7 +35,7 @@ class TaskWatchdog:
 
     def begin(self):
         """Begin to watch; what was before does not count."""
-        self.last_ms = self.ticked_ms = self.ticks_ms()  # first: the ticker may be in a thread
+        self.last_ms = self.ticks_ms()  # first: the ticker may be in a thread
         self.stalled_ms = 0
         self.subject = None
         if self.duties is not None:
@@ -114,13 +114,15 @@ class TaskWatchdog:
     def check(self, now):
         """Look for a hang, and have the duties looked at if there is none.
 
-        Where it interrupts the main program, that is its last act. Not for time in which the ticker
-        did not tick either: a debugger had the core, say, or what blocked it is over.
+        Where it interrupts the main program, that is its last act. Not for the longest time in
+        which the ticker did not tick either: a debugger had the core, say, or what blocked it is
+        over. The longest alone: what holds it up again and again hangs.
         """
         hung = self.ticks_diff(now, self.last_ms)
+        limit_ms = self.hang_ms + self.patience_ms
         late = False
         if hung >= self.pause:
-            if self.watch and hung > self.hang_ms + self.patience_ms:
+            if self.watch and hung > limit_ms:
                 if self.subject is None and not self.admitted():
                     self.longest = 0
                     self.subject = self.find()
@@ -128,7 +130,7 @@ class TaskWatchdog:
                     if self.duties is not None:
                         self.duties.note_fault(self.subject)
                 if self.subject is not None:
-                    if self.action is None or hung - self.stalled_ms <= self.hang_ms:
+                    if self.action is None or hung - self.stalled_ms <= limit_ms:
                         return None
                     return self.action.preempt(now)
             else:
@@ -218,6 +220,7 @@ class TaskWatchdog:
             now = self.ticks_ms()
             self.longest = max(self.longest, self.ticks_diff(now, self.last_ms))
             self.last_ms = now
+            self.stalled_ms = 0
         if self.duties is not None:
             self.crashes.put_last()
         return ended
@@ -250,10 +253,9 @@ class TaskWatchdog:
         if self.timer:
             self.timer.is_scheduled = False
         now = self.ticks_ms()
-        late = self.ticks_diff(now, self.ticked_ms)
+        late = min(self.ticks_diff(now, self.ticked_ms), self.ticks_diff(now, self.last_ms))
         self.ticked_ms = now
-        if self.hang_ms >> 1 < late <= self.ticks_diff(now, self.last_ms):
-            self.stalled_ms += late
+        self.stalled_ms = max(self.stalled_ms, late)
         if self.agent.threads.locked():
             return None
         if self.active:

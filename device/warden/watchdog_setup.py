@@ -98,7 +98,7 @@ def make_watchdog(crashes):
     watchdog.skip = False  # the poll under way is a timer's, and none
     watchdog.last_ms = watchdog.patience_ms = 0  # in ticks, of the last one; so much longer is none
     watchdog.ticked_ms = 0  # in ticks, when the ticker ticked last
-    watchdog.stalled_ms = 0  # in which it did not, since the last turn
+    watchdog.stalled_ms = 0  # the longest time in which it did not, since the last turn
     watchdog.pause = 0  # so long without a turn is a sleep, while one was announced
     watchdog.subject = None  # what hangs, "" for somebody without a name
     watchdog.longest = 0  # for how long it has hung, in ms
