@@ -148,6 +148,89 @@ def test_what_is_short_in_another_way_too_is_asked_for_at_once():
     assert asked == [1, 1, 2]  # it has become better
 
 
+def test_in_whatever_order_they_came_what_is_short_too_is_asked_for_at_once():
+    rig = Rig()
+    memory = rig.agent.memory
+    memory.largest = 0
+    blocks = [36_000]
+    memory.block = lambda: blocks[0]
+    rig.policy.thresholds.set("fragmentation", 600, None, 400, 0, PROTECT)
+    asked = []
+    rig.policy.pressure.on_trim(asked.append)
+    rig.live(820, 3)
+    assert asked == [1]
+    blocks[0] = 10_000
+    rig.live(820)
+    assert asked == [1, 1]
+    rig.live(820, 3)
+    assert asked == [1, 1]
+    assert rig.kinds("threshold") == [("warn", 820), ("warn", 722)]
+
+
+def test_what_is_short_again_and_again_is_asked_for_twice_a_second_at_most():
+    for cost_ms, most in ((0, 120), (100, 20)):  # and for a thirtieth of the core
+        rig = Rig()
+        rig.agent.start_monitoring(100)
+        memory = rig.agent.memory
+        asked = []
+        rig.policy.pressure.on_trim(asked.append)
+        for number in range(600):
+            rig.board.live = memory.live = rig.board.total // 1000 * (810 - number % 2 * 20)
+            memory.cost_us = cost_ms * 1000  # of a collection
+            rig.board.ticks.pass_ms(100)
+            rig.agent.poll()
+        assert most // 2 < len(asked) <= most, len(asked)
+
+
+def test_what_comes_to_be_short_after_its_hold_time_and_worse_is_asked_for_at_its_level():
+    rig = Rig()
+    memory = rig.agent.memory
+    memory.largest = 0
+    blocks = [36_000]
+    memory.block = lambda: blocks[0]
+    rig.policy.thresholds.set("fragmentation", 600, 800, 400, 2000, PROTECT)
+    asked = []
+    rig.policy.pressure.on_trim(asked.append)
+    rig.live(820)
+    blocks[0] = 10_000
+    rig.live(820, 2)
+    assert asked == [1]
+    rig.live(820)
+    assert asked == [1, 1]
+    blocks[0] = 7000
+    rig.live(820, 3)
+    assert asked == [1, 1, 2]
+    assert rig.kinds("threshold") == [("warn", 820), ("warn", 722), ("critical", 805)]
+
+
+def test_what_is_not_known_any_more_is_asked_for_as_before():
+    rig = Rig()
+    asked = []
+    rig.policy.pressure.on_trim(asked.append)
+    rig.live(820)
+    memory = rig.agent.memory
+    memory.collect = lambda pause: False
+    for _ in range(10):
+        rig.live(820)
+        assert memory.live is None
+    assert asked == [1, 1]
+
+
+def test_a_lack_of_blocks_is_asked_for_beside_what_is_short():
+    rig = Rig()
+    memory = rig.agent.memory
+    memory.largest = 0
+    blocks = [36_000]
+    memory.block = lambda: blocks[0]
+    asked = []
+    rig.policy.pressure.on_trim(asked.append)
+    rig.live(820, 2)
+    assert asked == [1]
+    blocks[0] = 1000  # less than a 32nd of the heap
+    rig.live(820)
+    assert asked == [1, 1]
+
+
 def test_what_is_short_again_before_it_was_clear_is_asked_for_at_once():
     rig = Rig()
     asked = []

@@ -176,6 +176,7 @@ def make_pressure(policy):
     pressure.worst = None  # the threshold that sets the level
     pressure.trim_ms = 0  # since the last check whether memory must be given back
     pressure.memory_level = 0  # the worst of what memory that is given back improves
+    pressure.is_new = False  # some of that has come to be short, or short again
     pressure.must_trim = None  # the threshold for which it must be
     pressure.reset_count = 0  # samples since a reset was due: at 1 it is announced, then done
     return pressure

@@ -14,6 +14,8 @@ from warden.policy.thresholds import METRICS
 
 _MAX_TRIMS = const(8)
 _TRIM_EVERY_MS = const(10_000)  # while the pressure lasts
+_TRIM_AGAIN_MS = const(500)  # at most, for whatever comes to be short meanwhile,
+_TRIM_COST_SHIFT = const(5)  # and after 30 times what a collection took
 _RESET_AFTER_MS = const(30_000)
 _EARLY_S = const(600)  # a boot that ends sooner does so early
 _MAX_EARLY = const(2)  # of those in a row, and it waits
@@ -99,17 +101,20 @@ class Pressure:
             self.policy.events.post("reset", worst.metric, detail, worst.value)
 
     def check_memory(self):
-        """Have memory given back when it becomes short in another way, or shorter, and every ten
-        seconds while it is.
+        """Have memory given back when it is shorter, soon when it is short in another way, too, or
+        again, and every ten seconds while it is.
         """
         before = self.memory_level
         self.memory_level = 0
         short = self.find_short()
         if short is not None:
             self.memory_level = short.level
-            if short.level == before and not (short.level_ms and short.over_ms):
-                before = 0  # it is short in another way, too, or again
-            if short.level > before or self.trim_ms >= _TRIM_EVERY_MS:
+            pause_ms = _TRIM_EVERY_MS
+            if short.level < before:
+                self.is_new = False
+            if self.is_new:
+                pause_ms = max(_TRIM_AGAIN_MS, self.policy.memory.cost_us >> _TRIM_COST_SHIFT)
+            if short.level > before or self.trim_ms >= pause_ms:
                 self.trim_ms = 0
                 self.must_trim = short
                 self.pending = True
@@ -121,22 +126,25 @@ class Pressure:
         self.pending = False
 
     def find_short(self):
-        """Return the worst threshold on memory that is still beyond its clear level, or None."""
+        """Return the worst threshold on memory that is still beyond its clear level, or None.
+
+        Note in is_new if one of them has come to its level, or was better and is bad again.
+        """
         worst = None
         for entry in self.policy.thresholds.rows:
-            if entry and self.is_short(entry) and (worst is None or entry.rank > worst.rank):
-                worst = entry
-        entry = self.blocks.threshold
-        if self.is_short(entry) and (worst is None or entry.rank > worst.rank):
-            worst = entry
-        return worst
+            worst = self.worse(entry, worst)
+        return self.worse(self.blocks.threshold, worst)
 
-    def is_short(self, entry):
-        """Tell whether a threshold on memory is still beyond its clear level."""
-        if not entry.rank or not _TRIM_METRICS >> entry.metric & 1:
-            return False
+    def worse(self, entry, worst):
+        """Return `entry` if it is such a threshold, and worse than `worst`; that one else."""
+        if not entry or not entry.rank or not _TRIM_METRICS >> entry.metric & 1:
+            return worst
         value = self.policy.thresholds.read(entry.metric)
-        return value is None or entry.beyond_clear(value)
+        if value is not None and not entry.beyond_clear(value):
+            return worst
+        if not min(entry.over_ms, entry.level_ms):
+            self.is_new = True
+        return entry if worst is None or entry.rank > worst.rank else worst
 
     def act(self):
         """Preempt, trim or reset, as evaluate() found; the caller has no lock."""
@@ -169,6 +177,7 @@ class Pressure:
         if short is not None:
             self.must_trim = None
             self.trim(short.metric)
+            self.is_new = False
 
     def trim(self, metric):
         """Collect garbage, then call `on_trim` functions until there is enough memory."""
