@@ -510,6 +510,35 @@ def test_no_host_is_lost_that_could_not_be_heard_while_the_board_stood_still():
         assert [mirror.line in rig.server.lines for mirror in hosts] == [False, True, True]
 
 
+def test_a_host_of_which_only_noise_comes_loses_its_place():
+    rig = Rig()
+    hosts = [rig.host(100 + number) for number in range(2)]
+    rig.second(*hosts)
+    silent = 0
+    while hosts[0].line in rig.server.lines:
+        silent += 1
+        assert silent < 10
+        for _ in range(10):  # more than is read
+            hosts[0].line.inbox.extend(b"x" * 100)
+            rig.board.ticks.pass_ms(100)
+            poll_now(rig.agent)
+        rig.second(hosts[1])
+    assert hosts[1].line in rig.server.lines
+
+
+def test_a_host_that_spoke_behind_more_than_is_read_at_once_is_not_lost():
+    rig = Rig()
+    mirror = rig.host(100)
+    for _ in range(2):
+        rig.second(mirror)
+        mirror.line.inbox.extend(b"x" * 300)
+        mirror.keep_alive()
+        rig.board.ticks.pass_ms(4000)
+        for _ in range(20):
+            assert poll_now(rig.agent) >= 0
+        assert mirror.line in rig.server.lines
+
+
 def test_a_fourth_host_is_refused_with_those_who_have_the_places():
     rig = Rig()
     hosts = [rig.host(100 + number) for number in range(3)]

@@ -331,3 +331,23 @@ def test_a_host_that_spoke_is_not_lost_at_whatever_moment_the_board_stood_still(
             working.board.ticks.pass_ms(10)
             agent.poll()
         assert not agent.session.host_id
+
+
+def test_a_host_of_which_only_noise_comes_is_lost():
+    working = Working(1)
+    agent = working.agent
+    read = working.link.read
+
+    def slow_read(buf):
+        working.board.ticks.pass_ms(4)
+        return read(buf)
+
+    working.link.receive(SUBSCRIBE, 1, 6, _HOST, 0)
+    working.turn()
+    assert agent.session.host_id == _HOST
+    working.link.read = slow_read
+    working.link.receive = lambda *message: None  # nothing more is sent than
+    for _ in range(400):
+        working.link.inbox = bytearray(b"x" * 100)
+        working.turn()
+    assert not agent.session.host_id

@@ -63,6 +63,7 @@ class Host(HostSession):
         self.next = _NONE_OWED  # the place after the row that was sent last
         self.next_event = 0
         self.heard = 0  # bytes, halved now and then
+        self.was_late = False  # its silence was over, and something of it was still to be read
         self.host_id = self.seq = 0
         self.base = _NO_BASE  # the `Message.seq` of the sample that it has, and
         self.base_seq = 0  # of which frame
@@ -124,6 +125,7 @@ class Host(HostSession):
 
     def renew(self):
         """Begin the host's silence anew, also for its connection."""
+        self.was_late = False
         self.link.keep_place()
         HostSession.renew(self)
 
@@ -269,13 +271,16 @@ class Host(HostSession):
                 self.server.is_busy = True
             return left if self.is_full else _NOTHING_MS
         if left <= 0:
-            if not self.link.readable():
+            if self.was_late or not self.link.readable():
                 self.on_host("lost")
                 self.host_id = 0
                 self.link.drop()
                 self.server.is_busy = True
                 return _NOTHING_MS
-            left = 1  # what has come is still to be read
+            # What has come is still to be read. Once: it may be noise.
+            self.was_late = True
+            self.deadline_s = self.clock.s + _SILENCE_MS // 1000
+            left = 1
         if self.can_take and self.hello_dirty:
             self._send_hello()
         if self.can_take and self.replies is not None:

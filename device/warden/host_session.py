@@ -220,11 +220,12 @@ class HostSession:
             self.table = None
             self.clock.rows_dirty = True
         left = self.clock.until_ms(self.deadline_s, self.deadline_ms) + 1
-        if left <= 0 and not self.agent.rows_first:  # else what it has sent is still to be read
+        agent = self.agent  # in a poll that passed over the link what the host has sent is unread
+        if left <= 0 and not (agent.rows_first and agent.governor.host_us > 0):
             self.on_host("lost")
             self.host_id = 0
-            if hasattr(self.agent.link, "drop"):
-                self.agent.link.drop()  # else one that lost its power would block the next host
+            if hasattr(agent.link, "drop"):
+                agent.link.drop()  # else one that lost its power would block the next host
             return _NOTHING_MS
         if not (uplink.ready() and self.send(rows)):
             left = _FULL_MS
