@@ -39,7 +39,7 @@ def install():
             board = detect()
         else:
             board = runner.agent.board
-        board.collect()
+        board.collect()  # as in `setup.make_agent`
         Board.crashes = Crashes.current = crashes = make_crashes(board)
     if runner is not None and runner.agent is not crashes.agent:
         runner.agent.board.collect()

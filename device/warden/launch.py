@@ -24,9 +24,6 @@ def launch(interval_ms, budget_permille, limits, link, storage, steps):
         if Runner.current is not None:  # another thread was first
             return
         board = detect()
-        # Before what stays is made, here and where more is loaded: else it would lie above garbage,
-        # and above what start() lets go, in the midst of what is free.
-        board.collect()
         link = open_link(board, link)
         try:  # not where it took longer than 20 ms once
             storage = storage and _SLOW_STORAGE not in os.listdir()

@@ -113,6 +113,8 @@ def make_agent(
         if agent.system_heap is not None:
             agent.session.tables.append(agent.system_heap)
     if limits is not None:
+        # Before what stays is made: else it would lie above garbage, and above what start() lets
+        # go, in the midst of what is free. Not more often: of megabytes each takes 0.1 s.
         board.collect()
         from warden.policy_setup import make_policy
 

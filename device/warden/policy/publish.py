@@ -46,7 +46,6 @@ def public():
 
 def install(module, agent):
     """Put the public names into the module that applications import; load a stored policy."""
-    agent.board.collect()
     for name, value in public().items():
         setattr(module, name, value)
     if has_stored_policy(agent.board):
