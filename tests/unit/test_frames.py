@@ -43,7 +43,7 @@ StreamLink.readable StreamLink.read StreamLink.write StreamLink.flags read_once
 _DECIDE = """
 Policy.run_due Policy.evaluate Threshold.evaluate Thresholds.evaluate
 Thresholds.read Pressure.evaluate
-Pressure.check_memory Pressure.find_short Pressure.is_short
+Pressure.check_memory Pressure.find_short Pressure.worse
 Threshold.beyond_clear Threshold.has_held
 BlockWatch.evaluate BlockWatch.learn Sessions.on_host Session.renew
 Operations.evaluate Operations._first_waiting
