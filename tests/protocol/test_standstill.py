@@ -25,6 +25,7 @@ from boardwarden.rollout.one_board import Health
 from boardwarden.rollout.rollout import Progress, Rollout, Wanted, _Watched
 from boardwarden.serve.notify import Notifier
 from boardwarden.testing import FakeBoard, FakeStreamBoard, FakeTransport
+from warden_schema import ids
 
 
 @pytest.fixture(autouse=True)
@@ -240,6 +241,49 @@ def test_a_deadline_during_which_the_process_stood_still_is_put_off_once(
         with pytest.raises(asyncio.TimeoutError):
             await never
         assert 8.9 < loop.time() < 9.1
+
+    run(main())
+
+
+@pytest.mark.parametrize("version", [(3, 10), (3, 11)])
+def test_a_deadline_that_was_over_before_is_not_put_off(
+    version: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting.sys, "version_info", version)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(5.0)
+        with pytest.raises(asyncio.TimeoutError):
+            await waiting.wait_until(asyncio.sleep(1.0), 2.0)
+        assert loop.time() < 5.1
+
+    run(main())
+
+
+@pytest.mark.parametrize("comes", [False, True])
+def test_a_request_whose_rows_come_late_or_never_ends_though_the_host_stood_still(
+    comes: bool,
+) -> None:
+    """Other things change all the time."""
+
+    async def main() -> None:
+        peer = FakeBoard()
+        async with connect(FakeTransport(peer)) as board:
+            lease = await board.allocate(boardwarden.ResourceType.MEMORY, 100)
+            peer.answer[ids.RELEASE] = lambda arguments: (ids.OK, None)
+            request = asyncio.create_task(board.release(lease.id))
+            await asyncio.sleep(1.0)
+            stand_still(6.0)
+            for second in range(12):
+                assert not request.done() or second > 2
+                if comes and second == 2:
+                    for place in list(peer.policy.tables[ids.LEASE]):
+                        peer.policy.drop(ids.LEASE, place)
+                peer.sample()
+                await asyncio.sleep(1.0)
+            assert request.done()
+            assert (board.allocations == ()) is comes
 
     run(main())
 
