@@ -14,8 +14,8 @@ from virtual_time import run, stand_still, until
 
 import boardwarden
 from boardwarden import Board, PortMissing, RequestTimeout, _clock, connect
-from boardwarden._protocol import waiting
-from boardwarden._protocol.attention import attention
+from boardwarden._protocol import shared_stream, waiting
+from boardwarden._protocol.attention import attended_s, attention
 from boardwarden._protocol.subscription import SILENCE_S
 from boardwarden.doctor.link_health import measure
 from boardwarden.policy.model import Policy
@@ -131,14 +131,26 @@ def test_a_session_that_the_board_ended_as_the_host_stood_still_is_not_gone_on_w
     run(main())
 
 
-def test_a_board_that_is_gone_is_lost_soon_after_the_host_stood_still() -> None:
+@pytest.mark.parametrize("unread", [False, True])
+@pytest.mark.parametrize(
+    ("stream", "silence_s"), [(False, SILENCE_S), (True, shared_stream.SILENCE_S)]
+)
+def test_a_board_that_is_gone_is_lost_soon_after_the_host_stood_still(
+    stream: bool, silence_s: float, unread: bool
+) -> None:
+    """Its last frame lay there unread, or was read before."""
+
     async def main() -> None:
-        peer = _sampling()
-        async with connect(FakeTransport(peer)) as board:
+        peer = FakeStreamBoard() if stream else FakeBoard()
+        peer.interval_s = 1.0
+        async with connect((_Stream if stream else FakeTransport)(peer)) as board:
             await asyncio.sleep(1.95)
+            if unread:
+                peer.sample()
             peer.mute = True
             stand_still(30.0)
-            assert await until(lambda: not board.connected, SILENCE_S + 0.1) > SILENCE_S / 2
+            passed_s = await until(lambda: not board.connected, silence_s + 0.1)
+            assert passed_s > silence_s / 2
 
     run(main())
 
@@ -341,6 +353,25 @@ def test_nobody_looks_at_the_clock_once_no_board_is_open() -> None:
         async with connect(FakeTransport(FakeBoard())), connect(FakeTransport(FakeBoard())):
             pass
         assert attention()._timer is None
+
+    run(main())
+
+
+def test_the_clock_of_what_was_heard_goes_on_from_board_to_board_and_stands_between_them() -> None:
+    async def main() -> None:
+        looked_at = []
+        for _ in range(3):
+            async with connect(FakeTransport(_sampling())) as board, _followed(board) as seen:
+                hosts = board._session.subscription.host_id
+                looked_at.append(attended_s())
+                await asyncio.sleep(3.2)
+                looked_at.append(attended_s())
+                assert seen == []
+                assert board._session.subscription.host_id == hosts
+            looked_at.append(attended_s())
+            await asyncio.sleep(50.0)
+        assert looked_at == sorted(looked_at)
+        assert looked_at[-1] == pytest.approx(3 * 3.2, abs=0.5)
 
     run(main())
 
