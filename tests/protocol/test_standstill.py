@@ -15,7 +15,7 @@ from virtual_time import run, stand_still, until
 import boardwarden
 from boardwarden import Board, PortMissing, RequestTimeout, _clock, connect
 from boardwarden._protocol import shared_stream, waiting
-from boardwarden._protocol.attention import attended_s, attention
+from boardwarden._protocol.attention import attended_s, attention, unread_s
 from boardwarden._protocol.subscription import SILENCE_S
 from boardwarden.doctor.link_health import measure
 from boardwarden.policy.model import Policy
@@ -111,7 +111,7 @@ def test_what_lay_in_the_line_as_the_host_stood_still_ends_no_silence_later() ->
     run(main())
 
 
-@pytest.mark.parametrize(("stood_s", "sessions"), [(8.0, 1), (12.0, 2)])
+@pytest.mark.parametrize(("stood_s", "sessions"), [(8.0, 1), (9.2, 2), (12.0, 2)])
 def test_a_session_that_the_board_ended_as_the_host_stood_still_is_not_gone_on_with(
     stood_s: float, sessions: int
 ) -> None:
@@ -348,6 +348,20 @@ def test_a_sample_after_a_standstill_is_no_older_than_that() -> None:
     run(main())
 
 
+def test_a_sample_after_a_standstill_is_not_of_the_future_where_the_boards_clock_is_fast() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        async with connect(FakeTransport(peer)) as board:
+            peer.sample()
+            stand_still(4.0)
+            peer.sample(uptime_s=(peer.values["uptime_s"] or 0) + 20)
+            await asyncio.sleep(0.01)
+            assert board.status.age_s is not None
+            assert 0.0 <= board.status.age_s < 0.1
+
+    run(main())
+
+
 def test_nobody_looks_at_the_clock_once_no_board_is_open() -> None:
     async def main() -> None:
         async with connect(FakeTransport(FakeBoard())), connect(FakeTransport(FakeBoard())):
@@ -370,6 +384,7 @@ def test_the_clock_of_what_was_heard_goes_on_from_board_to_board_and_stands_betw
                 assert board._session.subscription.host_id == hosts
             looked_at.append(attended_s())
             await asyncio.sleep(50.0)
+            assert unread_s() == 0.0
         assert looked_at == sorted(looked_at)
         assert looked_at[-1] == pytest.approx(3 * 3.2, abs=0.5)
 
@@ -421,6 +436,27 @@ def test_a_roll_out_watches_a_board_as_long_as_is_wanted_though_the_host_stood_s
             transport.cut()  # as brokers do, which hear nothing of this host
             assert await watching is None
             assert asyncio.get_running_loop().time() - begin > 78.0
+
+    run(main())
+
+
+def test_a_board_does_not_get_worse_in_a_roll_out_by_a_silence_in_which_the_host_stood_still() -> (
+    None
+):
+    async def main() -> None:
+        peer = _sampling()
+        async with connect(FakeTransport(peer)) as board:
+            rollout = Rollout(Wanted(Policy(), watch_s=20.0), Progress(), None)
+            watched = [_Watched(BoardResult("fake", "fake"), Health(board, 20.0))]
+            watching = asyncio.create_task(rollout._watch(watched))
+            await asyncio.sleep(1.95)
+            peer.mute = True
+            await asyncio.sleep(5.0)
+            assert not board.connected
+            stand_still(60.0)
+            await asyncio.sleep(1.0)
+            peer.mute = False
+            assert await watching is None
 
     run(main())
 

@@ -83,6 +83,12 @@ def test_what_is_exported_has_the_clock_as_it_is_set_now(clocks: Clocks, set_by:
     assert exported == updated_at(status) == pytest.approx(time.time() - 3.0, abs=1.0)
 
 
+def test_the_exported_time_of_a_sample_stays_as_it_is_from_one_export_to_the_next() -> None:
+    mirror = Mirror()
+    mirror.on_message([ids.SAMPLE, 1, [SAMPLE.get(name) for name in ids.SAMPLE_VALUES]])
+    assert len({updated_at(mirror.status) for _ in range(100)}) == 1
+
+
 def test_what_a_host_shows_grows_older_and_a_sign_in_ends_while_the_host_sleeps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
