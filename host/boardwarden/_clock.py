@@ -35,6 +35,10 @@ def steady_time() -> float:
     return passed + _offset
 
 
-def set_by_s() -> int:
-    """Return by how many seconds the host's clock is ahead of steady_time() now, or behind it."""
-    return round(time.time() - steady_time())
+def day_time(passed: float) -> float:
+    """Return the seconds since the epoch of a moment of passed_s(), by the clock as it is set now.
+
+    By whole seconds apart from steady_time(): a moment stays the same where the clock does.
+    """
+    set_by_s = round(time.time() - steady_time())
+    return passed + _offset + set_by_s

@@ -826,11 +826,15 @@ class Board:
         value = await self._session.request(operation, *args, timeout=_REQUEST_TIMEOUT_S)
         deadline = asyncio.get_running_loop().time() + _MIRRORED_TIMEOUT_S
         boot_id = self._mirror.boot_id
-        with contextlib.suppress(asyncio.TimeoutError):
-            while not self._mirror.shows(operation, args, value):
-                if self._closed or self._mirror.boot_id != boot_id:
+
+        async def shown() -> None:
+            while not (self._closed or self._mirror.boot_id != boot_id):
+                if self._mirror.shows(operation, args, value):
                     break
-                await wait_until(self._next_change.wait(), deadline)
+                await self._next_change.wait()
+
+        with contextlib.suppress(asyncio.TimeoutError):  # one wait: see wait_until()
+            await wait_until(shown(), deadline)
         return value
 
     async def _acquire(self, operation: int, args: _arguments.Arguments, undo: int) -> Any:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import signal
 import threading
-from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -332,7 +331,7 @@ async def test_slots_that_come_while_nothing_is_pushed_drop_the_oldest_and_that_
         status = Status(
             board=Identity(boot_id=1),
             cpu=Cpu(uptime_s=100.0),
-            last_updated=datetime.fromtimestamp(1000, timezone.utc),
+            _received_at=1000.0,
         )
 
         async def gaps(self):
@@ -347,12 +346,14 @@ async def test_slots_that_come_while_nothing_is_pushed_drop_the_oldest_and_that_
     assert record.message.startswith("fake: 2 slots of its own history are dropped")
 
 
-async def test_a_slot_whose_time_no_collector_can_take_is_not_held():
+async def test_a_slot_whose_time_no_collector_can_take_is_not_held(monkeypatch):
+    monkeypatch.setattr(watched, "day_time", lambda passed: passed)
+
     class Board:
         status = Status(
             board=Identity(boot_id=1),
             cpu=Cpu(uptime_s=100.0),
-            last_updated=datetime.fromtimestamp(1000, timezone.utc),
+            _received_at=1000.0,
         )
 
         async def gaps(self):

@@ -957,6 +957,32 @@ def test_a_connection_that_is_dead_with_nothing_that_says_so_is_opened_anew() ->
     assert (mortal.opened, other.opened) == (2, 1)
 
 
+def test_a_connection_that_comes_back_after_long_is_not_taken_for_dead() -> None:
+    """Nothing was heard for long, but not on this one: its board would be connected to twice."""
+
+    class Mortal(FakeTransport):
+        silence_is_death = True
+
+    async def main() -> None:
+        transport = Mortal(FakeBoard())
+        async with connect(transport) as board:
+            opened = transport.opened
+            transport.refuse = boardwarden.PortMissing("It is off.", "fake")
+            transport.cut()
+            await asyncio.sleep(30)
+            transport.refuse = None
+            await until(lambda: board.synced, 6)
+            await asyncio.sleep(15)
+            assert board.synced
+            assert board.link.reconnects == 1
+            assert transport.opened == opened + 1
+            transport.to_host = transport.to_board = lambda data: ()
+            await asyncio.sleep(15)
+            assert board.link.reconnects == 2
+
+    run(main())
+
+
 def test_closing_ends_though_a_cancellation_is_lost() -> None:
     """Before Python 3.12 wait_for() swallows one that comes as what it waits for ends."""
 

@@ -14,8 +14,8 @@ from virtual_time import run, stand_still, until
 
 import boardwarden
 from boardwarden import Board, PortMissing, RequestTimeout, _clock, connect
-from boardwarden._protocol import waiting
-from boardwarden._protocol.attention import attention
+from boardwarden._protocol import shared_stream, waiting
+from boardwarden._protocol.attention import attended_s, attention, unread_s
 from boardwarden._protocol.subscription import SILENCE_S
 from boardwarden.doctor.link_health import measure
 from boardwarden.policy.model import Policy
@@ -25,6 +25,7 @@ from boardwarden.rollout.one_board import Health
 from boardwarden.rollout.rollout import Progress, Rollout, Wanted, _Watched
 from boardwarden.serve.notify import Notifier
 from boardwarden.testing import FakeBoard, FakeStreamBoard, FakeTransport
+from warden_schema import ids
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +111,7 @@ def test_what_lay_in_the_line_as_the_host_stood_still_ends_no_silence_later() ->
     run(main())
 
 
-@pytest.mark.parametrize(("stood_s", "sessions"), [(8.0, 1), (12.0, 2)])
+@pytest.mark.parametrize(("stood_s", "sessions"), [(8.0, 1), (9.2, 2), (12.0, 2)])
 def test_a_session_that_the_board_ended_as_the_host_stood_still_is_not_gone_on_with(
     stood_s: float, sessions: int
 ) -> None:
@@ -130,14 +131,26 @@ def test_a_session_that_the_board_ended_as_the_host_stood_still_is_not_gone_on_w
     run(main())
 
 
-def test_a_board_that_is_gone_is_lost_soon_after_the_host_stood_still() -> None:
+@pytest.mark.parametrize("unread", [False, True])
+@pytest.mark.parametrize(
+    ("stream", "silence_s"), [(False, SILENCE_S), (True, shared_stream.SILENCE_S)]
+)
+def test_a_board_that_is_gone_is_lost_soon_after_the_host_stood_still(
+    stream: bool, silence_s: float, unread: bool
+) -> None:
+    """Its last frame lay there unread, or was read before."""
+
     async def main() -> None:
-        peer = _sampling()
-        async with connect(FakeTransport(peer)) as board:
+        peer = FakeStreamBoard() if stream else FakeBoard()
+        peer.interval_s = 1.0
+        async with connect((_Stream if stream else FakeTransport)(peer)) as board:
             await asyncio.sleep(1.95)
+            if unread:
+                peer.sample()
             peer.mute = True
             stand_still(30.0)
-            assert await until(lambda: not board.connected, SILENCE_S + 0.1) > SILENCE_S / 2
+            passed_s = await until(lambda: not board.connected, silence_s + 0.1)
+            assert passed_s > silence_s / 2
 
     run(main())
 
@@ -244,6 +257,49 @@ def test_a_deadline_during_which_the_process_stood_still_is_put_off_once(
     run(main())
 
 
+@pytest.mark.parametrize("version", [(3, 10), (3, 11)])
+def test_a_deadline_that_was_over_before_is_not_put_off(
+    version: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting.sys, "version_info", version)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(5.0)
+        with pytest.raises(asyncio.TimeoutError):
+            await waiting.wait_until(asyncio.sleep(1.0), 2.0)
+        assert loop.time() < 5.1
+
+    run(main())
+
+
+@pytest.mark.parametrize("comes", [False, True])
+def test_a_request_whose_rows_come_late_or_never_ends_though_the_host_stood_still(
+    comes: bool,
+) -> None:
+    """Other things change all the time."""
+
+    async def main() -> None:
+        peer = FakeBoard()
+        async with connect(FakeTransport(peer)) as board:
+            lease = await board.allocate(boardwarden.ResourceType.MEMORY, 100)
+            peer.answer[ids.RELEASE] = lambda arguments: (ids.OK, None)
+            request = asyncio.create_task(board.release(lease.id))
+            await asyncio.sleep(1.0)
+            stand_still(6.0)
+            for second in range(12):
+                assert not request.done() or second > 2
+                if comes and second == 2:
+                    for place in list(peer.policy.tables[ids.LEASE]):
+                        peer.policy.drop(ids.LEASE, place)
+                peer.sample()
+                await asyncio.sleep(1.0)
+            assert request.done()
+            assert (board.allocations == ()) is comes
+
+    run(main())
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_samples_that_lay_unread_have_the_times_at_which_they_came(stream: bool) -> None:
     async def main() -> None:
@@ -292,11 +348,45 @@ def test_a_sample_after_a_standstill_is_no_older_than_that() -> None:
     run(main())
 
 
+def test_a_sample_after_a_standstill_is_not_of_the_future_where_the_boards_clock_is_fast() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        async with connect(FakeTransport(peer)) as board:
+            peer.sample()
+            stand_still(4.0)
+            peer.sample(uptime_s=(peer.values["uptime_s"] or 0) + 20)
+            await asyncio.sleep(0.01)
+            assert board.status.age_s is not None
+            assert 0.0 <= board.status.age_s < 0.1
+
+    run(main())
+
+
 def test_nobody_looks_at_the_clock_once_no_board_is_open() -> None:
     async def main() -> None:
         async with connect(FakeTransport(FakeBoard())), connect(FakeTransport(FakeBoard())):
             pass
         assert attention()._timer is None
+
+    run(main())
+
+
+def test_the_clock_of_what_was_heard_goes_on_from_board_to_board_and_stands_between_them() -> None:
+    async def main() -> None:
+        looked_at = []
+        for _ in range(3):
+            async with connect(FakeTransport(_sampling())) as board, _followed(board) as seen:
+                hosts = board._session.subscription.host_id
+                looked_at.append(attended_s())
+                await asyncio.sleep(3.2)
+                looked_at.append(attended_s())
+                assert seen == []
+                assert board._session.subscription.host_id == hosts
+            looked_at.append(attended_s())
+            await asyncio.sleep(50.0)
+            assert unread_s() == 0.0
+        assert looked_at == sorted(looked_at)
+        assert looked_at[-1] == pytest.approx(3 * 3.2, abs=0.5)
 
     run(main())
 
@@ -346,6 +436,27 @@ def test_a_roll_out_watches_a_board_as_long_as_is_wanted_though_the_host_stood_s
             transport.cut()  # as brokers do, which hear nothing of this host
             assert await watching is None
             assert asyncio.get_running_loop().time() - begin > 78.0
+
+    run(main())
+
+
+def test_a_board_does_not_get_worse_in_a_roll_out_by_a_silence_in_which_the_host_stood_still() -> (
+    None
+):
+    async def main() -> None:
+        peer = _sampling()
+        async with connect(FakeTransport(peer)) as board:
+            rollout = Rollout(Wanted(Policy(), watch_s=20.0), Progress(), None)
+            watched = [_Watched(BoardResult("fake", "fake"), Health(board, 20.0))]
+            watching = asyncio.create_task(rollout._watch(watched))
+            await asyncio.sleep(1.95)
+            peer.mute = True
+            await asyncio.sleep(5.0)
+            assert not board.connected
+            stand_still(60.0)
+            await asyncio.sleep(1.0)
+            peer.mute = False
+            assert await watching is None
 
     run(main())
 

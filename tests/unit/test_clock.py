@@ -83,6 +83,25 @@ def test_what_is_exported_has_the_clock_as_it_is_set_now(clocks: Clocks, set_by:
     assert exported == updated_at(status) == pytest.approx(time.time() - 3.0, abs=1.0)
 
 
+def test_what_came_before_the_clock_was_set_right_is_exported_with_the_right_time(
+    clocks: Clocks,
+) -> None:
+    """Of a board that was lost since, and for one that samples every ten minutes."""
+    mirror = Mirror(clock=_clock.passed_s)
+    mirror.on_message([ids.SAMPLE, 1, [SAMPLE.get(name) for name in ids.SAMPLE_VALUES]])
+    clocks.set_by = 7200.0
+    for passed in (5.0, 30.0, 70.0, 200.0):
+        clocks.passed = passed
+        assert updated_at(mirror.status) == pytest.approx(time.time() - passed, abs=0.1)
+    assert clocks.shown() == pytest.approx(7400.0)
+
+
+def test_the_exported_time_of_a_sample_stays_as_it_is_from_one_export_to_the_next() -> None:
+    mirror = Mirror()
+    mirror.on_message([ids.SAMPLE, 1, [SAMPLE.get(name) for name in ids.SAMPLE_VALUES]])
+    assert len({updated_at(mirror.status) for _ in range(100)}) == 1
+
+
 def test_what_a_host_shows_grows_older_and_a_sign_in_ends_while_the_host_sleeps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -382,6 +382,17 @@ def test_rotation_by_age_deletes_all_but_the_newest(path: Path) -> None:
     assert [uptimes(file)[1][0] for file in [*rotated(path), path]] == [140, 210, 280]
 
 
+def test_files_that_began_in_one_second_are_deleted_in_the_order_in_which_they_were_put_aside(
+    path: Path,
+) -> None:
+    store = Store(path, Rotation(size_bytes=1, keep=1), clock=lambda: 1_000_000.0)
+    store.open()
+    for uptime_s in (1, 2, 3):
+        store.write([sample(uptime_s)])
+        assert [uptimes(file) for file in rotated(path)] == [{1: [uptime_s]}]
+    store.close()
+
+
 def test_a_clock_that_was_set_back_has_no_newer_file_deleted_before_older_ones(path: Path) -> None:
     now = [1_000_000.0]
     for begin in (1_000_000.0, 100.0):  # the second start is one with no time

@@ -30,7 +30,7 @@ from .keys import Keys, Secret
 from .link import Link
 from .requests import Requests
 from .shared_stream import FULL_STATE_S, LIVE_S, RETRY_S, SharedKeys, SharedSubscription
-from .subscription import StateListener, Subscription
+from .subscription import RENEW_S, StateListener, Subscription
 from .waiting import SmallEvent, wait_done, wait_until
 
 _log = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ class Session:
         self._send_due = SmallEvent()  # something may be due to be sent
         self._tasks: list[asyncio.Task[None]] = []
         self._attention: Attention | None = None
+        self._opened_at = 0.0  # the transport, by the event loop's clock
         self._stood_s = 0.0  # how long this host stood still, and what follows is still to come
 
     async def start(self, timeout: float) -> None:
@@ -223,7 +224,7 @@ class Session:
     def on_open(self) -> None:
         """The transport is open: prove the key, if there is one, and subscribe."""
         self.deframer.reset()
-        now = asyncio.get_running_loop().time()
+        self._opened_at = now = asyncio.get_running_loop().time()
         self.keys.on_open(now)
         if self.keys.proved:
             self.subscription.on_open(now)
@@ -338,7 +339,8 @@ class Session:
 
     def on_new_session(self) -> None:
         """After a long silence a new session began."""
-        if self.subscription.answered:
+        now = asyncio.get_running_loop().time()
+        if self.subscription.answered and now >= self._opened_at + RENEW_S:  # else it is not dead
             self.link.on_silence()
         self._requests.start_session(diagnosis.renewed())
         self._prove_again()

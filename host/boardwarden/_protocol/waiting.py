@@ -65,18 +65,17 @@ async def wait_until(work: Awaitable[T], deadline: float) -> T:
     in the moment in which the work is done: Ctrl-C just then would be lost.
     """
     loop = asyncio.get_running_loop()
+    due = max(deadline, loop.time())  # one that was over before passed while this process ran
     if sys.version_info >= (3, 11):
         async with asyncio.timeout(None) as limit:  # no task, so a few iterations of the loop less
-            timer = loop.call_at(
-                deadline, lambda: limit.reschedule(loop.time() + standstill_s(deadline))
-            )
+            timer = loop.call_at(due, lambda: limit.reschedule(loop.time() + standstill_s(due)))
             try:
                 return await work
             finally:
                 timer.cancel()
     task = asyncio.ensure_future(work)
     try:
-        await wait_done(task, deadline - loop.time())
+        await wait_done(task, due - loop.time())
         if task.done():
             return task.result()
     finally:

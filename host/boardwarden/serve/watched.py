@@ -32,7 +32,7 @@ from boardwarden import (
     Threshold,
     connect,
 )
-from boardwarden._clock import set_by_s
+from boardwarden._clock import day_time
 from boardwarden.crashes import CAUSES
 from warden_schema import ids
 
@@ -73,8 +73,8 @@ def updated_at(status: Status) -> float | None:
     By the host's clock as it is set now, as who takes what is exported has it. `last_updated` is as
     recordings have it: to set the clock does not move it, or later.
     """
-    updated = status.last_updated
-    return None if updated is None else updated.timestamp() + set_by_s()
+    received_at = status._received_at
+    return None if received_at is None else day_time(received_at)
 
 
 class Backlog:
