@@ -263,7 +263,7 @@ def test_history_is_read_over_the_link_on_micropython():
     link.receive(67, 77, 0, 3, [0, 0, 1])
     poll_all(agent)
     newest, step_s, scale, data = _of_kind(link, 7)[0][4]
-    assert (newest, step_s, len(data)) == (1, 1, 120)
+    assert newest >= 1 and (step_s, len(data)) == (1, 120)
     live = (data[-2] | data[-1] << 8) * scale
     assert 0 <= agent.memory.total - live < agent.memory.total
     wrongs = ([3, 0, 1], [0, 4, 1], [0, 0, 3], [-1, 0, 0], ["0", 0, 0], [0, 0], [None, 0, 0])

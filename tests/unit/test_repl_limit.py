@@ -31,7 +31,8 @@ class Port:
 
 def _line(port: Port) -> repl._Line:
     line = repl._Line.__new__(repl._Line)
-    line.serial, line.device_name = port, "fake"
+    line.serial = repl._PatientPort(cast(Any, port))
+    line._port, line.device_name = port, "fake"
     return line
 
 
@@ -58,3 +59,23 @@ def test_a_board_that_says_nothing_is_waited_for_as_long_as_is_said(
     with pytest.raises(LinkLost):
         board._until_end(repl._Limit(30.0))
     assert time.monotonic() == 30.0
+
+
+def test_a_board_that_stands_still_while_a_program_is_sent_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What mpremote reads once, and takes for an error where it is not there within a second."""
+    line = _line(Port(monkeypatch, b"R", 0.0))
+    port = line._port
+    read = port.read
+
+    def late(count: int) -> bytes:
+        if time.monotonic() == 4.0:
+            port._data = b"\x01"
+        return read(count)
+
+    port.read = late
+    assert line.serial.read(2) == b"R\x01"
+    assert time.monotonic() == 4.0
+    assert line.serial.read(1) == b""
+    assert time.monotonic() == 4.0 + repl._PROMPT_S

@@ -76,6 +76,24 @@ class _Limit:
         return self._left_s <= 0
 
 
+class _PatientPort:
+    """A port that waits for a board that stands still: mpremote reads once, and gives up then."""
+
+    def __init__(self, port: serial.Serial) -> None:
+        self._port = port
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    def read(self, size: int = 1) -> bytes:
+        """Return so many bytes, fewer where a board does not answer in time."""
+        limit = _Limit(_PROMPT_S)
+        found = b""
+        while len(found) < size and not limit.is_over():
+            found += self._port.read(size - len(found))
+        return found
+
+
 class _Line(SerialTransport):  # type: ignore[misc]  # mpremote has no types
     """mpremote's transport, on a port that is open already."""
 
@@ -84,7 +102,8 @@ class _Line(SerialTransport):  # type: ignore[misc]  # mpremote has no types
         self.use_raw_paste = True
         self.device_name = address
         self.mounted = False
-        self.serial = port
+        self.serial = _PatientPort(port)
+        self._port = port
         self.is_pty = self._is_pty_device(address)
 
     def read_until(
@@ -99,7 +118,7 @@ class _Line(SerialTransport):  # type: ignore[misc]  # mpremote has no types
         limit = _Limit(timeout_overall or _PROMPT_S)
         found = b""
         while not found.endswith(ending) and not limit.is_over():
-            data: bytes = self.serial.read(1)
+            data: bytes = self._port.read(1)
             found += data
             if data_consumer is not None:
                 data_consumer(data)
