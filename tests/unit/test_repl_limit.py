@@ -67,10 +67,11 @@ def test_a_board_that_stands_still_while_a_program_is_sent_is_waited_for(
     """What mpremote reads once, and takes for an error where it is not there within a second."""
     line = _line(Port(monkeypatch, b"R", 0.0))
     port = line._port
-    read = port.read
+    read, answered = port.read, list[Any]()
 
     def late(count: int) -> bytes:
-        if time.monotonic() == 4.0:
+        if time.monotonic() == 4.0 and not answered:
+            answered.append(port)
             port._data = b"\x01"
         return read(count)
 
