@@ -270,8 +270,7 @@ def test_a_known_one_is_not_measured_beside_another_or_a_collection():
 def test_after_a_measurement_there_is_a_pause_of_200_times_its_cost():
     rig = Rig()
     rig.cost_ms(20)
-    rig.policy.load_profile()
-    rig.policy.profile.cost_us = 20_000  # as all before took
+    rig.agent.memory.cost_us = 20_000  # as all before took
     rig.run("upload", 100)
     rig.run("upload", 100)
     assert rig.learned()[0][1] == 1

@@ -23,7 +23,7 @@ class HangStopper:
 
     interrupter: how it does that, None if the port has no way; resets: reset the board then;
     max_restarts: of the application in an hour, else; settings: what `warden.watchdog()` was given.
-    Made by `watchdog_setup.make_stopper`, which lists what else it has.
+    Made by `stop_setup.make_stopper`, which lists what else it has.
     """
 
     def preempt(self, now):
@@ -118,11 +118,11 @@ class HangStopper:
         policy = self.watchdog.agent.policy
         if policy is None:
             return True
-        lasting = self.watchdog.crashes.lasting
-        while len(policy.events.callbacks) > lasting[0]:
+        callbacks, trims = self.watchdog.crashes.lasting
+        while len(policy.events.callbacks) > callbacks:
             policy.events.callbacks.pop()  # it sets its own anew
         functions = policy.pressure.functions
-        for place in range(lasting[1], len(functions)):
+        for place in range(trims, len(functions)):
             functions[place] = None
         policy.detach(None)
         return True

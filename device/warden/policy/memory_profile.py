@@ -3,9 +3,8 @@
 Of those whose name is not known one runs at a time: the heap's growth meanwhile is what it takes.
 The application's other tasks may add to that, so the figure is at most too high. Afterwards it is
 measured again each time that an operation of it runs alone: it rises to what is found at once, and
-falls towards it. One that runs out of memory raises it, too. A measurement takes two heap walks,
-so there are none for 200 times as long after it; one during which something else had the core, and
-which took more than twice as long as the one before, counts as that, and a millisecond.
+falls towards it. One that runs out of memory raises it, too. A measurement takes two heap walks, or
+a collection, so there are none for 400 times as long as a collection takes after it.
 
 One that is known is granted a lease of that. It is an estimate, of many blocks, and most of a heap
 may be garbage: where it is too soon for another collection, what the last one left is believed.
@@ -20,8 +19,7 @@ from warden.tables import Table
 _NEED = const(15)  # the kind of message
 _MAX_NAMES = const(8)
 _MAX_COUNT = const(0x3FFFFFFF)
-_PROFILE_PAUSE = const(200)
-_MAX_RISE_US = const(1000)  # what one takes may double, and rise by so much, at a time
+_PROFILE_PAUSE = const(400)  # times what a collection takes, after the last one
 _GRANT_COLLECT_PAUSE = const(20)  # before a refusal: a twentieth of the core at most
 _NOT_KNOWN = const(2)  # of `learns`, see Operation
 _ENDED = const(5)  # a state of an operation
@@ -51,7 +49,6 @@ class MemoryProfile(Table):
         self.greatest = 0  # and at most since
         self.collections = 0
         self.deadline_s = self.deadline_ms = 0  # when measuring is allowed again
-        self.cost_us = 0  # of a measurement's first half
 
     def look_up(self, op):
         """Set what an operation learns, and the bytes that it is expected to take, if known."""
@@ -145,8 +142,6 @@ class MemoryProfile(Table):
         policy = self.policy
         clock = self.clock
         memory = policy.memory
-        board = policy.agent.board
-        began = board.ticks_us()
         if op.learns == _NOT_KNOWN:
             self.learner = op
             self.learns_s = clock.s
@@ -160,10 +155,7 @@ class MemoryProfile(Table):
         self.op = op
         self.least = self.greatest = memory.used_now()
         self.collections = memory.collections
-        # Once, something else may have had the core meanwhile: as `Memory.collect` has it.
-        us = board.ticks_diff(board.ticks_us(), began)
-        self.cost_us = min(us, 2 * self.cost_us + _MAX_RISE_US)
-        ms = self.cost_us * 2 * _PROFILE_PAUSE // 1000 + clock.ms
+        ms = memory.collect_in_ms(_PROFILE_PAUSE) + clock.ms
         self.deadline_s = clock.s + ms // 1000
         self.deadline_ms = ms % 1000
 
