@@ -100,7 +100,7 @@ class Governor:
             # leaves, a third at least: that work is not less with fewer samples.
             us = min(self.sample_us, _MAX_COST_US)
             if us:
-                needed = self.sample_mean_us
+                needed = self.sample_mean_us  # a variable of its own would be one too many
                 if needed <= 0:  # at the start: of two samples one is of the agent alone
                     needed = min(-needed or us, us)
                 self.sample_mean_us = self.smooth(needed, us)
