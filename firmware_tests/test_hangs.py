@@ -137,6 +137,9 @@ def test_the_callbacks_of_the_stopped_application_go_with_it():
     def kept_trim(level):
         return 0
 
+    def kept_too(level):
+        return 0
+
     async def hang():
         warden.on("lease", lambda event: None)
         warden.on_trim(lambda level: 0)
@@ -145,11 +148,12 @@ def test_the_callbacks_of_the_stopped_application_go_with_it():
     warden.start(link=False)
     warden.on("lease", kept)  # before run(), which main does not set anew
     warden.on_trim(kept_trim)
+    warden.on_trim(kept_too)  # so that there are more of these
     application = _Application(hang, action="stop")
     policy = running_agent().policy
     assert _run(application) == 2
     assert policy.events.callbacks == [("lease", kept)]
-    assert policy.pressure.functions == [kept_trim] + [None] * 7
+    assert policy.pressure.functions == [kept_trim, kept_too] + [None] * 6
 
 
 def test_what_the_stopped_application_held_is_free_for_the_next():
