@@ -60,6 +60,14 @@ def poll_all(agent):
         poll_now(agent)
         if not _has_more(agent):
             break
+        wait_for_share(agent)
+
+
+def wait_for_share(agent):
+    """Wait until hosts may take time again: a slow board, or one that stood still, used it up."""
+    wait = agent.governor.host_wait_ms()
+    if wait:
+        agent.board.sleep_ms(wait)
 
 
 def poll_for_sample(agent):

@@ -731,7 +731,7 @@ def test_all_mirrors_equal_the_board_whatever_their_connections_take():
     """Three hosts come and go, take frames in part or not at all; at the end all are equal."""
     random.seed(7)
     for campaign in range(3):
-        rig = hosts = None  # a small board has no room for two
+        rig = hosts = mirror = leases = None  # a small board has no room for two
         gc.collect()
         rig = Rig(interval_ms=100)
         hosts = [rig.host(100 + number) for number in range(3)]

@@ -11,7 +11,7 @@ from figures import figure
 from frames import Chance, decode, deframed
 from harness import raises
 from keys_rig import hmac, in_other_forms, packed
-from rig import FakeTicks, board, poll_now
+from rig import FakeTicks, board, poll_now, wait_for_share
 from server_rig import FakeServer
 from warden.keyed_hosts import KeyedHosts
 from warden.link.brakes import Brakes
@@ -96,6 +96,7 @@ class Rig:
             poll_now(self.agent)
             if not self.server.readable() and not self.agent.clock.rows_dirty:
                 break
+            wait_for_share(self.agent)
 
     def is_signed(self, payload):
         if self.key is None or payload[1] != REPLY:
@@ -140,6 +141,12 @@ class Rig:
 
     def tell(self, right, *message):
         return self.plain(*message) if right is None else self.signed(*message)
+
+    def swap(self, other=(None, None, 0)):
+        """Go on with another connection; return this one."""
+        this = self.line, self.key, self.counter
+        self.line, self.key, self.counter = other
+        return this
 
     def ask(self, operation, *arguments):
         sent = self.signed(REQUEST, _HOST, self.next, operation, list(arguments))
@@ -290,19 +297,21 @@ def test_who_proves_less_takes_over_nothing_whatever_ids_came_before():
         rig.line.drop()
     rig = subscribed(server=keyed(open_hosts=True))
     assert rig.ask(ALLOCATE, 0, 1000, "ota") == [[0, 1]]
-    acts = rig.line
+    acts = rig.swap()
     for right in (None, OBSERVE):
         for number in range(6):
-            rig.line = None
             rig.connect("10.0.0.1")
             if number < 5:  # that many other hosts
                 rig.join(right, _HOST + 1 + number)
                 rig.line.drop()
+                rig.swap(acts)
+                rig.signed(KEEPALIVE, _HOST, 1)  # they take seconds
+                acts = rig.swap()
         assert rig.join(right, _HOST) == []
         rig.tell(right, UNSUBSCRIBE, _HOST)
-        assert acts.connection and rig.leases() == ["ota"]
-        rig.line.drop()
-    acts.drop()  # nor while it is away
+        assert acts[0].connection and rig.leases() == ["ota"]
+        rig.swap()[0].drop()
+    acts[0].drop()  # nor while it is away
     for right in (None, OBSERVE):
         rig.connect()
         assert rig.join(right, _HOST) == []

@@ -14,6 +14,7 @@ import serial
 _CTRL_A, _CTRL_B, _CTRL_C, _CTRL_D = b"\x01", b"\x02", b"\x03", b"\x04"
 _PASTE = b"\x05A\x01"
 _BANNER = b"raw REPL; CTRL-B to exit\r\n>"
+_PATIENCE_S = 60.0  # an emulated board stands still for seconds while other programs have the core
 
 
 class ReplError(Exception):
@@ -31,12 +32,12 @@ class ReplTimeout(ReplError):
 class RawRepl:
     def __init__(self, port: str) -> None:
         # Short reads: each loop below looks at its deadline between them.
-        self._port = serial.Serial(port, baudrate=115200, timeout=0.05, write_timeout=5)
+        self._port = serial.Serial(port, baudrate=115200, timeout=0.05, write_timeout=_PATIENCE_S)
 
     def close(self) -> None:
         self._port.close()
 
-    def enter(self, timeout: float = 5.0) -> None:
+    def enter(self, timeout: float = _PATIENCE_S) -> None:
         """Break into whatever runs, and change to the raw REPL. Asks again while a board boots."""
         end = time.monotonic() + timeout
         while True:
@@ -76,7 +77,7 @@ class RawRepl:
         self._port.write(_PASTE)
         try:
             # Not the next two bytes: a board that was asked twice greets twice, perhaps just now.
-            self._read_until(b"R\x01", min(end, time.monotonic() + 5))
+            self._read_until(b"R\x01", min(end, time.monotonic() + _PATIENCE_S))
         except ReplTimeout:
             raise ReplError("no raw paste mode here: MicroPython 1.14 and newer have it") from None
         window = int.from_bytes(self._read(2, end), "little")

@@ -51,12 +51,12 @@ class Machine:
         """Reset the processor by AIRCR.SYSRESETREQ: RAM keeps what it has."""
         with contextlib.suppress(Exception):  # the REPL goes away inside it
             self._repl.execute("import machine\nmachine.mem32[0xE000ED0C] = 0x05FA0004", 1.0)
-        self._repl.enter(10.0)
+        self._repl.enter()
 
     def run_until_reset(self, program: str) -> None:
         """Run a program until the board greets anew: something has reset it."""
         self._repl.run_until(program, b"MicroPython v", _LIMIT_S)
-        self._repl.enter(10.0)
+        self._repl.enter()
 
     def resets(self) -> list[dict[str, Any]]:
         found = self.run("import warden, json\nprint(json.dumps(warden.resets()))")
