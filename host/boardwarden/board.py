@@ -22,15 +22,14 @@ from typing import Any
 from warden_schema import ids
 
 from . import _arguments, keys
+from ._clock import SmallEvent, attended_s, unread_s, wait_until
 from ._mirror import tables
 from ._mirror.mirror import Mirror
 from ._mirror.readers import Console
 from ._mirror.tables import enum_or_int, from_thousandths
 from ._protocol import diagnosis
-from ._protocol.attention import attended_s, unread_s
 from ._protocol.keys import Secret
 from ._protocol.session import Session
-from ._protocol.waiting import SmallEvent, wait_until
 from .crashes import CaughtException, Reset, Restart
 from .errors import (
     BoardError,

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import tracemalloc
 
-from boardwarden._protocol.waiting import SmallEvent, wait_until
+from boardwarden._clock import SmallEvent, wait_until
 from boardwarden.board import Board
 from boardwarden.transport.mqtt import Mqtt
 from warden_schema import ids

@@ -14,8 +14,8 @@ from virtual_time import run, stand_still, until
 
 import boardwarden
 from boardwarden import Board, PortMissing, RequestTimeout, _clock, connect
-from boardwarden._protocol import shared_stream, waiting
-from boardwarden._protocol.attention import attended_s, attention, unread_s
+from boardwarden._clock import attended_s, attention, unread_s
+from boardwarden._protocol import shared_stream
 from boardwarden._protocol.subscription import SILENCE_S
 from boardwarden.doctor.link_health import measure
 from boardwarden.policy.model import Policy
@@ -241,12 +241,12 @@ def test_a_host_that_stood_still_as_it_connected_goes_on() -> None:
 def test_a_deadline_during_which_the_process_stood_still_is_put_off_once(
     version: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting.sys, "version_info", version)
+    monkeypatch.setattr(_clock.sys, "version_info", version)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        late = asyncio.create_task(waiting.wait_until(asyncio.sleep(7.5, "done"), 5.0))
-        never = asyncio.create_task(waiting.wait_until(asyncio.sleep(20.0), 5.0))
+        late = asyncio.create_task(_clock.wait_until(asyncio.sleep(7.5, "done"), 5.0))
+        never = asyncio.create_task(_clock.wait_until(asyncio.sleep(20.0), 5.0))
         await asyncio.sleep(1.0)
         stand_still(6.0)
         assert await late == "done"
@@ -261,13 +261,13 @@ def test_a_deadline_during_which_the_process_stood_still_is_put_off_once(
 def test_a_deadline_that_was_over_before_is_not_put_off(
     version: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting.sys, "version_info", version)
+    monkeypatch.setattr(_clock.sys, "version_info", version)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(5.0)
         with pytest.raises(asyncio.TimeoutError):
-            await waiting.wait_until(asyncio.sleep(1.0), 2.0)
+            await _clock.wait_until(asyncio.sleep(1.0), 2.0)
         assert loop.time() < 5.1
 
     run(main())

@@ -20,8 +20,8 @@ BOARD = REPO / "device" / "warden"
 HOST_LAYERS = [
     ["errors", "_paths", "_clock"],
     ["transport"],
-    ["_protocol.framing", "_protocol.messages", "_protocol.order", "_protocol.waiting"],
-    ["_protocol.keys", "_protocol.attention"],
+    ["_protocol.framing", "_protocol.messages", "_protocol.order"],
+    ["_protocol.keys"],
     ["_protocol.diagnosis", "_protocol.link"],
     ["_protocol.subscription", "_protocol.requests"],
     ["_protocol.shared_stream"],

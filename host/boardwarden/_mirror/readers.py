@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
-from boardwarden._protocol.waiting import SmallEvent
+from boardwarden._clock import SmallEvent
 from boardwarden.grants import Event
 from warden_schema import ids
 

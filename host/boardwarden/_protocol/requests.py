@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from boardwarden._clock import SmallEvent, standstill_s, wait_until
 from boardwarden.errors import BoardError
 from warden_schema import ids
 
 from . import diagnosis
-from .waiting import SmallEvent, standstill_s, wait_until
 
 _RETRY_S = (0.3, 1.0)  # without an answer, a request is sent again: at first, at most
 _RETRY_GROWTH = 1.5

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from boardwarden._clock import Attention, SmallEvent, attention, wait_done, wait_until
 from boardwarden.errors import (
     ConnectError,
     KeyRefused,
@@ -23,7 +24,6 @@ from boardwarden.transport.base import Shared, Transport
 from warden_schema import ids
 
 from . import diagnosis, messages
-from .attention import Attention, attention
 from .diagnosis import PromptWatch
 from .framing import Deframer, frame
 from .keys import Keys, Secret
@@ -31,7 +31,6 @@ from .link import Link
 from .requests import Requests
 from .shared_stream import FULL_STATE_S, LIVE_S, RETRY_S, SharedKeys, SharedSubscription
 from .subscription import RENEW_S, StateListener, Subscription
-from .waiting import SmallEvent, wait_done, wait_until
 
 _log = logging.getLogger(__name__)
 _GOODBYE_S = 0.5

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from boardwarden._protocol.attention import attended_s, unread_s
+from boardwarden._clock import attended_s, unread_s
 from boardwarden.board import Board
 from boardwarden.crashes import TWO_BOARDS
 from boardwarden.errors import BoardError, BoardRestarted, RequestError, RequestTimeout

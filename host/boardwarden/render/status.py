@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
-from boardwarden._protocol.attention import unread_s
+from boardwarden._clock import unread_s
 from boardwarden.board import Board
 from boardwarden.models import (
     Capability,

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from boardwarden._protocol.attention import attended_s
+from boardwarden._clock import attended_s
 from boardwarden.board import connect
 from boardwarden.errors import (
     AtPrompt,

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from boardwarden import Board, Event, Level
-from boardwarden._protocol.attention import attended_s
+from boardwarden._clock import attended_s
 from boardwarden.grants import begins_hang
 from boardwarden.models import LEVELS, enum_name
 from boardwarden.render.status import link_state
