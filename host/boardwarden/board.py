@@ -252,7 +252,7 @@ class Board:
     @property
     def link(self) -> LinkStatus:
         """Counters of the link between board and host."""
-        subscription, deframer = self._session.subscription, self._session.deframer
+        subscription, deframer = self._session.subscription, self._session.link.deframer
         return LinkStatus(
             frames=subscription.frames,
             bad_frames=self._session.damaged_frames,

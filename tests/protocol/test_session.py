@@ -1326,7 +1326,7 @@ def test_a_session_reads_at_least_ten_thousand_frames_a_second() -> None:
             data = b"".join(out)
             begin = time.perf_counter()
             for at in range(0, len(data), 1024):
-                board._session.on_data(data[at : at + 1024])
+                board._session.link.on_data(data[at : at + 1024])
             assert 20_000 / (time.perf_counter() - begin) > 10_000
             assert board.status.cpu.usage == 0.999
 

@@ -160,6 +160,17 @@ def test_who_does_not_prove_the_key_gets_and_says_nothing():
     assert host.due(9.0) == []
 
 
+def test_what_has_to_be_signed_is_not_sent_until_the_key_is_proved():
+    host, _, _ = met()
+    request = messages.request(77, 0, ids.PING, ())
+    assert host.sign(request) != request
+    host.on_open(1.0)
+    assert host.sign(request) is None
+    greeting = messages.greeting(1, 2, bytes(16))
+    assert host.sign(greeting) == greeting
+    assert Keys(None, Outcome()).sign(request) == request
+
+
 def test_another_board_is_not_taken_for_the_one_that_was_proved():
     host, outcome, _ = met()
     host.on_open(1.0)
@@ -210,10 +221,10 @@ async def test_what_is_printed_by_who_has_not_proved_the_key_is_not_shown():
     transport = FakeTransport(FakeBoard(), "tcp://board")
     session = Session(transport, Mirror(), shown.append, SECRET)
     session.on_open()
-    session.on_data(b"all is well\r\n")
+    session.link.on_data(b"all is well\r\n")
     assert shown == []
     session.keys.proved = True
-    session.on_data(b"boot\r\n")
+    session.link.on_data(b"boot\r\n")
     assert "".join(shown) == "boot\r\n"
 
 

@@ -76,7 +76,7 @@ class Mirrored:
         return stream
 
     def receive(self, data: bytes) -> None:
-        self.board._session.on_data(data)
+        self.board._session.link.on_data(data)
 
     def forget_peer(self) -> None:
         """Keep nothing of the board's side, so that memory is the host's."""

@@ -379,7 +379,3 @@ class PromptWatch:
         """The last line of text that came, without its colours; "" if there was none."""
         lines = _COLOUR.sub("", self._text).replace("\t", " ").strip().splitlines()
         return lines[-1].strip() if lines else ""
-
-    def on_echo(self) -> None:
-        """A frame of our own came back."""
-        self.seen = True

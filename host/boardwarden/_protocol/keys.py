@@ -178,10 +178,15 @@ class Keys:
 
     # --- after it -------------------------------------------------------------------------------
 
-    def sign(self, payload: bytes) -> bytes:
-        """Return a payload as it is sent: with the next counter and its MAC, if it has to be."""
+    def sign(self, payload: bytes) -> bytes | None:
+        """Return a payload as it is sent: with the next counter and its MAC, if it has to be.
+
+        None for one that has to be while nothing is proved: it is of a session that has ended.
+        """
         if self.secret is None or payload[1] not in _SIGNED:
             return payload
+        if not self.proved:
+            return None
         self._sent += 1
         text = payload + self._sent.to_bytes(ids.COUNTER_BYTES, "big")
         return text + hmac_of(self._session_key, b"h", text)[: ids.MAC_BYTES]

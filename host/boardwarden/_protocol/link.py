@@ -1,14 +1,18 @@
-"""Keeps a transport open: reads it, writes to it, opens it again with backoff when it is gone."""
+"""Carries payloads and text over a transport, and opens that again with backoff when it is gone."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
+from boardwarden._clock import wait_until
 from boardwarden.errors import ConnectError, LinkLost
 from boardwarden.transport.base import Direct, Mortal, Transport
+
+from .framing import Deframer, frame
 
 _log = logging.getLogger(__name__)
 BACKOFF_S = (0.2, 5.0)  # before the transport is opened again: at first, at most
@@ -21,8 +25,8 @@ class LinkListener(Protocol):
         """The transport is open, for the first time or again."""
         ...
 
-    def on_data(self, data: bytes) -> None:
-        """These bytes came."""
+    def on_received(self, items: list[bytes | str]) -> None:
+        """These payloads and texts came, in this order."""
         ...
 
     def on_lost(self) -> None:
@@ -31,15 +35,25 @@ class LinkListener(Protocol):
 
 
 class Link:
-    """One transport, from open() to close(); never resets the board."""
+    """One transport, from open() to close(); never resets the board.
 
-    def __init__(self, transport: Transport, listener: LinkListener) -> None:
+    `sign` returns a payload as it is sent, or None if it cannot be sent any more.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        listener: LinkListener,
+        sign: Callable[[bytes], bytes | None],
+    ) -> None:
         self.reconnects = 0
         self.is_open = False
+        self.deframer = Deframer()
         self._transport = transport
         self._direct = transport if isinstance(transport, Direct) else None
         self._silence_is_death = isinstance(transport, Mortal)
         self._listener = listener
+        self._sign = sign
         self._pause_s = BACKOFF_S[0]
         self._writing = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
@@ -52,8 +66,7 @@ class Link:
     async def open(self) -> None:
         """Open the transport for the first time; raise a ConnectError if that fails."""
         await self._transport.open()
-        self.is_open = True
-        self._listener.on_open()
+        self._on_open()
 
     async def run(self) -> None:
         """Read until cancelled, and open the transport again whenever it is gone."""
@@ -63,6 +76,21 @@ class Link:
             self._listener.on_lost()
             await self._transport.close()
             await self._reopen()
+
+    async def send(self, payload: bytes, deadline: float | None = None) -> None:
+        """Send a payload, signed and in a frame; where the link is lost the reader notices that.
+
+        Raises asyncio.TimeoutError at a deadline of the event loop's clock.
+        """
+        signed = self._sign(payload)
+        if signed is None:
+            return
+        data = frame(signed)
+        with contextlib.suppress(LinkLost):
+            if deadline is None:
+                await self.write(data)
+            elif not self._offer(data):
+                await wait_until(self.write(data), deadline)
 
     async def write(self, data: bytes) -> None:
         """Send bytes as they are; raise LinkLost when there is no link."""
@@ -76,11 +104,15 @@ class Link:
                     self._reader.cancel()
                 raise
 
-    def offer(self, data: bytes) -> bool:
+    def _offer(self, data: bytes) -> bool:
         """Send bytes at once and return True, or return False: then write() them."""
         if self._direct is None or not self.is_open or self._writing.locked():
             return False
         return self._direct.offer(data)
+
+    def on_data(self, data: bytes) -> None:
+        """Pass on what these bytes complete."""
+        self._listener.on_received(self.deframer.feed(data))
 
     def on_silence(self) -> None:
         """Open a transport anew that may be dead with nothing that says so."""
@@ -109,10 +141,10 @@ class Link:
     async def _read(self) -> None:
         try:
             if self._direct is not None:
-                await self._direct.receive(self._listener.on_data)
+                await self._direct.receive(self.on_data)
                 return
             while data := await self._transport.read():
-                self._listener.on_data(data)
+                self.on_data(data)
         except (LinkLost, OSError) as error:
             _log.debug("%s: cannot be read: %s", self.address, error)
 
@@ -126,5 +158,9 @@ class Link:
                 _log.debug("%s: cannot be opened again: %s", self.address, error)
             else:
                 self.reconnects += 1
-                self.is_open = True
-                self._listener.on_open()
+                self._on_open()
+
+    def _on_open(self) -> None:
+        self.deframer.reset()
+        self.is_open = True
+        self._listener.on_open()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from boardwarden._clock import SmallEvent, standstill_s, wait_until
 from boardwarden.errors import BoardError
 from warden_schema import ids
 
-from . import diagnosis
+from . import diagnosis, messages
+from .link import Link
+from .subscription import Subscription
 
 _RETRY_S = (0.3, 1.0)  # without an answer, a request is sent again: at first, at most
 _RETRY_GROWTH = 1.5
@@ -22,21 +23,22 @@ _Answer = tuple[int, Any] | BoardError | None
 class Requests:
     """The requests of one session. A board executes each id once, however often it is sent.
 
-    `ready` waits until a request may be sent, or what it is given says that it is over. `send`
-    sends its id, operation and arguments, and raises nothing when that fails: it is tried again.
-    Both raise asyncio.TimeoutError at a deadline, their last argument. `retry_s`: the pauses
-    before a request is sent again, at first and at most.
+    `send_due` is set when the subscription may have something to send. `retry_s`: the pauses before
+    a request is sent again, at first and at most.
     """
 
     def __init__(
         self,
-        ready: Callable[[Callable[[], bool], float], Awaitable[None]],
-        send: Callable[[int, int, tuple[Any, ...], float], Awaitable[None]],
+        subscription: Subscription,
+        link: Link,
+        send_due: SmallEvent,
         retry_s: tuple[float, float] = _RETRY_S,
     ) -> None:
+        self.confirmed = SmallEvent()  # look at subscription.confirmed again
+        self._subscription = subscription
+        self._link = link
+        self._send_due = send_due
         self._retry_s = retry_s
-        self._ready = ready
-        self._send = send
         self._next_id = 0  # goes on in a new session; on the wire an id counts from its first
         self._first_id = 0
         self._pending: dict[int, asyncio.Future[_Answer]] = {}
@@ -74,11 +76,13 @@ class Requests:
         """Begin a new session: make all requests of the last one raise an error."""
         self._first_id = self._next_id
         self.fail(error)
+        self.confirmed.set()  # one that waits to be sent sees that it is over
 
     def close(self, error: BoardError) -> None:
         """Make all requests raise an error, later ones too."""
         self._closed = error
         self.fail(error)
+        self.confirmed.set()
 
     async def _exchange(
         self, operation: int, arguments: tuple[Any, ...], deadline: float
@@ -116,9 +120,11 @@ class Requests:
             if not answer.done():
                 if self._closed is not None:
                     raise self._closed
-                await self._ready(answer.done, deadline)
+                await self._until_confirmed(answer, deadline)
             if not answer.done():  # else it failed while it waited, and must not be sent any more
-                await self._send(self._wire_id(request_id), operation, arguments, deadline)
+                host_id, wire_id = self._subscription.host_id, self._wire_id(request_id)
+                payload = messages.request(host_id, wire_id, operation, arguments)
+                await self._link.send(payload, deadline)
             again = min(loop.time() + pause, deadline)
             timer = loop.call_at(again, self._end_try, request_id, answer)
             try:
@@ -131,6 +137,18 @@ class Requests:
             if again >= deadline:
                 raise asyncio.TimeoutError
             pause = min(pause * _RETRY_GROWTH, longest)
+
+    async def _until_confirmed(self, answer: asyncio.Future[_Answer], deadline: float) -> None:
+        """Wait until it is certain that the board is the one that a request is meant for.
+
+        Between a SUBSCRIBE and its HELLO it is not: after a restart the board would do again what
+        it may have done before.
+        """
+        while not (self._subscription.confirmed or answer.done()):
+            self.confirmed.clear()
+            self._subscription.needs_answer = True
+            self._send_due.set()
+            await wait_until(self.confirmed.wait(), deadline)
 
     def _end_try(self, request_id: int, answer: asyncio.Future[_Answer]) -> None:
         """Send again: a reply may come before the caller that waited for this try goes on."""

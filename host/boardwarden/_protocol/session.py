@@ -1,4 +1,4 @@
-"""One host's session with one board: composes link, framing, subscription and requests.
+"""One host's session with one board: composes link, keys, subscription and requests.
 
 Nothing that a board sends, however wrong, ends its tasks: what is not understood is counted.
 """
@@ -11,11 +11,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from boardwarden._clock import Attention, SmallEvent, attention, wait_done, wait_until
+from boardwarden._clock import Attention, SmallEvent, attention, wait_done
 from boardwarden.errors import (
     ConnectError,
     KeyRefused,
-    LinkLost,
     NoPlace,
     RequestTimeout,
     VersionMismatch,
@@ -25,7 +24,7 @@ from warden_schema import ids
 
 from . import diagnosis, messages
 from .diagnosis import PromptWatch
-from .framing import Deframer, frame
+from .framing import frame
 from .keys import Keys, Secret
 from .link import Link
 from .requests import Requests
@@ -57,10 +56,9 @@ class Session:
     ) -> None:
         self._state = state
         self._on_text = on_text
-        self.deframer = Deframer()
-        self.link = Link(transport, self)
         self._shared = transport if isinstance(transport, Shared) else None
         self._heard = False  # a frame came, whoever sent it
+        self._oversize = 0  # frames that were too long
         self.subscription: Subscription
         if self._shared is None:
             self.subscription = Subscription(state, self)
@@ -69,13 +67,15 @@ class Session:
             self.subscription = shared = SharedSubscription(state, self)
             self.keys = SharedKeys(secret, self, shared)
             self._shared.watch(self._on_presence)
+        self.link = Link(transport, self, self.keys.sign)
+        self._send_due = SmallEvent()  # something may be due to be sent
         pauses = {} if self._shared is None else {"retry_s": RETRY_S}
-        self._requests = Requests(self._until_confirmed, self._send_request, **pauses)
+        self._requests = Requests(self.subscription, self.link, self._send_due, **pauses)
+        self.on_reply = self._requests.on_reply  # what the subscription says to the requests
+        self.on_confirmed = self._requests.confirmed.set
         self._prompt = PromptWatch(_SUBSCRIBE_HEAD)
         self._refusal: VersionMismatch | NoPlace | KeyRefused | None = None
         self._started: asyncio.Future[None] | None = None  # done when start() may return
-        self._confirmed = SmallEvent()  # look at subscription.confirmed again
-        self._send_due = SmallEvent()  # something may be due to be sent
         self._tasks: list[asyncio.Task[None]] = []
         self._attention: Attention | None = None
         self._opened_at = 0.0  # the transport, by the event loop's clock
@@ -140,7 +140,7 @@ class Session:
         if self._refusal is not None:
             raise self._refusal
         if operation in _ENDS_WITH_SESSION:
-            self.subscription.hold()
+            self.subscription.holds = True
         try:
             return await self._requests.call(operation, arguments, timeout)
         except RequestTimeout:
@@ -153,12 +153,11 @@ class Session:
         """End the session on the board, all tasks and the link; twice is fine."""
         try:
             goodbye = self.subscription.goodbye()
-            if goodbye and self.keys.proved:
+            if goodbye:
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._send(goodbye), _GOODBYE_S)
+                    await asyncio.wait_for(self.link.send(goodbye), _GOODBYE_S)
         finally:
             self._requests.close(diagnosis.closed())
-            self._confirmed.set()  # a request that waits to be sent sees that it is over
             if self._attention is not None:
                 self._attention.leave(self._on_standstill)
             try:
@@ -201,7 +200,7 @@ class Session:
             return diagnosis.poor_link(self.link.address, waited, is_lossy, self.malformed_frames)
         if self.keys.secret is not None and not self.keys.proved:
             return diagnosis.no_proof(self.link.address, timeout)
-        if self._prompt.seen:
+        if self._prompt.seen or self.subscription.echoed:
             return diagnosis.at_prompt(self.link.address, self._prompt.shown)
         frames = self.damaged_frames, self.malformed_frames
         return diagnosis.no_answer(self.link.address, timeout, self._prompt.last_line, *frames)
@@ -211,30 +210,28 @@ class Session:
     @property
     def damaged_frames(self) -> int:
         """How many frames the line damaged."""
-        return self.deframer.bad - self.deframer.oversize
+        return self.link.deframer.bad - self.link.deframer.oversize
 
     @property
     def malformed_frames(self) -> int:
         """How many undamaged frames were too long or made no sense."""
-        return self.deframer.oversize + self.subscription.malformed
+        return self.link.deframer.oversize + self.subscription.malformed
 
     # --- from the link --------------------------------------------------------------------------
 
     def on_open(self) -> None:
         """The transport is open: prove the key, if there is one, and subscribe."""
-        self.deframer.reset()
         self._opened_at = now = asyncio.get_running_loop().time()
         self.keys.on_open(now)
         if self.keys.proved:
             self.subscription.on_open(now)
         self._send_due.set()
 
-    def on_data(self, data: bytes) -> None:
-        """Bytes came: process the frames, and the text between them."""
+    def on_received(self, items: list[bytes | str]) -> None:
+        """Something came: process the payloads, and the text between them."""
         now = asyncio.get_running_loop().time()
-        oversize = self.deframer.oversize
-        items = self.deframer.feed(data)
-        if self.deframer.oversize != oversize:
+        if self._oversize != self.link.deframer.oversize:
+            self._oversize = self.link.deframer.oversize
             self.subscription.on_oversize()
         for item in items:
             if isinstance(item, bytes):
@@ -246,8 +243,6 @@ class Session:
                 if not self.subscription.answered:
                     self._prompt.on_text(item)
                 self._on_text(item)
-        if self.subscription.confirmed:
-            self._confirmed.set()
         if self._due_at(now) <= now:
             self._send_due.set()
 
@@ -343,15 +338,6 @@ class Session:
             self.link.on_silence()
         self._requests.start_session(diagnosis.renewed())
         self._prove_again()
-        self._confirmed.set()  # a request that waits to be sent sees that it is over
-
-    def on_reply(self, request_id: int, code: int, value: object) -> None:
-        """A reply came: give it to its request."""
-        self._requests.on_reply(request_id, code, value)
-
-    def on_echo(self) -> None:
-        """What is sent comes back: no agent reads it there."""
-        self._prompt.on_echo()
 
     # --- what is sent ---------------------------------------------------------------------------
 
@@ -370,11 +356,9 @@ class Session:
                 self.keys.on_open(now)
                 self.subscription.on_lost()
                 self.link.on_silence()
-            proved = self.keys.proved
-            if proved or not self._is_offline:
-                for payload in (self.subscription if proved else self.keys).due(now):
-                    if self.keys.proved is proved:  # else it is of a session that has ended
-                        await self._send(payload)
+            if self.keys.proved or not self._is_offline:
+                for payload in (self.subscription if self.keys.proved else self.keys).due(now):
+                    await self.link.send(payload)
             timer = loop.call_at(self._due_at(loop.time()), self._send_due.set)
             try:
                 await self._send_due.wait()
@@ -402,30 +386,3 @@ class Session:
     def _is_offline(self) -> bool:
         """Whether the board is known to be gone, apart from its stream."""
         return self._shared is not None and self._shared.online is False
-
-    async def _until_confirmed(self, over: Callable[[], bool], deadline: float) -> None:
-        """Wait until it is certain that the board is the one that a request is meant for.
-
-        Between a SUBSCRIBE and its HELLO it is not: after a restart the board would do again what
-        it may have done before.
-        """
-        while not (self.subscription.confirmed or over()):
-            self._confirmed.clear()
-            self.subscription.need_answer()
-            self._send_due.set()
-            await wait_until(self._confirmed.wait(), deadline)
-
-    async def _send_request(
-        self, request_id: int, operation: int, arguments: tuple[Any, ...], deadline: float
-    ) -> None:
-        if not self.keys.proved:  # the link was lost just now: it is sent later
-            return
-        host_id = self.subscription.host_id
-        payload = messages.request(host_id, request_id, operation, arguments)
-        if not self.link.offer(frame(self.keys.sign(payload))):
-            await wait_until(self._send(payload), deadline)
-
-    async def _send(self, payload: bytes) -> None:
-        """Send a payload in a frame; the reader notices when the link is lost."""
-        with contextlib.suppress(LinkLost):
-            await self.link.write(frame(self.keys.sign(payload)))

@@ -41,16 +41,12 @@ class SharedSubscription(Subscription):
     its first frame came here: then a SYNCED for somebody else is the first.
     """
 
-    __slots__ = (
-        *("_hosts", "_is_clean", "_holds", "_needs_answer", "_offline", "_pause_s", "_now"),
-    )
+    __slots__ = ("_hosts", "_is_clean", "_now", "_offline", "_pause_s")
 
     def __init__(self, state: StateListener, listener: Listener) -> None:
         super().__init__(state, listener)
         self._hosts: set[int] = set()  # who had a HELLO in the full state that is under way
         self._is_clean = False
-        self._holds = False  # something on the board, which ends with this session
-        self._needs_answer = False  # a request waits for `confirmed`
         self._offline = False
         self._pause_s = _SUBSCRIBE_S[0]
         self._now = 0.0
@@ -84,14 +80,6 @@ class SharedSubscription(Subscription):
     def set_right(self, right: int) -> None:
         """Have an id of those that hosts with this right have, see docs/wire.md."""
         self.host_id = self.host_id & ~1 | (right == ids.CONTROL)
-
-    def hold(self) -> None:
-        """Keep this host's session on the board alive from now on."""
-        self._holds = True
-
-    def need_answer(self) -> None:
-        """Find out whether the board hears this host."""
-        self._needs_answer = not self.confirmed
 
     # --- what the board sends -------------------------------------------------------------------
 
@@ -141,7 +129,8 @@ class SharedSubscription(Subscription):
         self._hosts.add(host_id)
         if host_id == self.host_id:
             self.confirmed = True
-            self._needs_answer = False
+            self._listener.on_confirmed()
+            self.needs_answer = False
             self._pause_s = _SUBSCRIBE_S[0]
         self._offline = False
         self._state.on_message(message)
@@ -183,7 +172,7 @@ class SharedSubscription(Subscription):
             self._pause_s = min(2 * self._pause_s, _SUBSCRIBE_S[1])
             self.confirmed = False
             payloads.append(messages.subscribe(self.host_id))
-        if self._holds and self._connected and now >= self._keepalive_at:
+        if self.holds and self._connected and now >= self._keepalive_at:
             self._keepalive_at = now + _KEEPALIVE_S
             payloads.append(messages.keepalive(self.host_id, self._sequence.last or 0))
         return payloads
@@ -194,13 +183,13 @@ class SharedSubscription(Subscription):
         self._hosts.clear()
         self._set_connected(False)
         self._resubscribe()
-        self.confirmed = self._holds = False
+        self.confirmed = self.holds = False
         self.host_id = new_host_id()
         self._listener.on_new_session()
 
     @property
     def _wants_to_subscribe(self) -> bool:
-        return not self.synced or (self._needs_answer and not self.confirmed)
+        return not self.synced or (self.needs_answer and not self.confirmed)
 
     @property
     def _subscribe_due(self) -> float:
@@ -216,13 +205,13 @@ class SharedSubscription(Subscription):
         times = [self._frame_at + SILENCE_S]
         if self._wants_to_subscribe:
             times.append(self._subscribe_due)
-        if self._holds and self._connected:
+        if self.holds and self._connected:
             times.append(self._keepalive_at)
         return min(times)
 
     def goodbye(self) -> bytes | None:
         """Return the payload that ends what this host holds; None if it holds nothing."""
-        return super().goodbye() if self._holds else None
+        return super().goodbye() if self.holds else None
 
 
 class SharedKeys(Keys):

@@ -71,16 +71,16 @@ class Listener(Protocol):
         """The board speaks this version of the protocol, or others have all of its places."""
         ...
 
+    def on_confirmed(self) -> None:
+        """A HELLO answered the last SUBSCRIBE: requests may be sent."""
+        ...
+
     def on_new_session(self) -> None:
         """A new session began: requests of the last one get no reply any more."""
         ...
 
     def on_reply(self, request_id: int, code: int, value: object) -> None:
         """The reply to a request came, maybe again."""
-        ...
-
-    def on_echo(self) -> None:
-        """What came back is what a host sent."""
         ...
 
 
@@ -94,6 +94,7 @@ class Subscription:
 
     __slots__ = (  # of an object with so many attributes a dict takes 1.5 KB, in each board
         *("frames", "malformed", "skipped", "gaps", "confirmed", "synced", "host_id"),
+        *("echoed", "holds", "needs_answer"),
         *("_state", "_listener", "_sequence", "_snapshot", "_deltas", "_malformed_before"),
         *("_boot_id", "_uptime", "_connected", "_events", "_events_from", "_ack_due"),
         *("_unacknowledged", "_frame_at", "_subscribe_at", "_keepalive_at", "_content_at"),
@@ -104,6 +105,9 @@ class Subscription:
         self.frames = self.malformed = self.skipped = self.gaps = 0
         self.confirmed = False  # a HELLO answered the last SUBSCRIBE: it is the board we think
         self.synced = False  # the board's full state came, and nothing was lost since
+        self.echoed = False  # what came back is what a host sent
+        self.holds = False  # something on the board, which ends with this session
+        self.needs_answer = False  # a request waits for `confirmed`, which each SUBSCRIBE brings
         self.host_id = new_host_id()
         self._state = state
         self._listener = listener
@@ -157,12 +161,6 @@ class Subscription:
         """Pass over what comes until on_open(): it is not counted as lost."""
         self._sequence.leave()
 
-    def hold(self) -> None:
-        """Keep this host's session on the board alive from now on; by itself it is."""
-
-    def need_answer(self) -> None:
-        """Find out whether the board hears this host; each SUBSCRIBE does."""
-
     # --- what the board sends -------------------------------------------------------------------
 
     def receive(self, payload: bytes, now: float) -> None:
@@ -174,7 +172,7 @@ class Subscription:
             return
         kind: int = message[0]
         if kind >= ids.FIRST_HOST_KIND:
-            self._listener.on_echo()
+            self.echoed = True
             return
         self.frames += 1
         self._unacknowledged += len(payload) + _FRAME_BYTES
@@ -238,6 +236,7 @@ class Subscription:
         if not had_answer:  # all events come; what came before may be a late one of another boot
             self._events.miss()
         self.confirmed = True
+        self._listener.on_confirmed()
         if boot_id != self._boot_id:
             self._on_restart()
             broken = broken or bool(self._events_from)  # in the numbers of another boot
