@@ -823,18 +823,18 @@ class Board:
         returns all the same.
         """
         value = await self._session.request(operation, *args, timeout=_REQUEST_TIMEOUT_S)
-        deadline = asyncio.get_running_loop().time() + _MIRRORED_TIMEOUT_S
-        boot_id = self._mirror.boot_id
-
-        async def shown() -> None:
-            while not (self._closed or self._mirror.boot_id != boot_id):
-                if self._mirror.shows(operation, args, value):
-                    break
-                await self._next_change.wait()
-
-        with contextlib.suppress(asyncio.TimeoutError):  # one wait: see wait_until()
-            await wait_until(shown(), deadline)
+        if not self._mirror.shows(operation, args, value):
+            deadline = asyncio.get_running_loop().time() + _MIRRORED_TIMEOUT_S
+            with contextlib.suppress(asyncio.TimeoutError):  # one wait: see wait_until()
+                await wait_until(self._until_shown(operation, args, value), deadline)
         return value
+
+    async def _until_shown(self, operation: int, args: tuple[Any, ...], value: Any) -> None:
+        boot_id = self._mirror.boot_id
+        while not self._mirror.shows(operation, args, value):
+            if self._closed or self._mirror.boot_id != boot_id:
+                break
+            await self._next_change.wait()
 
     async def _acquire(self, operation: int, args: _arguments.Arguments, undo: int) -> Any:
         """Send a request; if the caller is cancelled meanwhile, give back what was granted."""
