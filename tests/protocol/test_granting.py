@@ -82,6 +82,28 @@ async def test_allocate_returns_a_lease_before_its_row_arrives(
     assert lease.granted_s == 10.0
 
 
+@pytest.mark.parametrize("end", ["restart", "close"])
+def test_a_row_that_cannot_come_any_more_is_not_waited_for(end: str) -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        async with connect(FakeTransport(peer)) as board:
+            peer.answer[ids.ALLOCATE] = lambda args: (ids.OK, 77)
+            asking = asyncio.create_task(board.allocate(MEMORY, 100))
+            await asyncio.sleep(0.5)
+            assert not asking.done()
+            if end == "restart":
+                host_id = peer.host_id
+                peer.restart()
+                peer._subscribe(ids.PROTOCOL_MAJOR, host_id)  # else the silence is waited for first
+            else:
+                await board.close()
+            await asyncio.sleep(0.1)
+            assert asking.done()
+            assert (await asking).id == 77
+
+    run(main())
+
+
 @with_board
 async def test_a_denial_has_all_fields_of_the_boards_reply(board: Board, peer: FakeBoard) -> None:
     first = await board.allocate(MEMORY, 60_000)

@@ -1167,6 +1167,22 @@ def test_closing_ends_pending_requests() -> None:
     run(main())
 
 
+def test_closing_ends_a_request_that_waits_to_know_which_board_answers() -> None:
+    async def main() -> None:
+        transport = FakeTransport(FakeBoard())
+        async with connect(transport) as board:
+            transport.to_host = drop_all
+            await asyncio.sleep(3.0)  # it counts as gone, and is subscribed to again
+            asking = asyncio.create_task(board.ping())
+            await asyncio.sleep(0.1)
+        begin = asyncio.get_running_loop().time()
+        with pytest.raises(boardwarden.LinkLost):
+            await asking
+        assert asyncio.get_running_loop().time() == begin
+
+    run(main())
+
+
 def test_a_request_while_the_link_is_down_is_sent_after_the_reconnect() -> None:
     async def main() -> None:
         transport = FakeTransport(FakeBoard())

@@ -90,6 +90,35 @@ def test_a_host_that_may_only_read_is_whole_after_30_s_and_its_requests_say_why_
     run(main())
 
 
+def test_a_request_of_a_host_that_joined_by_anothers_state_asks_whether_the_board_hears_it() -> (
+    None
+):
+    async def main() -> None:
+        peer, shared = stream()
+        peer.interval_s = 0.0  # nothing else wakes the host
+        transport = shared.transport()
+        transport.to_board = lambda data: ()
+        joining = asyncio.create_task(_ping_when(transport, joined := asyncio.Event()))
+        await asyncio.sleep(1.0)
+        peer.begin_full_state(host_id=7)
+        await asyncio.sleep(3.0)
+        assert not peer.done
+        transport.to_board = lambda data: (data,)
+        joined.set()
+        assert await joining < 1.0  # the SUBSCRIBE, and a HELLO, before the request
+
+    run(main())
+
+
+async def _ping_when(transport: FakeShared, joined: asyncio.Event) -> float:
+    """Return how long a request takes of a host that never had an answer before."""
+    async with connect(transport) as board:
+        await joined.wait()
+        begin = asyncio.get_running_loop().time()
+        await board.ping()
+        return asyncio.get_running_loop().time() - begin
+
+
 @pytest.mark.parametrize("has_key", [False, True])
 def test_a_board_that_only_said_once_that_it_is_online_is_given_up_after_12_s(
     has_key: bool, tmp_path: Path
