@@ -636,6 +636,7 @@ def test_the_sequence_number_wraps() -> None:
             await asyncio.sleep(0.1)
             assert board.link.gaps == 0
             assert board.status.cpu.uptime_s == 20
+            assert len(board.history.samples) == 11
 
     run(main())
 

@@ -128,6 +128,30 @@ def test_what_is_for_others_counts_in_the_stream_and_does_nothing(secret: Secret
     assert host.keys.forged == 0
 
 
+class Nobody:
+    """Stands in for a session and a mirror that let everything pass."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args: None
+
+
+def test_what_was_passed_over_until_the_proof_is_not_counted_as_lost() -> None:
+    nobody: Any = Nobody()
+    subscription = SharedSubscription(nobody, nobody)
+
+    def receive(kind: int, seq: int, *fields: Any) -> int:
+        subscription.receive(messages._packed(kind, seq, *fields), 0.0)
+        return subscription.gaps
+
+    receive(ids.HELLO, 65_530, ids.PROTOCOL_MAJOR, 0, 7, 1, [], [], b"")
+    assert receive(ids.SAMPLE, 65_531, [1]) == 0
+    subscription.leave()
+    assert receive(ids.SAMPLE, 3, [2]) == 0
+    assert receive(ids.SAMPLE, 4, [3]) == 0
+    assert receive(ids.SAMPLE, 6, [4]) == 1
+    assert subscription.frames == 5
+
+
 def test_before_the_proof_what_is_for_others_is_no_answer() -> None:
     host = Host()
     other = host.subscription.host_id + 2

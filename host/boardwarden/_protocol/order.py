@@ -1,49 +1,10 @@
-"""What came, in order and complete: frames by their numbers, a full state, a boot's events."""
+"""What came complete and in order, though frames get lost: a full state, a boot's events."""
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Any
 
 MAX_EARLY_EVENTS = 64  # far more than a board remembers
-
-
-class Order(Enum):
-    """How a frame's sequence number relates to the one before."""
-
-    NEXT = 1  # follows the last one
-    GAP = 2  # new, but something before it was missed
-    STALE = 3  # a repeat, or one that came late
-
-
-class Sequence:
-    """Follows the numbers that the board gives its frames, modulo 65 536."""
-
-    def __init__(self) -> None:
-        self.last: int | None = None
-        self._is_left = False
-
-    def restart(self, seq: int) -> None:
-        """Make a HELLO's number the newest, whatever was before."""
-        self.last = seq
-        self._is_left = False
-
-    def leave(self) -> None:
-        """Take the next frame as the one that follows: those until then are passed over."""
-        self._is_left = True
-
-    def evaluate(self, seq: int) -> Order:
-        """Return the order of the next frame, and remember its number if it is new."""
-        if self.last is None:
-            return Order.STALE  # nothing counts before a HELLO
-        if self._is_left:
-            self.restart(seq)
-            return Order.NEXT
-        ahead = (seq - self.last) & 0xFFFF
-        if ahead == 0 or ahead >= 0x8000:
-            return Order.STALE
-        self.last = seq
-        return Order.NEXT if ahead == 1 else Order.GAP
 
 
 class Snapshot:

@@ -15,7 +15,6 @@ from . import messages
 from .keys import TRAILER_BYTES, Keys, Secret
 from .keys import Listener as KeysListener
 from .messages import Message
-from .order import Order
 from .subscription import Listener, StateListener, Subscription, new_host_id
 
 LIVE_S = 10.0  # at most between two frames of a board that runs
@@ -110,11 +109,9 @@ class SharedSubscription(Subscription):
             self._listener.on_refused(major, minor, None)
             return
         is_broken = (
-            self.answered
-            and self._sequence.evaluate(seq) is not Order.NEXT
-            and (self.synced or bool(self._hosts))
+            self.answered and self._steps_ahead(seq) != 1 and (self.synced or bool(self._hosts))
         )
-        self._sequence.restart(seq)
+        self._last_seq, self._is_left = seq, False
         if boot_id != self._boot_id:
             self._on_restart()
         elif is_broken:
@@ -174,7 +171,7 @@ class SharedSubscription(Subscription):
             payloads.append(messages.subscribe(self.host_id))
         if self.holds and self._connected and now >= self._keepalive_at:
             self._keepalive_at = now + _KEEPALIVE_S
-            payloads.append(messages.keepalive(self.host_id, self._sequence.last or 0))
+            payloads.append(messages.keepalive(self.host_id, self._last_seq or 0))
         return payloads
 
     def _begin_session(self, now: float) -> None:

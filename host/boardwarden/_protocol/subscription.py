@@ -12,7 +12,7 @@ from warden_schema import ids
 
 from . import messages
 from .messages import Deltas, Message
-from .order import EventOrder, Order, Sequence, Snapshot
+from .order import EventOrder, Snapshot
 
 SUBSCRIBE_S = 0.5  # at least, between two SUBSCRIBEs
 KEEPALIVE_S = ids.KEEPALIVE_MS / 1000
@@ -93,12 +93,11 @@ class Subscription:
     """One host's subscription: processes the board's payloads, and returns what to send when."""
 
     __slots__ = (  # of an object with so many attributes a dict takes 1.5 KB, in each board
-        *("frames", "malformed", "skipped", "gaps", "confirmed", "synced", "host_id"),
-        *("echoed", "holds", "needs_answer"),
-        *("_state", "_listener", "_sequence", "_snapshot", "_deltas", "_malformed_before"),
-        *("_boot_id", "_uptime", "_connected", "_events", "_events_from", "_ack_due"),
-        *("_unacknowledged", "_frame_at", "_subscribe_at", "_keepalive_at", "_content_at"),
-        "_expects_gap",
+        *("frames", "malformed", "skipped", "gaps", "confirmed", "synced", "host_id", "echoed"),
+        *("holds", "needs_answer", "_state", "_listener", "_last_seq", "_is_left", "_expects_gap"),
+        *("_snapshot", "_deltas", "_malformed_before", "_boot_id", "_uptime", "_connected"),
+        *("_events", "_events_from", "_ack_due", "_unacknowledged"),
+        *("_frame_at", "_subscribe_at", "_keepalive_at", "_content_at"),
     )
 
     def __init__(self, state: StateListener, listener: Listener) -> None:
@@ -111,7 +110,8 @@ class Subscription:
         self.host_id = new_host_id()
         self._state = state
         self._listener = listener
-        self._sequence = Sequence()
+        self._last_seq: int | None = None  # of the board's frames, modulo 65 536
+        self._is_left = False  # what comes is passed over, and not counted as lost
         self._snapshot = Snapshot()
         self._deltas = Deltas()
         self._malformed_before: set[tuple[int, Any]] = set()  # kinds and first fields
@@ -129,7 +129,7 @@ class Subscription:
     @property
     def answered(self) -> bool:
         """Whether a HELLO has ever come."""
-        return self._sequence.last is not None
+        return self._last_seq is not None
 
     def on_open(self, now: float) -> None:
         """Begin on a fresh link."""
@@ -159,7 +159,7 @@ class Subscription:
 
     def leave(self) -> None:
         """Pass over what comes until on_open(): it is not counted as lost."""
-        self._sequence.leave()
+        self._is_left = True
 
     # --- what the board sends -------------------------------------------------------------------
 
@@ -228,10 +228,10 @@ class Subscription:
             return
         # One without a SUBSCRIBE, as a capability changed, does not bring again what was lost.
         had_answer = self.synced or self.confirmed
-        broken = had_answer and self._sequence.evaluate(seq) is not Order.NEXT
+        broken = had_answer and self._steps_ahead(seq) != 1
         if broken and boot_id == self._boot_id:  # else it numbers its frames anew
             self._count_gap()
-        self._sequence.restart(seq)
+        self._last_seq, self._is_left = seq, False
         self._snapshot.begin()
         if not had_answer:  # all events come; what came before may be a late one of another boot
             self._events.miss()
@@ -247,12 +247,25 @@ class Subscription:
             self._resubscribe()
 
     def _is_new(self, seq: int) -> bool:
-        order = self._sequence.evaluate(seq)
-        if order is Order.GAP:
+        ahead = self._steps_ahead(seq)
+        if ahead > 1:
             self._count_gap()
             self._ack_due = True  # what was lost may fill the board's window
             self._resubscribe()
-        return order is not Order.STALE
+        return ahead > 0
+
+    def _steps_ahead(self, seq: int) -> int:
+        """Return how many frames after the last one this is, and make it the last.
+
+        1: nothing was lost; 0: it is a repeat, or late, and the last one stays.
+        """
+        if self._last_seq is None:
+            return 0  # nothing counts before a HELLO
+        ahead = 1 if self._is_left else (seq - self._last_seq) & 0xFFFF
+        if ahead >= 0x8000:
+            return 0
+        self._last_seq, self._is_left = seq, False
+        return ahead
 
     def _count_gap(self) -> None:
         """Count a gap, unless what is missing came and made no sense: that is counted already."""
@@ -344,9 +357,7 @@ class Subscription:
             self.confirmed = False
             self._events_from = self._events.wanted
             payloads.append(messages.subscribe(self.host_id, self._events_from))
-        if (seq := self._sequence.last) is not None and (
-            self._ack_due or now >= self._keepalive_at
-        ):
+        if (seq := self._last_seq) is not None and (self._ack_due or now >= self._keepalive_at):
             self._keepalive_at = now + KEEPALIVE_S
             self._ack_due = False
             self._unacknowledged = 0
