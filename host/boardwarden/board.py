@@ -118,7 +118,7 @@ class Board:
 
     def __init__(self, transport: Transport, secret: Secret | None = None) -> None:
         self._closed = False
-        self._next_change = SmallEvent()  # of the mirror
+        self._next_change = SmallEvent()  # any change of the mirror
         self._change_count = 0  # of changes that are not samples
         self._logged_restarts = 0
         self._sample_queues: list[deque[Status]] = []  # one for each reader of every sample
@@ -804,7 +804,7 @@ class Board:
     async def close(self) -> None:
         """End the connection; connect() does so by itself."""
         self._closed = True
-        self._notify_all()
+        self._next_change.notify_all()
         self._console.close()
         try:
             await self._end_meter_renewal()
@@ -892,7 +892,7 @@ class Board:
     def _on_sample(self) -> None:
         for queue in self._sample_queues:
             queue.append(self.status)
-        self._notify_all()
+        self._next_change.notify_all()
 
     def _on_gap(self, begin_s: float, end_s: float) -> None:
         for queue in self._gap_queues:
@@ -903,10 +903,6 @@ class Board:
         for restart in self.restarts[-new:] if new else ():
             _log.info("%s: %s", self.address, restart)
         self._change_count += 1
-        self._notify_all()
-
-    def _notify_all(self) -> None:
-        """Wake every task that waits for a change; each checks whether it is the awaited one."""
         self._next_change.notify_all()
 
 
