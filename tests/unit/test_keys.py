@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -15,9 +16,10 @@ import campaign
 import pytest
 from places import REPO
 
-from boardwarden import KeyFileError, keys
+from boardwarden import KeyFileError, _clock, keys
 from boardwarden._mirror.mirror import Mirror
 from boardwarden._protocol import messages
+from boardwarden._protocol.framing import Deframer
 from boardwarden._protocol.keys import (
     KEY_ENVIRONMENT,
     NOT_PROVED,
@@ -27,6 +29,7 @@ from boardwarden._protocol.keys import (
     board_key,
     hmac_of,
 )
+from boardwarden._protocol.link import Link
 from boardwarden._protocol.session import Session
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
@@ -226,6 +229,23 @@ async def test_what_is_printed_by_who_has_not_proved_the_key_is_not_shown():
     session.keys.proved = True
     session.link.on_data(b"boot\r\n")
     assert "".join(shown) == "boot\r\n"
+
+
+@pytest.mark.parametrize("version", [(3, 10), (3, 11)])
+async def test_what_is_signed_is_sent_in_the_order_of_its_counters(version, monkeypatch):
+    """Else the board takes the one that comes late for a repeat."""
+    monkeypatch.setattr(_clock.sys, "version_info", version)
+    peer, counters = FakeBoard(), iter(range(100, 200))
+    sent: list[bytes] = []
+    peer.receive = sent.append
+    transport = FakeTransport(peer)
+    link = Link(transport, None, lambda payload: payload + bytes((next(counters),)))
+    link.is_open = True
+    await transport.open()
+    soon = asyncio.get_running_loop().time() + 10
+    await asyncio.gather(link.send(b"\x91a", soon), link.send(b"\x91b"), link.send(b"\x91c", soon))
+    await transport.close()
+    assert [Deframer().feed(data)[0][-1] for data in sent] == [100, 101, 102]
 
 
 def test_mutants_of_a_boards_handshake_prove_nothing_and_raise_nothing():

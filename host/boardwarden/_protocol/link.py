@@ -82,15 +82,23 @@ class Link:
 
         Raises asyncio.TimeoutError at a deadline of the event loop's clock.
         """
+        if deadline is None:
+            await self._send(payload)
+        elif not self._offer(payload):
+            await wait_until(self._send(payload), deadline)
+
+    def _offer(self, payload: bytes) -> bool:
+        """Send a payload at once and return True, or return False: then _send() it."""
+        if self._direct is None or not self.is_open or self._writing.locked():
+            return False
         signed = self._sign(payload)
-        if signed is None:
-            return
-        data = frame(signed)
-        with contextlib.suppress(LinkLost):
-            if deadline is None:
-                await self.write(data)
-            elif not self._offer(data):
-                await wait_until(self.write(data), deadline)
+        return signed is None or self._direct.offer(frame(signed))
+
+    async def _send(self, payload: bytes) -> None:
+        signed = self._sign(payload)  # only now: what is signed first has to be written first
+        if signed is not None:
+            with contextlib.suppress(LinkLost):
+                await self.write(frame(signed))
 
     async def write(self, data: bytes) -> None:
         """Send bytes as they are; raise LinkLost when there is no link."""
@@ -103,12 +111,6 @@ class Link:
                 if self._reader is not None:
                     self._reader.cancel()
                 raise
-
-    def _offer(self, data: bytes) -> bool:
-        """Send bytes at once and return True, or return False: then write() them."""
-        if self._direct is None or not self.is_open or self._writing.locked():
-            return False
-        return self._direct.offer(data)
 
     def on_data(self, data: bytes) -> None:
         """Pass on what these bytes complete."""
