@@ -18,6 +18,7 @@ from boardwarden import (
     Board,
     BoardOffline,
     BoardRestarted,
+    KeyRefused,
     NoAgent,
     RequestTimeout,
     ResourceType,
@@ -106,6 +107,29 @@ def test_a_request_of_a_host_that_joined_by_anothers_state_asks_whether_the_boar
         transport.to_board = lambda data: (data,)
         joined.set()
         assert await joining < 1.0  # the SUBSCRIBE, and a HELLO, before the request
+
+    run(main())
+
+
+def test_a_request_that_waits_to_be_sent_is_told_that_the_board_demands_a_key() -> None:
+    async def main() -> None:
+        peer, shared = stream()
+        transport = shared.transport()
+
+        def refuse(data: bytes) -> tuple[bytes, ...]:
+            host_id = msgpack.unpackb(Deframer().feed(data)[0])[3]  # of a SUBSCRIBE
+            peer._send(ids.KEY_REFUSED, ids.NEEDED, host_id)
+            return ()
+
+        transport.to_board = lambda data: ()
+        joining = asyncio.create_task(_ping_when(transport, joined := asyncio.Event()))
+        await asyncio.sleep(1.0)
+        peer.begin_full_state(host_id=7)
+        await asyncio.sleep(3.0)
+        transport.to_board = refuse
+        joined.set()
+        with pytest.raises(KeyRefused, match="demands a key"):
+            await joining
 
     run(main())
 

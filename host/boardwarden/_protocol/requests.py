@@ -67,22 +67,21 @@ class Requests:
                 answer.set_result((code, value))
 
     def fail(self, error: BoardError) -> None:
-        """Make all requests that were sent raise an error."""
+        """Make all requests raise an error, sent or not."""
         for answer in self._pending.values():
             if not answer.done():
                 answer.set_result(error)
+        self.confirmed.set()  # one that waits to be sent sees that it is over
 
     def start_session(self, error: BoardError) -> None:
         """Begin a new session: make all requests of the last one raise an error."""
         self._first_id = self._next_id
         self.fail(error)
-        self.confirmed.set()  # one that waits to be sent sees that it is over
 
     def close(self, error: BoardError) -> None:
         """Make all requests raise an error, later ones too."""
         self._closed = error
         self.fail(error)
-        self.confirmed.set()
 
     async def _exchange(
         self, operation: int, arguments: tuple[Any, ...], deadline: float
