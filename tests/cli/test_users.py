@@ -77,8 +77,7 @@ async def test_ctrl_c_at_the_password_leaves_a_terminal_that_echoes(tmp_path):
         terminal = CommandOnTerminal("users", "add", file, "ada", environment={})
         try:
             await terminal.until(b"password: ")
-            terminal.interrupt(number)
-            assert await terminal.status() == 128 + number
+            assert await terminal.interrupted(number) == 128 + number
             assert terminal.modes_are_back()
             assert not os.listdir(tmp_path)
         finally:

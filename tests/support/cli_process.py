@@ -257,14 +257,14 @@ class CommandOnTerminal:
                 self.seen += data
         return await asyncio.to_thread(self._process.wait, LIMIT_S)
 
-    async def interrupted(self):
-        """Press Ctrl-C at a question until it ends; return its exit status.
+    async def interrupted(self, number=signal.SIGINT):
+        """Send a signal at a question until it ends; return its exit status.
 
         One that comes just as Python begins to read a line is seen with that line only.
         """
         ending = asyncio.create_task(self.status())
         while not ending.done():
-            self.interrupt()
+            self.interrupt(number)
             await asyncio.wait([ending], timeout=5.0)
         return ending.result()
 
