@@ -5,6 +5,7 @@ from array import array
 
 from micropython import const
 
+from warden.board import module
 from warden.gate import Gate
 from warden.policy.block_watch import BlockWatch
 from warden.policy.decision_lock import DecisionLock
@@ -48,11 +49,11 @@ def make_policy(agent, limits):
     policy.thresholds = Thresholds(policy)
     policy.meters = None  # made where a task or a thread is metered
     policy.pressure = make_pressure(policy)
-    try:
+    policy.lease_handle = None  # makes what an application gets of a lease
+    if module("weakref") is not None:  # else a dropped lease ends with its time
         from warden.policy.lease_handle import LeaseHandle
-    except ImportError:  # no weakref: there a dropped lease ends with its time
-        LeaseHandle = None
-    policy.lease_handle = LeaseHandle  # makes what an application gets of a lease
+
+        policy.lease_handle = LeaseHandle
     policy.quotas = {}  # session's name -> (memory, storage, operations, ttl_ms) unless it says
     policy.forecast = None  # made where a threshold needs it
     policy.own_limits = limits  # the application's
