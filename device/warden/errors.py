@@ -13,7 +13,8 @@ class Denied(Exception):
 
     reason: a code, see docs/board.md; available: what is left, in the unit of the request, or None
     where the reason is none of amount; retry_after_ms: when it may be otherwise, None if nobody
-    knows; blockers: ids of the leases or operations that stand in the way.
+    knows; blockers: ids of the leases or operations that stand in the way. spare: one that was made
+    while there was memory, for when there is none, see `deny()`.
     """
 
     def __init__(self, reason, available=None, retry_after_ms=None, blockers=()):
@@ -36,28 +37,24 @@ class TimedOut(Stopped):
     """The operation's timeout is over."""
 
 
-_spare_denied = [Denied("memory")]  # made while there is memory, for when there is none
+Denied.spare = Denied("memory")
 
 
 def deny(reason, available=None, retry_after_ms=None, blockers=()):
-    """Return a Denied to raise; without memory for a new one, the one made in advance.
+    """Return a Denied to raise; without memory for a new one, the spare one.
 
-    That one is shared: its text stays "memory", its attributes are those of the last refusal.
+    That one is shared: its text stays "memory", its attributes are those of the last refusal. Each
+    time that it is raised its traceback grows, so now and then another one takes its place.
     """
     try:
         return Denied(reason, available, retry_after_ms, blockers)
     except MemoryError:
-        denied = _spare_denied[0]
+        denied = Denied.spare
         denied.reason = reason
         denied.available = available
         denied.retry_after_ms = retry_after_ms
         denied.blockers = blockers
         return denied
-
-
-def renew_spare_denied():
-    """Replace the Denied made in advance: its traceback grows each time it is raised."""
-    _spare_denied[0] = Denied("memory")
 
 
 def check_text(text):

@@ -3,7 +3,7 @@
 from micropython import const
 
 from warden.checks import check_int
-from warden.errors import renew_spare_denied
+from warden.errors import Denied
 from warden.policy.deadlines import clear_deadline
 from warden.sensors.threads import import_lock
 from warden.tables import Table
@@ -149,7 +149,7 @@ class Policy(Table):
         if len(operations.spares) < _SPARES:
             try:
                 operations.renew_spares()
-                renew_spare_denied()
+                Denied.spare = Denied("memory")
             except MemoryError:  # later
                 pass
 
