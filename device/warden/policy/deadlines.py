@@ -162,6 +162,14 @@ def check_session(session):
         raise TypeError("session must be what warden.session() returned")
 
 
+def end_entry(entry):
+    """End an entry; return False if it had ended before, of a session None.
+
+    As a method of each kind it has a name of its own: `release()`, `complete()`, `close()`.
+    """
+    return entry.table.end(entry)
+
+
 def schedule(clock, s, ms):
     """Have (s, ms) be the clock's next deadline if it is sooner; the caller has the lock."""
     if s < clock.deadline_s or (s == clock.deadline_s and ms < clock.deadline_ms):

@@ -9,7 +9,7 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.errors import check_text, deny
-from warden.policy.deadlines import Row, Rows, check_session, is_weaker
+from warden.policy.deadlines import Row, Rows, check_session, end_entry, is_weaker
 from warden.sensors.threads import import_lock
 from warden_schema.codec import cut
 
@@ -35,6 +35,7 @@ class Lease(Row):
     mount = None
     on_preempt = None
     buffer = None  # the memory itself, if it was allocated with backed=True
+    release = end_entry
 
     def __init__(self, table, kind, amount):
         self.table = table
@@ -52,10 +53,6 @@ class Lease(Row):
         self.committed = True
         if self.active:
             self.table.mark_dirty(self.row)
-
-    def release(self):
-        """End the lease; return False if it had ended before."""
-        return self.table.end(self)
 
     def outstanding(self):
         """Return how much of the lease the measured use does not include yet."""

@@ -3,7 +3,7 @@
 from micropython import const
 
 from warden.errors import Preempted, TimedOut, deny
-from warden.policy.deadlines import Row
+from warden.policy.deadlines import Row, end_entry
 from warden.sensors.threads import get_ident
 from warden_schema.codec import cut
 
@@ -29,6 +29,7 @@ class Operation(Row):
     lease = None  # of the memory
     wait_ms = 0  # for a place
     learns = 0  # 1: `memory` is what others of that name needed, 2: that is not known yet
+    complete = end_entry
 
     def __init__(self, table, name):
         self.table = table
@@ -50,10 +51,6 @@ class Operation(Row):
         self.permille = int(min(1000, max(0, permille)))  # a float could not be sent
         if self.table.rows[self.row] is self:
             self.table.mark_dirty(self.row)
-
-    def complete(self):
-        """End it, whatever its state; return False if it had ended before."""
-        return self.table.end(self)
 
     def __enter__(self):
         """Begin it, unless it has begun, and block until it has its place.

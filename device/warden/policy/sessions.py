@@ -4,7 +4,7 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.errors import check_text, deny
-from warden.policy.deadlines import Row, Rows
+from warden.policy.deadlines import Row, Rows, end_entry
 from warden_schema.codec import cut
 
 _MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
@@ -19,6 +19,8 @@ class Session(Row):
     memory, storage: bytes of its leases at most; operations: so many at once; None: as the board
     allows.
     """
+
+    close = end_entry  # stops its operations and ends its leases, the newest first
 
     def __init__(self, table, name, memory, storage, operations, ttl_ms):
         self.table = table
@@ -82,10 +84,6 @@ class Session(Row):
                 raise operations.refuse("quota:operations", 0, 1, None, self)
         if memory:
             self.admit(_QUOTA_MEMORY, memory)
-
-    def close(self):
-        """Stop its operations and end its leases, the newest first; harmless when closed."""
-        self.table.end(self)
 
 
 class Sessions(Rows):
