@@ -155,8 +155,10 @@ def test_the_table_has_a_fixed_size():
     sessions = [rig.sessions.open(str(number)) for number in range(8)]
     error = raises(Denied, rig.sessions.open, "one more")
     assert (error.reason, error.blockers) == ("table", tuple(range(1, 9)))
+    assert error.retry_after_ms is None  # none of them ends by itself
     sessions[0].close()
-    assert rig.sessions.open("now").id == 9
+    assert rig.sessions.open("now", ttl_ms=5000).id == 9
+    assert raises(Denied, rig.sessions.open, "one more").retry_after_ms == 5000
 
 
 def test_a_name_that_no_host_could_read_is_refused():

@@ -96,8 +96,6 @@ class Sessions(Rows):
         allows. ttl_ms: it ends when it was not used for so long; None: never by itself. What is
         None is what `policy.quotas` has for that name.
         """
-        reason = "memory"
-        blockers = ()
         try:
             name = check_text(cut(name, _MAX_NAME))
             given = [memory, storage, operations, ttl_ms]
@@ -113,13 +111,9 @@ class Sessions(Rows):
                 if None in self.rows:
                     self.add(session, session.ttl_ms)
                     return session
-            reason = "table"
-            blockers = tuple([session.id for session in self.all()])
+                raise self.refuse("table")
         except MemoryError:
-            pass
-        denied = self.policy.events.deny(reason)
-        denied.blockers = blockers
-        raise denied
+            raise self.policy.events.deny("memory")
 
     def end(self, session, expired=False):
         """Close a session, and end all it owns."""
