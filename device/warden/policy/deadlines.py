@@ -118,7 +118,7 @@ class Rows(Table):
 
     def all(self):
         """Return the entries, oldest first."""
-        return sorted([entry for entry in self.rows if entry], key=lambda entry: entry.id)
+        return sorted(filter(None, self.rows), key=lambda entry: entry.id)
 
     def refuse(self, reason, available=None, amount=None, wanted=None, session=None):
         """Add a "denied" event; return the Denied, with its blockers and when one of them ends.
