@@ -72,8 +72,8 @@ class MemoryProfile(Table):
             return False
         return self.clock.s - self.learns_s < _MAX_LEARN_S
 
-    def admit(self, op, ms):
-        """Tell whether an operation may run; one that is known is granted a lease, for `ms`.
+    def admit(self, op):
+        """Tell whether an operation may run; one that is known is granted a lease, for its time.
 
         The caller has the lock, and a place for it.
         """
@@ -111,7 +111,7 @@ class MemoryProfile(Table):
         lease.owner = op.name
         lease.priority = op.priority
         lease.session = op.session
-        leases.add(lease, ms)
+        leases.add(lease, op.timeout_ms or policy.operation_timeout_ms)
         op.lease = lease
         return True
 

@@ -151,7 +151,7 @@ class Operations(Rows):
                         raise self.refuse("operations")
                 if None not in self.rows:
                     raise self.refuse("table")
-                if op.learns and wait_ms is None and not self._admit_learned(op):
+                if op.learns and wait_ms is None and not policy.profile.admit(op):
                     wait_ms = op.wait_ms
                     if wait_ms <= 0:
                         raise self.refuse("memory" if op.memory else "learning", None, op.memory)
@@ -366,7 +366,7 @@ class Operations(Rows):
                     self.places += 1
                     if op.learns == _NOT_KNOWN:
                         self.policy.profile.look_up(op)
-                    if op.learns and not self._admit_learned(op):
+                    if op.learns and not self.policy.profile.admit(op):
                         return
                     if not op.memory or op.lease is not None:
                         self._run(op)
@@ -396,11 +396,6 @@ class Operations(Rows):
                 if is_known or not self.policy.profile.is_learning():
                     first = op
         return first
-
-    def _admit_learned(self, op):
-        """Tell whether an operation of LEARNED may run; the caller has the lock."""
-        policy = self.policy
-        return policy.profile.admit(op, op.timeout_ms or policy.operation_timeout_ms)
 
     def _must_wait(self, priority):
         """Tell whether no place is free, or one waits that this priority must not overtake."""
