@@ -25,7 +25,7 @@ _LOW = const(0)  # priorities
 _NORMAL = const(1)
 _HIGH = const(2)
 _CRITICAL = const(3)
-LEARNED = -1  # as memory: what operations of that name needed
+_LEARNED = const(-1)  # as memory: what operations of that name needed
 
 # States: ids.OPERATION_STATES, and one that no host sees.
 _WAITING = const(0)
@@ -58,8 +58,8 @@ class Operations(Rows):
         if timeout_ms is not None:
             check_int("timeout_ms", timeout_ms, 1, None)
         if memory is not None:
-            check_int("memory", memory, LEARNED, _MAX_MEMORY)
-            if memory == LEARNED:
+            check_int("memory", memory, _LEARNED, _MAX_MEMORY)
+            if memory == _LEARNED:
                 memory = None
                 learns = True
         if wait_ms:

@@ -21,7 +21,6 @@ from warden.policy.decisions import (  # noqa: F401
     threshold,
     thresholds,
 )
-from warden.policy.operations import LEARNED
 from warden.sensors.threads import import_lock
 
 _PUBLIC = const((
@@ -36,7 +35,7 @@ def public():
     found = {
         "MEMORY": 0, "STORAGE": 1, "CPU_TIME": 2, "NETWORK_BANDWIDTH": 3,
         "LOW": 0, "NORMAL": 1, "HIGH": 2, "CRITICAL": 3,
-        "LEARNED": LEARNED,
+        "LEARNED": -1,
         "TELL": 0, "PROTECT": 1, "RESET": 2,
     }  # fmt: skip
     for name in _PUBLIC:
