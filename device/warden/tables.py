@@ -35,6 +35,18 @@ class Table:
             self.dirty[row] = _CHANGED
         self.clock.poll_now = self.clock.rows_dirty = True
 
+    def find_row(self, name, value):
+        """Return the row whose entry has this value as an attribute; else a free one, or None."""
+        free = None
+        rows = self.rows
+        for row in range(len(rows)):
+            if rows[row] is not None:
+                if getattr(rows[row], name) == value:
+                    return row
+            elif free is None:
+                free = row
+        return free
+
     def subscribe(self):
         """Mark all rows for sending: a host that has just subscribed knows none of them."""
         for row in range(len(self.dirty)):

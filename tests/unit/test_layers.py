@@ -58,7 +58,7 @@ BOARD_LAYERS = [
     ["sensors.heap_viper", "sensors.heap_thumb_viper"],
     ["gate", "link.stream", "link.tcp", "link.terminal", "link.mqtt"],
     ["link.tls", "link.mqtt_as"],
-    ["sensors.find_table", "clock", "tables", "policy.rows", "policy.lease_handle"],
+    ["sensors.find_table", "clock", "tables", "policy.lease_handle"],
     ["sensors.storage", "policy.decision_lock", "policy.deadlines"],
     ["policy.operation", "policy.forecast"],
     BOARD_MIDDLE,

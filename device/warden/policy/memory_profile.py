@@ -13,7 +13,6 @@ may be garbage: where it is too soon for another collection, what the last one l
 from micropython import const
 
 from warden.policy.leases import Lease
-from warden.policy.rows import find_row
 from warden.tables import Table
 
 _NEED = const(15)  # the kind of message
@@ -52,7 +51,7 @@ class MemoryProfile(Table):
 
     def look_up(self, op):
         """Set what an operation learns, and the bytes that it is expected to take, if known."""
-        row = find_row(self.rows, "name", op.name)
+        row = self.find_row("name", op.name)
         op.memory = op.lease = None
         op.learns = 0  # it never will be known, as the table is full
         if row is not None:
@@ -102,7 +101,7 @@ class MemoryProfile(Table):
             if not granted and clock.until_ms(self.deadline_s, self.deadline_ms) <= 0:
                 # Else one that is too high would refuse for ever.
                 self.deadline_s = clock.s + 1
-                row = find_row(self.rows, "name", op.name)
+                row = self.find_row("name", op.name)
                 need = self.rows[row]
                 need.worst_bytes -= need.worst_bytes >> _REFUSED_SHIFT
                 self.mark_dirty(row)
@@ -118,7 +117,7 @@ class MemoryProfile(Table):
     def failed(self, op):
         """Raise the figure of an operation that ran out of memory, above what it was granted."""
         with self.policy.lock:
-            row = find_row(self.rows, "name", op.name)
+            row = self.find_row("name", op.name)
             need = None if row is None else self.rows[row]
             if need is not None:
                 granted = op.memory or need.worst_bytes
@@ -170,7 +169,7 @@ class MemoryProfile(Table):
         self.op = self.learner = None
         memory = self.policy.memory
         used = memory.used_now()
-        row = find_row(self.rows, "name", op.name)
+        row = self.find_row("name", op.name)
         if row is None:  # other names took the last one
             return
         if not learns and (used < self.least or memory.collections != self.collections):

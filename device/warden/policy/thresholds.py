@@ -10,7 +10,6 @@ than after four seconds.
 from micropython import const
 
 from warden.checks import check_int
-from warden.policy.rows import find_row
 from warden.sample import fragmentation_permille
 from warden.sensors.threads import import_lock
 from warden.tables import Table
@@ -195,7 +194,7 @@ class Thresholds(Table):
                     from warden.policy.forecast import Forecast
                 policy.forecast = Forecast(policy.agent.history)
         with policy.lock:
-            row = find_row(self.rows, "metric", metric)
+            row = self.find_row("metric", metric)
             if row is not None:
                 self.put(row, threshold)
             elif threshold is not None:
