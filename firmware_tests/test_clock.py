@@ -1,8 +1,10 @@
 """Time runs on where the ticks wrap (invariant 11)."""
 
 from harness import no_heap
+from policy_rig import PolicyRig
 from rig import WRAP, FakeTicks, board
-from warden.policy.deadlines import clear_deadline, schedule
+from warden.policy.deadlines import schedule
+from warden.policy.policy import Policy
 from warden.setup import make_clock
 
 
@@ -60,7 +62,7 @@ def test_the_clock_allocates_nothing():
         for _ in range(1000):
             clock.advance()
             clock.until_ms(0, 0)
-            clear_deadline(clock)
+            clock.deadline_s = 2
             schedule(clock, 1, 2)
 
 
@@ -124,9 +126,11 @@ def test_a_thread_that_was_held_up_inside_an_advance_spoils_no_time():
 
 
 def test_the_next_deadline_is_remembered():
-    ticks, clock = _clock(0)
+    rig = PolicyRig()
+    ticks = rig.ticks
+    clock = rig.clock
     assert _is_due(clock)  # nobody has looked yet
-    clear_deadline(clock)
+    Policy.end_due(rig)
     clock.poll_now = False
     assert not _is_due(clock)
     schedule(clock, 0, 500)
@@ -138,7 +142,7 @@ def test_the_next_deadline_is_remembered():
     ticks.pass_ms(1)
     clock.advance()
     assert _is_due(clock)
-    clear_deadline(clock)
+    Policy.end_due(rig)
     ticks.pass_ms(59_000)
     clock.advance()
     assert not _is_due(clock)
@@ -146,7 +150,7 @@ def test_the_next_deadline_is_remembered():
     ticks.pass_ms(1000)
     clock.advance()
     assert _is_due(clock)
-    clear_deadline(clock)
+    Policy.end_due(rig)
     clock.poll_now = False
     schedule(clock, clock.s + 61, 0)  # later than it will be looked at in any case
     assert not clock.poll_now

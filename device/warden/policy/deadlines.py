@@ -10,7 +10,6 @@ from warden.tables import Table
 
 _NEVER_S = const(0x3FFFFFFF)
 _MAX_ID = const(0x3FFFFFFF)
-_NEXT_S = const(60)  # deadlines are checked this often in any case
 _NORMAL = const(1)  # a priority
 _CHANGED = const(1)  # of a row, as `tables` has it
 
@@ -176,12 +175,6 @@ def schedule(clock, s, ms):
         clock.deadline_s = s
         clock.deadline_ms = ms
         clock.poll_now = True
-
-
-def clear_deadline(clock):
-    """Forget the clock's next deadline; the caller then adds all there are with `schedule()`."""
-    clock.deadline_s = clock.s + _NEXT_S
-    clock.deadline_ms = 0
 
 
 def is_weaker(entry, other):

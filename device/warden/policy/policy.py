@@ -4,7 +4,6 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.errors import Denied
-from warden.policy.deadlines import clear_deadline
 from warden.sensors.threads import import_lock
 from warden.tables import Table
 
@@ -19,6 +18,7 @@ _CPU_LIMIT_PERMILLE = const(900)
 _UNLIMITED = const(0x3FFFFFFF)
 _MAX_MS = const(0x3FFFFFFF)  # twelve days
 _NEVER_S = const(0x3FFFFFFF)
+_NEXT_S = const(60)  # deadlines are looked for this often in any case
 _SPARES = const(2)  # operations made ahead, see `deliver`
 _MAX_SCAN_MS = const(20)  # as `storage` has it
 _LATE_MS = const(1000)  # later than two intervals and so much, and an event says so
@@ -105,14 +105,16 @@ class Policy(Table):
         self.leases.run_due()
         self.operations.run_due()
         self.sessions.run_due()
+        clock = self.clock
         try:
             with self.lock:
-                clear_deadline(self.clock)
+                clock.deadline_s = clock.s + _NEXT_S
+                clock.deadline_ms = 0
                 self.leases.schedule()
                 self.operations.schedule()
                 self.sessions.schedule()
         except BaseException:  # Ctrl-C: else some deadlines would be late by a minute
-            self.clock.deadline_s = 0
+            clock.deadline_s = 0
             raise
 
     def evaluate(self, period_ms, late_ms):
