@@ -28,13 +28,14 @@ FIELDS = (
     "budget_permille",
     "low_water_bytes",
 )
+_PLACES = FIELDS + ("storage_used",)  # which is not sent
 
 
 def figure(sample, name):
     """Return a figure, None where it is not known; allocates nothing."""
-    return sample.get(FIELDS.index(name))
+    return sample.get(_PLACES.index(name))
 
 
 def put_figure(sample, name, value):
     """Set a figure, None where it is not known; allocates nothing."""
-    sample.figures[FIELDS.index(name)] = UNKNOWN if value is None else value
+    sample.figures[_PLACES.index(name)] = UNKNOWN if value is None else value

@@ -2,6 +2,7 @@
 
 import sys
 
+from figures import figure
 from harness import no_heap, skip
 from rig import FakeTicks, PressedBoard, SinkLink, forget_writes
 from warden.policy.forecast import Forecast
@@ -41,7 +42,7 @@ def _scan(storage):
     """Have it scan now; return the bits of the rows that changed."""
     _marked(storage)
     storage.deadline_s = 0
-    storage.read(make_sample())
+    storage.read(make_sample().figures)
     return _marked(storage)
 
 
@@ -56,7 +57,8 @@ def _marked(storage):
 
 def _is_due(storage):
     """Have it read; tell whether it scanned."""
-    storage.read(make_sample())
+    storage.spent_us = 0
+    storage.read(make_sample().figures)
     return storage.spent_us > 0
 
 
@@ -128,13 +130,13 @@ def test_with_no_memory_left_the_last_figures_stay():
     disks, clock, storage = _storage()
     disks.disks["/sd"] = disks.disks["/"]
     sample = make_sample()
-    assert storage.read(sample)
+    assert storage.read(sample.figures)
     _marked(storage)
     known = disks.disks["/sd"]
     disks.disks["/sd"] = MemoryError()
     storage.deadline_s = 0
-    assert not storage.read(sample)
-    assert (len(storage.rows), sample.storage_permille, _marked(storage)) == (2, 400, 0)
+    assert not storage.read(sample.figures)
+    assert (len(storage.rows), storage.permille, _marked(storage)) == (2, 400, 0)
     assert storage.deadline_s == clock.s + 60
     disks.disks["/sd"] = known
     assert _scan(storage) == 0
@@ -157,18 +159,17 @@ def _limit(storage):
 def test_the_sample_has_the_first_mount():
     disks, _, storage = _storage()
     sample = make_sample()
-    assert storage.read(sample)
-    assert (sample.storage_permille, sample.storage_used, _limit(storage)) == (400, 40, 100)
+    assert storage.read(sample.figures)
+    assert (storage.permille, figure(sample, "storage_used"), _limit(storage)) == (400, 40, 100)
     disks.disks["/"] = (4096, 4096, 1_000_000, 300_000, 300_000)
     storage.deadline_s = 0
-    assert storage.read(sample)
-    assert not storage.read(sample)
-    assert (sample.storage_permille, sample.storage_used) == (700, 700_000 >> 4)
+    assert not storage.read(sample.figures)  # no capability may have changed
+    assert (storage.permille, figure(sample, "storage_used")) == (700, 700_000 >> 4)
     assert _limit(storage) == 1_000_000 >> 4
     disks.disks = {}
     storage.deadline_s = 0
-    assert storage.read(sample)
-    assert (sample.storage_permille, sample.storage_used, _limit(storage)) == (None, None, None)
+    assert storage.read(sample.figures)
+    assert (storage.permille, figure(sample, "storage_used"), _limit(storage)) == (None, None, None)
 
 
 def test_a_scale_is_the_finest_that_16_bits_hold():
@@ -181,10 +182,11 @@ def test_a_scale_is_the_finest_that_16_bits_hold():
 def test_between_two_scans_nothing_is_allocated():
     _, _, storage = _storage()
     sample = make_sample()
-    storage.read(sample)
+    storage.read(sample.figures)
     _marked(storage)
+    storage.spent_us = 0
     with no_heap():
-        assert not storage.read(sample)
+        assert not storage.read(sample.figures)
     assert (_marked(storage), storage.spent_us) == (0, 0)
 
 
@@ -221,7 +223,7 @@ def test_a_scan_that_took_long_is_not_made_again_by_itself():
     disks.scan_ms = 5
     storage.scan()  # the application says when
     sample = make_sample()
-    assert storage.read(sample) and sample.storage_permille == 700
+    assert storage.read(sample.figures) and storage.permille == 700
 
 
 def test_figures_that_cannot_be_are_not_known_with_a_reason():

@@ -31,7 +31,7 @@ class FakeEvents:
 
 class FakeStorage:
     rows = ()
-    scaled = None
+    permille = None
 
 
 class FakeMemory:
@@ -318,7 +318,7 @@ class Measured:
         put_figure(self.sample, "uptime_s", s)
         self.memory.live = live
         put_figure(self.sample, "live_bytes", live)
-        self.sample.storage_used = storage_used
+        put_figure(self.sample, "storage_used", storage_used)
         self.history.add(self.sample)
 
 
@@ -365,13 +365,13 @@ def test_all_others_are_those_of_the_sample():
     measured = Measured()
     sample = measured.sample
     names = {"loop_lag": "loop_lag_ms", "loop_lag_worst": "loop_lag_worst_ms"}
-    names.update(cpu="cpu_permille", overhead="overhead_permille", storage="storage_permille")
+    names.update(cpu="cpu_permille", overhead="overhead_permille", storage="permille")
 
     def put(name, value):
         if name in FIELDS:
             put_figure(sample, name, value)
         else:
-            setattr(sample, name, value)
+            setattr(measured.storage, name, value)
 
     for name in METRICS:
         if name not in _NOT_IN_SAMPLE and "system_heap" not in name:

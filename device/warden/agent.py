@@ -216,7 +216,7 @@ class Agent:
         governor.update(sample, None if self.session is None else self.session.uplink.sent)
         changed = self.load.read(sample)
         changed |= self.network.read(figures)
-        changed |= self.storage.read(sample)
+        changed |= self.storage.read(figures)
         changed |= self.memory.read(sample)
         if self.system_heap is not None:
             self.system_heap.read()

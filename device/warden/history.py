@@ -12,6 +12,7 @@ _UPTIME_S = const(0)
 _CPU_FIGURE = const(3)
 _LAG_FIGURE = const(6)
 _LIVE_FIGURE = const(7)
+_STORAGE_PLACE = const(25)  # behind those that are sent
 _NO_VALUE = const(0xFFFF)
 # By tier: how long a slot is, how many there are that are closed, and where they begin in the ring.
 _STEP_S = const((1, 60, 3600))
@@ -62,8 +63,7 @@ class History:
         self.gather(0, figures[_LIVE_FIGURE] >> self.shift)
         self.gather(_OPEN, figures[_CPU_FIGURE])
         self.gather(2 * _OPEN, figures[_LAG_FIGURE])
-        if sample.storage_used is not None:
-            self.gather(3 * _OPEN, sample.storage_used)
+        self.gather(3 * _OPEN, figures[_STORAGE_PLACE])
 
     def gather(self, place, value):
         """Add a value to the open slots, at the place of its metric; below 0: it is not known.

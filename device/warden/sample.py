@@ -73,8 +73,8 @@ class Sample:
 
     Made by `warden.setup.make_sample`, which lists what else it has.
 
-    Not sent: period_ms, the time since the sample before; storage_permille, of the first mount in
-    use, and storage_used, the same in the scale of the history.
+    Not sent: period_ms, the time since the sample before; and, behind the other figures, what is
+    used of the first mount, in the scale of the history.
 
     Sent like the one row of a `tables.Table`: a SAMPLE, or a DELTA of what changed since the last
     one that was sent. Frames are numbered, so a host knows which sample a DELTA counts from, and

@@ -40,7 +40,7 @@ _NO_ROOM = const(12)
 _NO_WATCHDOG = const(14)
 _HEAP_STATE_BYTES = const(76)
 _UNKNOWN = const(-0x3FFFFFFF - 1)
-_VALUES = const(25)  # of a sample
+_PLACES = const(26)  # of a sample: its values, and what of it is not sent
 # Places among a sample's figures.
 _UPTIME_S = const(0)
 _UPTIME_MS = const(1)
@@ -168,12 +168,11 @@ def make_clock(board):
 def make_sample():
     """Return a Sample, of which nothing is known yet."""
     sample = Sample()
-    sample.figures = figures = array("i", [_UNKNOWN] * _VALUES)
+    sample.figures = figures = array("i", [_UNKNOWN] * _PLACES)
     figures[_UPTIME_S] = figures[_UPTIME_MS] = figures[_INTERVAL_FIGURE] = 0
     for place in range(_DROPPED_FIGURE, _DROPPED_FIGURE + _COUNT_FIGURES):
         figures[place] = 0
     sample.period_ms = 0
-    sample.storage_permille = sample.storage_used = None
     sample.dirty = bytearray(1)
     sample.last = None  # the figures as the host has them, once there is a link
     sample.mask = 0  # of what had changed when the message was encoded
@@ -276,7 +275,8 @@ def make_storage(board, clock):
     storage.mounts = []  # the same, as status() has them
     storage.spent_us = 0
     storage.reason = _NO_SCAN
-    storage.permille = storage.scaled = None
+    storage.permille = None
+    storage.scaled = _UNKNOWN
     return storage
 
 

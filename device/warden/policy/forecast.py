@@ -75,7 +75,7 @@ class Forecast:
         """Return when the first mount will be full."""
         limit = None
         rows = storage.rows
-        if rows and storage.scaled is not None:
+        if rows and storage.scaled >= 0:
             limit = rows[0][_BLOCKS]
             limit >>= shift_for(limit)
         return self.seconds(_STORAGE_METRIC, limit)

@@ -270,7 +270,7 @@ class Thresholds(Table):
         if metric == _STORAGE_EXHAUSTED_IN:
             return self.policy.forecast.storage(agent.storage)
         if metric == _STORAGE_USED:
-            return agent.sample.storage_permille
+            return agent.storage.permille
         if metric == _LARGEST_FREE_BLOCK:
             return agent.memory.left
         if metric == _FRAGMENTATION:

@@ -20,6 +20,8 @@ _NEVER_S = const(0x3FFFFFFF)
 _MAX_BLOCKS = const(0xFFFFFFFF)  # beyond, a file system is considered wrong
 _MAX_BLOCK_BYTES = const(0x3FFFFFFF)
 _MAX_FIGURE = const(0xFFFE)  # of 16 bits, in the history
+_STORAGE_PLACE = const(25)  # among a sample's figures, behind those that are sent
+_UNKNOWN = const(-0x3FFFFFFF - 1)
 _NOTHING_MOUNTED = const(5)  # reasons, from ids
 _IMPOSSIBLE = const(18)
 
@@ -38,29 +40,30 @@ class Storage:
     A host mirrors them as those of a `tables.Table`; of no mount it is sent one row that says so.
     Made by `warden.setup.make_storage`.
 
-    permille and scaled are of the first mount, None if there is none: what of it is in use, in the
-    history's scale too. reason: why not, from ids. deadline_s: the
-    uptime of the next scan. spent_us: what that read took, which has a budget of its own.
+    permille: what of the first mount is in use, None if there is none; scaled: the same in the
+    history's scale, or _UNKNOWN. reason: why not, from ids. deadline_s: the uptime of the next
+    scan. spent_us: what the scan took, which has a budget of its own; who charges it to the agent
+    sets it to 0.
     """
 
     on_sent = bool  # of a row whose frame has left: there is nothing to note
 
-    def read(self, sample):
-        """Put the figures into the sample, after a scan where one is due.
+    def read(self, figures):
+        """Put the figure among a sample's, after a scan where one is due.
 
-        A scan allocates, and may take long. Return whether the figures changed.
+        A scan allocates, and may take long. Return whether it became known or unknown.
         """
-        self.spent_us = 0
         if self.clock.s >= self.deadline_s:
             self.deadline_s = self.clock.s + _SCAN_PERIOD_S
             try:
                 self.scan()
             except Exception:  # in a full heap, say: what is known stands until the next scan
                 pass
-        sample.storage_used = self.scaled
-        if sample.storage_permille == self.permille:
+        # Only what is unknown is negative. A variable for it would be one too many.
+        if figures[_STORAGE_PLACE] ^ self.scaled >= 0:
+            figures[_STORAGE_PLACE] = self.scaled
             return False
-        sample.storage_permille = self.permille
+        figures[_STORAGE_PLACE] = self.scaled
         return True
 
     def scan(self):
@@ -97,7 +100,8 @@ class Storage:
             if len(rows) != len(old) or (rows and rows[row] != old[row]):
                 self.dirty[row] = self.dirty[row] or _CHANGED
                 self.clock.poll_now = self.clock.rows_dirty = True
-        self.permille = self.scaled = None
+        self.permille = None
+        self.scaled = _UNKNOWN
         if rows and is_known:
             _, _, blocks, free, _ = rows[0]
             self.permille = self.mounts[0]["usage_permille"]
