@@ -241,7 +241,6 @@ def make_load(board, steps=True):
     load.report = None  # called with what ends a task that nobody awaits, see `Events.report`
     load.thread = None  # the one that runs the event loop, as the agent's own task says
     load.board = board
-    load.ticks_ms = board.ticks_ms  # for each task that is made
     load.names = None  # asyncio.core's, if create_task is its own, and nobody else's
     load.queue = None  # the one that is watched: each event loop has its own
     load.wait_hook = None  # what stands for its wait_io_event

@@ -167,7 +167,7 @@ class Load:
         core = self.core
         if core is None or not hasattr(coro, "send"):
             return self.uncounted_create_task(coro)
-        passed = self.ticks_ms() - self.polled_ms & _TICKS_MASK
+        passed = self.board.ticks_ms() - self.polled_ms & _TICKS_MASK
         if core._task_queue is not self.task_queue or passed > self.patience_ms:
             self.watch_loop(core)
             if self.on_create is not None:
