@@ -201,7 +201,7 @@ def make_memory(board, clock, governor):
     memory.board = board
     memory.clock = clock
     memory.slices = memory.at_once = None  # what a pass found, in slices and at this moment
-    memory.total = memory.free = memory.used = 0
+    memory.total = memory.free = 0
     memory.live = memory.largest = memory.left = None
     memory.live_s = memory.live_ms = 0  # when that was seen
     memory.is_off = False  # the application has turned collections off: garbage stays

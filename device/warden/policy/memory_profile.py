@@ -129,7 +129,8 @@ class MemoryProfile(Table):
     def evaluate(self):
         """Note a sample: what is in use then may be the most that is."""
         if self.op is not None:
-            self.greatest = max(self.greatest, self.policy.memory.used)
+            memory = self.policy.memory
+            self.greatest = max(self.greatest, memory.total - memory.free)
 
     def began(self, op):
         """Begin to measure an operation, if it runs alone or learns; the caller has the lock."""

@@ -302,7 +302,7 @@ class Operations(Rows):
             return
         memory = policy.memory
         left = memory.total // 1000 * (1000 - policy.memory_reserve_permille)
-        left -= memory.used if memory.live is None else memory.live
+        left -= memory.total - memory.free if memory.live is None else memory.live
         left -= policy.leases.outstanding(0)
         if op.memory <= left and (memory.left is None or op.memory <= memory.left):
             self.leases_ended = -1

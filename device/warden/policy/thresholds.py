@@ -259,7 +259,7 @@ class Thresholds(Table):
             memory = agent.memory  # not the sample's: garbage may have been collected since
             live = memory.live
             if memory.is_off and metric != _LIVE_BYTES:
-                live = memory.used  # nothing gives garbage back
+                live = memory.total - memory.free  # nothing gives garbage back
             elif live is None or metric == _LIVE_BYTES:
                 return live
             if metric == _MEMORY:  # permille; live * 1000 may exceed 30 bits

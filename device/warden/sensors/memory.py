@@ -48,7 +48,7 @@ _LOW_WATER_FIGURE = const(24)
 
 
 class Memory:
-    """Reads the heap; `total`, `free`, `used`, `live` and `largest` are bytes as of the last scan.
+    """Reads the heap; `total`, `free`, `live` and `largest` are bytes as of the last scan.
 
     Made by `warden.setup.make_memory`, which lists what else it has.
 
@@ -83,7 +83,6 @@ class Memory:
             self.total = state[_HEAP_TOTAL]
             self.free = state[_HEAP_FREE]
             self.largest = state[_HEAP_LARGEST]
-        self.used = used
         total = self.total
         # What is live is known from a collection that was seen; else it is no more than used.
         every = self.board.gc_threshold()  # so many bytes allocated, and the runtime collects
@@ -138,7 +137,7 @@ class Memory:
             pause = _LOW_COLLECT_PAUSE if self.left < self.wanted else _BLOCK_COLLECT_PAUSE
         # Since then more is used, or, where it matters, it is old: a board that frees its memory
         # says so within ten seconds, if it samples so often.
-        if self.used - self.live > every or (
+        if total - self.free - self.live > every or (
             (pause < _SAMPLE_COLLECT_PAUSE or self.live > total >> _HIGH_SHIFT)
             and self.live_age_ms() + self.governor.interval_ms >= _OLD_MS
         ):

@@ -218,7 +218,6 @@ class Sensors:
         board.free_bytes = total if free is None else free
         board.live_bytes = figures.live_bytes if total else None
         memory.total, memory.free = total, board.free_bytes
-        memory.used = total - board.free_bytes
         memory.live = board.live_bytes
         # Where it is not known, collections were off: what is used counts.
         memory.is_off = board.live_bytes is None and bool(total) and free is not None
