@@ -71,12 +71,23 @@ class Storage:
         board = self.board
         began_ms = board.ticks_ms()
         rows = []
+        mounts = []
         self.reason = _NOTHING_MOUNTED
         is_known = True  # the first mount that has figures
         for mount in sorted(board.mounts()):  # that of the root first
             row = self.measure(mount)
             if row and len(rows) < _MAX_MOUNTS:
                 rows.append(row)
+                _, block, blocks, free, available = row
+                mounts.append(
+                    {
+                        "mount": mount,
+                        "total_bytes": block * blocks,
+                        "used_bytes": block * (blocks - free),
+                        "available_bytes": block * available,
+                        "usage_permille": (blocks - free) * 1000 // blocks,
+                    }
+                )
             elif row is not None:
                 self.reason = _IMPOSSIBLE
                 is_known = bool(rows)
@@ -84,16 +95,7 @@ class Storage:
         self.spent_us = took_ms * 1000
         if took_ms > _MAX_SCAN_MS:
             self.deadline_s = _NEVER_S
-        self.mounts = [
-            {
-                "mount": mount,
-                "total_bytes": block * blocks,
-                "used_bytes": block * (blocks - free),
-                "available_bytes": block * available,
-                "usage_permille": (blocks - free) * 1000 // blocks,
-            }
-            for mount, block, blocks, free, available in rows
-        ]
+        self.mounts = mounts
         old = self.rows
         self.rows = rows
         for row in range(max(1, len(rows))):
