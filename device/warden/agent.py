@@ -138,7 +138,12 @@ class Agent:
                 wait = self.take_sample(-wait) if sampled else _SLICE_PAUSE_MS
             left = min(left, wait)
         else:
-            self.tell_stopped()
+            self.idle_polls = self.governor.spent_us = self.governor.host_spent_us = 0
+            if self.sample.figures[_INTERVAL_FIGURE]:  # the last sample does not say so yet
+                self.sample.figures[_INTERVAL_FIGURE] = 0
+                self.sample.figures[_WANTED_FIGURE] = 0
+                if self.session is not None:
+                    self.session.on_sample(False)
         if self.session is not None:
             left = min(left, self.send(sampled))
         if began is not None:  # collections and storage scans have budgets of their own
@@ -191,15 +196,6 @@ class Agent:
                 began = self.ticks_diff(self.ticks_us(), began)
                 governor.charge_host(began)
         return left if governor.host_us > 0 else max(left, governor.host_wait_ms())
-
-    def tell_stopped(self):
-        """Have a last sample say that monitoring is stopped, unless one did."""
-        self.idle_polls = self.governor.spent_us = self.governor.host_spent_us = 0
-        figures = self.sample.figures
-        if figures[_INTERVAL_FIGURE]:
-            figures[_INTERVAL_FIGURE] = figures[_WANTED_FIGURE] = 0
-            if self.session is not None:
-                self.session.on_sample(False)
 
     def read_sensors(self, sample):
         """Put what the sensors read into the sample; tell if a capability may have changed."""

@@ -23,7 +23,7 @@ _MOST_WORDS = 11
 _WATCH = """
 Agent.poll Agent.run Agent.run_due Agent.listen Agent.send
 Agent.has_input
-Agent.take_sample Agent.read_sensors Agent.tell_stopped Gate.enter
+Agent.take_sample Agent.read_sensors Gate.enter
 Clock.advance Clock.until_ms
 Governor.refill_host Governor.charge_host Governor.host_wait_ms Governor.update
 History.add History.gather History.close Memory.scan Memory.read Memory.collect
