@@ -280,7 +280,9 @@ class Queue:
 def test_waiting_allocates_nothing():
     load = _load()
     queue = Queue()
-    hook = load.hook(queue, queue.wait)
+    watch = load.watch(queue, queue.wait)
+    next(watch)
+    hook = watch.send
     with no_heap():
         hook(0)
         hook(1)
@@ -294,7 +296,9 @@ def test_what_is_summed_up_stays_within_30_bits():
     ticks = Microseconds()
     load = make_load(ticks)
     queue = Queue(lambda queue, dt: ticks.pass_us(dt))
-    hook = load.hook(queue, queue.wait)
+    watch = load.watch(queue, queue.wait)
+    next(watch)
+    hook = watch.send
     for step in (1000, 1 << 28, (1 << 29) - 1, 170_000_000, 100_000_000):
         for _ in range(20):
             ticks.pass_us(step)

@@ -252,7 +252,9 @@ def make_load(board, steps=True):
     load.worst_us = 0  # the longest step
     load.squares = 0  # sum of squared steps, in units of 64 µs
     load.wrapped = 0  # what took the agent as long as a wait does beside asyncio's own part,
-    wait = load.hook(0, min)  # in which nothing is waited for
+    watch = load.watch(0, min)  # in which nothing is waited for
+    next(watch)
+    wait = watch.send
     load.wrap_us = _MAX_WRAP_US  # is so long for _TRIALS,
     for _ in range(_TRIES):
         began = board.ticks_us()

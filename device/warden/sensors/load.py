@@ -107,21 +107,17 @@ class Load:
             self.changed = True
             self.tasks = 0 if self.steps else None
         if self.steps and self.wait_hook is None:
-            self.wait_hook = self.hook(queue, type(queue).wait_io_event)
-            queue.wait_io_event = self.wait_hook
+            watch = self.watch(queue, type(queue).wait_io_event)
+            next(watch)
+            self.wait_hook = queue.wait_io_event = watch.send
             self.in_task = False
-
-    def hook(self, queue, wait):
-        """Return what is to be called instead of wait(queue, dt)."""
-        watch = self.watch(queue, wait)
-        next(watch)
-        return watch.send
 
     def watch(self, queue, wait):
         """Wait for each dt that this is sent, as asyncio does; note long steps and idle time.
 
-        A generator, as its variables need no look-up. Where nothing is to be waited for, streams
-        are polled first, which saves the call of asyncio's function for those that are ready.
+        A generator, as its variables need no look-up: after next() its send() is the hook. Where
+        nothing is to be waited for, streams are polled first, which saves the call of asyncio's
+        function for those that are ready.
         """
         ticks_us = self.board.ticks_us
         ticks_diff = self.board.ticks_diff
