@@ -175,8 +175,10 @@ class Policy(Table):
                 if agent.ticks_diff(agent.ticks_ms(), began_ms) > _MAX_SCAN_MS:
                     storage.deadline_s = _NEVER_S
             else:  # to measure takes long
-                row = [row for row in storage.rows if row[0] == mount]
-                row = row and row[0]
+                row = None
+                for known in storage.rows:
+                    if known[0] == mount:
+                        row = known
             if not row:
                 return 0
             return (row[4] - row[2] * reserve // 1000) * row[1]
