@@ -192,7 +192,7 @@ class SinkLink:
 class FakeBoard:
     """Stands in for a board where there is none: CPython. Real time, made-up memory."""
 
-    policy_path = "warden.policy"
+    path = "warden"
     facts = {}  # for the status
     heap_grows = False
     has_timer = False

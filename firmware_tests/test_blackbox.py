@@ -45,6 +45,7 @@ class FakeBoard:
         self.ticks_diff = real.ticks_diff
         self.memory = memory
         self.machine = None if memory is None else FakeMachine(memory)
+        self.path = "warden"
         self.cause = None
         self.facts = {}
 

@@ -357,10 +357,10 @@ def test_the_counts_of_writes_are_shown_on_the_innermost_mount_of_the_agents_fil
     _scan(storage)
     assert "agent_writes" not in storage.mounts[0]  # it has written nothing
     forget_writes()
-    disks.policy_path = "/warden.policy"
+    disks.path = "/warden"
     wear.join(storage)
-    for path, row in (("/warden.policy", 0), ("/sd/warden.policy", 1)):
-        disks.policy_path = path
+    for path, row in (("/warden", 0), ("/sd/warden", 1)):
+        disks.path = path
         assert _scan(storage) >> row & 1
         assert wear.spend(1, 0)
         assert _marked(storage) == 1 << row

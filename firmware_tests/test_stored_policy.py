@@ -6,6 +6,7 @@ import os
 import warden
 from harness import Skip, no_heap, raises
 from rig import FakeLink, board, poll_now
+from warden.crash_setup import make_crashes
 from warden.policy.publish import has_stored_policy
 from warden.policy.thresholds import METRICS
 from warden.running import running_agent, running_policy
@@ -27,7 +28,8 @@ class Rig:
     def __init__(self, directory="."):
         self.link = FakeLink()
         self.board = board()
-        self.board.policy_path = self.path = directory + "/warden.policy"
+        self.board.path = directory + "/warden"
+        self.path = self.board.path + ".policy"
         self.agent = make_agent(self.board, 600_000, 1000, self.link, (2, 300_000, 100, 5000))
         self.policy = self.agent.policy
         self._next = 0
@@ -70,7 +72,7 @@ class Rig:
     def restored(self):
         """Return another board's agent, as it is after its start with that file."""
         rig = Rig()
-        rig.board.policy_path = self.path
+        rig.board.path = self.board.path
         stored_policy_of(rig.agent).load()
         return rig
 
@@ -557,6 +559,34 @@ def test_a_policy_under_which_a_threshold_ended_two_boots_early_is_set_aside():
             warden.stop()
     assert "warden.policy" not in os.listdir()
     _clean()
+
+
+def test_what_is_noted_is_where_the_next_start_looks_wherever_the_application_is():
+    _need_files()
+    _clean()
+    here = os.getcwd()
+    os.mkdir("elsewhere")
+    warden.start(link=False)
+    try:
+        policy = running_policy()
+        os.chdir("elsewhere")
+        policy.agent.board.save_note("1cpu critical, 999")
+        crashes = make_crashes(policy.agent.board)
+        found = os.listdir()
+    finally:
+        os.chdir(here)
+        warden.stop()
+        for name in os.listdir("elsewhere"):
+            os.remove("elsewhere/" + name)
+        os.rmdir("elsewhere")
+    warden.start(link=False)
+    try:
+        assert running_policy().early_resets == 1
+    finally:
+        warden.stop()
+    assert found == []
+    assert crashes.path == here.rstrip("/") + "/warden.resets"
+    _clean("warden.resets", "warden.resets.last")
 
 
 def test_a_note_that_power_was_cut_in_keeps_no_board_from_starting():

@@ -48,6 +48,7 @@ def _boot(fake):
     """Return the Crashes of another boot."""
     del locks[1:]
     forget_writes()
+    fake.path = os.getcwd().rstrip("/") + "/warden"
     return make_crashes(fake)
 
 
@@ -218,7 +219,7 @@ def test_where_a_budget_cannot_be_noted_it_holds_for_this_boot():
     with _Files() as lease:
         warden.file_budget("log", 800)
         policy = MeteredFile.budgets[os.getcwd() + "/log"].policy
-        policy.agent.board.policy_path = "/nowhere/warden.policy"
+        policy.agent.board.path = "/nowhere/warden"
         assert _write(lease, 100, 10) == 2
         wear.left = 0  # that it was written too often is another matter
         warden.file_budget("log", 1600)

@@ -8,12 +8,7 @@ import gc
 import os
 import sys
 
-from micropython import const
-
 VERSION = "0.1.0"
-
-_NOTE = const("warden.note")  # in the directory that the board starts in
-_POLICY = const("warden.policy")  # likewise
 
 
 def module(name):
@@ -33,7 +28,9 @@ class Board:
     facts, both as a dict for the status.
     """
 
-    policy_path = _POLICY  # `detect` puts the directory before it, for that may change
+    # What the names of the agent's files begin with; `detect` puts the directory before it that the
+    # board starts in, for the application may change to another one.
+    path = "warden"
     has_timer = False  # a machine.Timer runs the agent
     crashes = None  # this board's `Crashes`, once `warden.run()` or the like is used
 
@@ -73,5 +70,5 @@ class Board:
 
     def save_note(self, text):
         """Save a short text over a reset; OSError where there is no file system."""
-        with open(_NOTE, "w") as file:
+        with open(self.path + ".note", "w") as file:
             file.write(text)

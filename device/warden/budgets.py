@@ -122,15 +122,11 @@ def _now():
     return int(time.time())
 
 
-def _path(board):
-    return board.policy_path.rsplit(".", 1)[0] + _SUFFIX
-
-
 def _load(board):
     """Return what is noted of each file, () if there is nothing."""
     for end in ("", ".new"):
         try:
-            with open(_path(board) + end, "rb") as file:
+            with open(board.path + _SUFFIX + end, "rb") as file:
                 data = file.read(_MAX_BYTES)
             if not crc16(data, 0, len(data)):
                 return read_value(Reader(data, 0, len(data) - 2))
@@ -156,7 +152,7 @@ def _save(policy):
     crc = crc16(data, 0, end)
     data[end] = crc >> 8
     data[end + 1] = crc & 0xFF
-    path = _path(board)
+    path = board.path + _SUFFIX
     try:
         with open(path + ".new", "wb") as file:
             file.write(memoryview(data)[: end + 2])

@@ -29,7 +29,7 @@ def detect():
     board.mem_free = gc.mem_free
     board.mem_alloc = gc.mem_alloc
     try:
-        board.policy_path = os.getcwd().rstrip("/") + "/" + board.policy_path
+        board.path = os.getcwd().rstrip("/") + "/" + board.path
     except (AttributeError, OSError):  # nothing is mounted
         pass
     board.identity = identity()

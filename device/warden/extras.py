@@ -10,7 +10,6 @@ from warden.running import running_agent, running_policy
 from warden.sensors.threads import import_lock
 from warden.sleep import Sleeping
 
-_SLOW_SUFFIX = const(".slow")  # of a file in the directory that the board starts in
 _NOTE_WRITE = const(2)  # a purpose of `wear`
 _LEARNED = const(-1)  # as memory
 _MAX_PORT = const(65_535)
@@ -35,7 +34,7 @@ def scan_storage():
 
 def note_slow(agent, is_slow):
     """Note for the next start whether measuring storage takes long. The caller has import_lock."""
-    path = agent.board.policy_path.rsplit(".", 1)[0] + _SLOW_SUFFIX
+    path = agent.board.path + ".slow"
     try:
         os.stat(path)
         was_slow = True

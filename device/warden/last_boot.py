@@ -15,7 +15,6 @@ from warden.wear import wear
 from warden_schema.codec import Reader
 from warden_schema.frame import crc16
 
-_FILE = const("warden.resets")  # in the directory that the board starts in
 _MAX_RECORD = const(42)  # bytes
 _MAX_TRACEBACK = const(148)  # which follow it in spare RAM
 _MAX_EXCEPTIONS = const(5)  # rows of them; those of resets follow
@@ -75,11 +74,7 @@ class LastBoot:
         self.crashes = crashes
         self.rows = []  # of the list of resets, the newest last
         self.board = crashes.board
-        crashes.path = _FILE
-        try:
-            crashes.path = os.getcwd().rstrip("/") + "/" + _FILE
-        except (AttributeError, OSError):  # nothing is mounted
-            pass
+        crashes.path = self.board.path + ".resets"
         self.has_held = False  # whether memory has
         self.writes = 0  # as the newest file counts them
         self.backed = self.load(crashes.path) or self.load(crashes.path + ".new")

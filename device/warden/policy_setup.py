@@ -27,7 +27,6 @@ _MAX_OPERATION_ROWS = const(12)  # active, stopping, overdue and waiting ones to
 _MAX_SESSIONS = const(8)
 _MAX_TRIMS = const(8)
 _MAX_DETAIL = const(32)  # of an event
-_NOTE = const("warden.note")  # in the directory that the board starts in, see `Board.save_note`
 _MAX_NOTE = const(64)  # bytes
 _NEVER_S = const(0x3FFFFFFF)
 
@@ -97,9 +96,10 @@ def load_note(board):
     if hasattr(board, "load_note"):
         return board.load_note()
     try:
-        with open(_NOTE, "rb") as file:
+        path = board.path + ".note"
+        with open(path, "rb") as file:
             text = file.read(_MAX_NOTE)
-        os.remove(_NOTE)
+        os.remove(path)
         return text.decode()
     except (OSError, ValueError):
         return None

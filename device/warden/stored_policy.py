@@ -62,7 +62,7 @@ class StoredPolicy:
 
     def __init__(self, agent):
         self.agent = agent
-        self.path = agent.board.policy_path
+        self.path = agent.board.path + ".policy"
         self.state = _NOTHING
         self.ignored = []  # what the application tried to change
         self.refused_ms = 0  # for how long it has refused all

@@ -63,7 +63,7 @@ class Wear:
         mounts = storage.mounts
         for row in range(len(mounts)):
             mounts[row]["agent_writes"] = None
-            if storage.board.policy_path.startswith(mounts[row]["mount"]):
+            if storage.board.path.startswith(mounts[row]["mount"]):
                 self.row = row  # the last one: it is inside the others
         if self.row < len(mounts):
             mounts[self.row]["agent_writes"] = dict(zip(_PURPOSES, self.written))

@@ -30,7 +30,7 @@ def new_agent(monkeypatch, tmp_path):
     stored_policy = importlib.import_module("warden.stored_policy")
 
     class Board(rig.FakeBoard):
-        policy_path = str(tmp_path / "warden.policy")
+        path = str(tmp_path / "warden")
 
         def reset(self):
             raise AssertionError
@@ -122,7 +122,7 @@ def test_a_truncated_or_damaged_file_changes_nothing(new_agent, wanted, data):
     agent = new_agent(restore=False)
     have(agent, wanted)
     ask(agent, ids.KEEP, 3)
-    file = Path(agent.board.policy_path)
+    file = Path(agent.board.path + ".policy")
     good = file.read_bytes()
     if data.draw(st.booleans(), "truncated"):
         bad = good[: data.draw(st.integers(0, len(good) - 1))]
@@ -147,7 +147,7 @@ def test_the_board_starts_with_any_bytes_in_the_file(new_agent, content):
     frame = importlib.import_module("warden_schema.frame")
     body = b"\x01" + content  # with a CRC that is right
     crc = frame.crc16(body, 0, len(body))
-    file = Path(new_agent(restore=False).board.policy_path)
+    file = Path(new_agent(restore=False).board.path + ".policy")
     file.write_bytes(body + crc.to_bytes(2, "big"))
     agent = new_agent()
     assert agent.policy.stored_policy.state in (1, 2)

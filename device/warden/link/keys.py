@@ -43,7 +43,6 @@ _TRAILER_BYTES = const(12)  # counter and MAC, behind the array
 _MAX_ARRAY = const(188)  # bytes, so that the trailer fits behind it
 _MAX_COUNTER_HEAD = const(0x3F)  # so that a counter has 30 bits
 _TELL_S = const(60)  # between two events that tell of wrong keys
-_NONCE_FILE = const("warden.nonce")
 # What has names or texts in it: LEASE, OPERATION, SESSION, EVENT, METER, NEED, EXCEPTION, RESTART.
 _HIDDEN = const((8, 9, 10, 11, 14, 15, 18, 19))
 
@@ -321,9 +320,7 @@ class Keys:
         if hasattr(os, "urandom"):
             return os.urandom(_NONCE_BYTES)
         if self.boot_number is None:
-            path = self.server.agent.board.policy_path
-            path = path[: path.rfind("/") + 1] + _NONCE_FILE
-            self.boot_number = next_boot_number(path)
+            self.boot_number = next_boot_number(self.server.agent.board.path + ".nonce")
         self.nonces += 1
         count = self.boot_number.to_bytes(4, "big") + self.nonces.to_bytes(4, "big")
         key = (self.generations[_CONTROL] or self.generations[_OBSERVE])[0]

@@ -55,9 +55,9 @@ def install(module, agent):
 
 def has_stored_policy(board):
     """Tell whether a policy is stored."""
-    for end in ("", ".new"):
+    for end in (".policy", ".policy.new"):
         try:
-            os.stat(board.policy_path + end)
+            os.stat(board.path + end)
             return True
         except (AttributeError, OSError):  # AttributeError: this firmware has no files
             pass

@@ -178,7 +178,7 @@ class Board:
     # --- the rest -------------------------------------------------------------------------------
 
     has_timer = False
-    policy_path = ""
+    path = ""
     identity = ("", "", "", b"", None, "")
     boot_id = 0
 
