@@ -22,6 +22,8 @@ class Message:
     sent: bytes to all, modulo 2**16.
     """
 
+    acknowledge = bool  # of a seq: nothing to note, a connection itself tells how much it takes
+
     def __init__(self, hosts):
         self.hosts = hosts
         self.host = None
@@ -49,9 +51,6 @@ class Message:
     def put(self, value):
         """Put one field."""
         self.at = put(self.payload, self.at, value)
-
-    def acknowledge(self, seq):
-        """Do nothing: a connection itself tells how much it takes."""
 
     def send(self, reserve=0):
         """Send it; return False where the host's connection does not take it now."""

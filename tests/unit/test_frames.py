@@ -56,7 +56,7 @@ Forecast.is_tooth Forecast.find_falls Forecast.find_falls_of_means
 Forecast.note_fall
 """
 _HOSTS = """
-Message.begin Message.put Message.acknowledge Message.send
+Message.begin Message.put Message.send
 Host.listen Host._on_payload Host.renew Host.ready Host.transmit Host.store_rest
 Host.has_rest Host.on_closed
 Host.send_first Host.send_sample Host.mark Host.send_last Host.next_owed

@@ -27,6 +27,8 @@ class SystemHeap:
     one row of a `tables.Table`.
     """
 
+    on_sent = bool  # of a row whose frame has left: there is nothing to note
+
     def __init__(self, agent):
         self.agent = agent
         self.clock = agent.clock
@@ -79,9 +81,6 @@ class SystemHeap:
         for value in self.values:
             uplink.put(value)
         return True
-
-    def on_sent(self, row):
-        """Note that the frame of a row has left."""
 
 
 def measure():
