@@ -8,9 +8,8 @@ for what is counted.
 
 --target: unix32 (default), the unix port built for 32 bits, which keeps machine code outside of its
 heap, so it is added as an RP2040 holds it; qemu, the Cortex-M3. --rooms: each source file by
-itself, with its largest functions; that works on files that cannot be joined yet. --objects: what
-start() makes. --accept: write what `make test` holds the agent to, bench/footprint.json, and the
-table of boards in README.md.
+itself, with its largest functions; that works on files that cannot be joined yet. --accept: write
+what `make test` holds the agent to, bench/footprint.json, and the table of boards in README.md.
 """
 
 from __future__ import annotations
@@ -266,73 +265,6 @@ def by_room(rooms: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     return table
 
 
-# --- objects -------------------------------------------------------------------------------------
-
-# Each class of the agent is replaced by a function that makes an object and counts what that takes,
-# less what the objects took that were made for it.
-_OBJECTS = """
-import gc, sys
-import warden, warden.decide
-_sizes, _counts, _makers, _inner, _depth = {{}}, {{}}, {{}}, [0] * 30, 0
-def _used():
-    gc.collect()
-    gc.collect()
-    return gc.mem_alloc()
-def _maker(cls, name):
-    def make(*positional, **named):
-        global _depth
-        before = _used()
-        _depth += 1
-        _inner[_depth] = 0
-        made = cls(*positional, **named)
-        taken = _used() - before
-        _depth -= 1
-        _inner[_depth] += taken
-        _sizes[name] += taken - _inner[_depth + 1]
-        _counts[name] += 1
-        return made
-    return make
-_modules = (warden, warden.decide)
-for _name in {names!r}:
-    for _module in _modules:
-        _class = _module.__dict__.get(_name)
-        if _class is not None:
-            _makers.setdefault(_name, _maker(_class, _name))
-            _sizes[_name] = _counts[_name] = 0
-for _name in _makers:
-    for _module in _modules:
-        if _name in _module.__dict__:
-            setattr(_module, _name, _makers[_name])
-_before = _used()
-{start}
-_whole = _used() - _before
-for _name in _sizes:
-    print('#', _name, _counts[_name], _sizes[_name])
-print('#', 'else', 1, _whole - sum(_sizes.values()))
-"""
-
-
-def by_object(parts: Mapping[str, Part], state: str) -> dict[str, tuple[int, int]]:
-    """How many objects of each class start() makes, and their bytes of heap, on unix32."""
-    classes = {"array"}
-    for part in parts.values():
-        for node in ast.parse(part.text).body:
-            if isinstance(node, ast.ClassDef) and not _is_exception(node):
-                classes.add(node.name)
-    classes.discard("Runner")  # which is not only called: it has the one of the board
-    program = _OBJECTS.format(names=sorted(classes), start=_START[state].format(link=_STDIN))
-    output = Unix32(build("unix32")).run(program, Files(parts).of("x86"))
-    found = [line.split()[1:] for line in output.splitlines() if line.startswith("# ")]
-    if not found:
-        raise BuildError(f"the program that counts objects ended early:\n{output}")
-    return {name: (int(count), int(size)) for name, count, size in found if int(count)}
-
-
-def _is_exception(node: ast.ClassDef) -> bool:
-    names = [node.name, *(base.id for base in node.bases if isinstance(base, ast.Name))]
-    return any(name.endswith(("Error", "Exception", "Interrupt")) for name in names)
-
-
 # --- telling ------------------------------------------------------------------------------------
 
 
@@ -384,13 +316,6 @@ def _print_rooms(table: Mapping[str, Mapping[str, Any]]) -> None:
     print(f"{'all':36}" + "".join(f"{total[name]:>10}" for name in columns))
 
 
-def _print_objects(table: Mapping[str, tuple[int, int]]) -> None:
-    print(f"{'class':22}{'objects':>8}{'bytes':>8}")
-    for name, (count, size) in sorted(table.items(), key=lambda item: -item[1][1]):
-        print(f"{name:22}{count:8}{size:8}")
-    print(f"{'all':30}{sum(size for _, size in table.values()):8}")
-
-
 def flat(target: str, found: Mapping[str, Mapping[str, Figure]]) -> dict[str, int]:
     """The figures as they are accepted: bytes by target/way/state, names by target/way/state/names.
 
@@ -419,7 +344,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--target", choices=("unix32", "qemu"), default="unix32")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rooms", action="store_true", help="each source file by itself")
-    parser.add_argument("--objects", action="store_true", help="what start() makes, by class")
     parser.add_argument("--accept", action="store_true", help="write bench/footprint.json")
     parser.add_argument("--source", type=Path, nargs="*", default=_SOURCES, metavar="DIR")
     options = parser.parse_args(arguments)
@@ -431,11 +355,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(json.dumps(table, indent=1)) if options.json else _print_rooms(table)
             return 0
         parts = join(rooms)
-        if options.objects:
-            for state in _STATES:
-                print(f"{state}:")
-                _print_objects(by_object(parts, state))
-            return 0
         found = figures(options.target, parts)
         table = by_part(parts) if options.target == "unix32" else {}
     except (BuildError, DeployError, JoinError) as error:
