@@ -32,7 +32,7 @@ def _dial(port, first=b"\xc0"):
 
 
 def _serve(port):
-    link = ServerLink(port, "127.0.0.1")
+    link = ServerLink(port, "127.0.0.1", False)
     link.open()
     return link
 
@@ -74,7 +74,8 @@ class Served:
 
     def __init__(self):
         self.port = free_port()
-        self.link = ServerLink(self.port, "127.0.0.1", session=Hosts)
+        self.link = ServerLink(self.port, "127.0.0.1", False)
+        self.link.session = Hosts
         self.link.open()
         self.agent = make_agent(board(), 600_000, 1000, self.link, None)
         self.agent.governor.host_us = 1 << 28  # time is not what these tests are about
@@ -292,7 +293,7 @@ def test_a_server_listens_from_open_on():
     """An application that is run again makes a second one, while the first listens."""
     port = free_port()
     link = _serve(port)
-    again = ServerLink(port, "127.0.0.1")
+    again = ServerLink(port, "127.0.0.1", False)
     raises(OSError, again.open)
     again.close()
     host = _dial(port)

@@ -144,9 +144,9 @@ class ServerLink:
     window = 0
     line = Line
 
-    def __init__(self, port, host="0.0.0.0", control=False, session=None):
+    def __init__(self, port, host, control):
         self.right = _CONTROL if control else _OBSERVE
-        self.session = session
+        self.session = None
         self.lines = []
         self.poller = select.poll()
         self._ipoll = self.poller.ipoll
