@@ -40,9 +40,9 @@ class _Tcp:
         self._ipoll = poller.ipoll  # a bound method is an object: made once
         self.broken = False  # a write found that it has ended: the next read() closes it
 
-    def _ready(self, sock):
+    def _ready(self):
         for entry in self._ipoll(0):
-            if entry[0] is sock:
+            if entry[0] is self.connection:
                 return True
         return False
 
@@ -55,7 +55,7 @@ class _Tcp:
         if self.connection is None:
             return 0
         if not self.broken:
-            if not self._ready(self.connection):
+            if not self._ready():
                 return 0
             try:
                 got = self.connection.readinto(buf)
@@ -123,7 +123,7 @@ class Line(_Tcp):
 
     def readable(self):
         """Tell whether something has arrived, or the connection has ended."""
-        return self.broken or self._ready(self.connection)
+        return self.broken or self._ready()
 
     def is_fresh(self):
         """Tell whether it was made, or a host's last frame came, less than a second ago.
@@ -291,7 +291,7 @@ class ClientLink(_Tcp):
             self.drop()
             return 0
         if not self._connected:
-            if self._ready(self.connection):
+            if self._ready():
                 self._poller.modify(self.connection, select.POLLIN)
                 self._connected = True
             return 0
