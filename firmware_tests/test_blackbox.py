@@ -8,6 +8,7 @@ from figures import put_figure
 from harness import has_module, no_heap, skip
 from rig import board, forget_writes
 from warden.crash_setup import make_crashes
+from warden.detect import reset_cause
 from warden.duties_setup import duties_of
 from warden.retained import RetainedWords
 from warden.sensors.threads import locks
@@ -369,6 +370,29 @@ def test_in_seven_registers_all_fits_but_the_name():
     box.update(sample)
     entry = _entries(boots.boot())[-1]
     assert (entry[_CAUSE], entry[_UPTIME], entry[_LIVE], entry[_WHO]) == ("soft", 200, 51_200, None)
+
+
+class FakeRp2040:
+    """Stands in for `machine` of an RP2040, whose port takes each reset of its watchdog for "wdt".
+
+    reason: what the watchdog's register has, 1 by its timer, 2 by software. MicroPython 1.28 on an
+    emulated one showed these.
+    """
+
+    PWRON_RESET = 1
+    WDT_RESET = 3
+
+    def __init__(self, reason):
+        self.mem32 = {0x40058008: reason}
+
+    def reset_cause(self):
+        return self.WDT_RESET if self.mem32[0x40058008] else self.PWRON_RESET
+
+
+def test_an_rp2040_that_was_reset_by_software_is_not_said_to_be_by_its_watchdog():
+    name = "Raspberry Pi Pico with RP2040"
+    found = [reset_cause(FakeRp2040(reason), name) for reason in (0, 1, 2)]
+    assert found == ["pwron", "wdt", "soft"]
 
 
 def test_what_is_needed_once_in_a_boot_is_let_go():

@@ -8,9 +8,11 @@ import time
 from asyncio import core
 
 import machine
+import micropython
 
 import warden
 from figures import figure
+from frames import framed
 from harness import raises
 from rig import free_port
 from warden.running import get_runner
@@ -185,35 +187,110 @@ def test_what_the_timer_runs_does_not_wait_for_a_lock_of_whom_it_came_into():
     _without_asyncio(lambda: _with_timer(application))
 
 
+def _fire(count=1):
+    for _ in range(count):
+        FakeTimer.made.fire()
+        for _ in range(50):  # what is scheduled runs between two of its bytecodes
+            pass
+
+
 def test_by_a_timer_only_what_a_repl_leaves_is_read():
     """A prompt takes a typed byte at once; what an application does not read still waits then."""
 
     def application():
         stream = Typed()
         warden.start(interval_ms=50, budget_permille=1000, link=stream)
-
-        def fire():
-            FakeTimer.made.fire()
-            time.sleep_ms(2)  # where it runs
-
         for byte in b"print(6 * 7)\r":
             stream.arrived = bytes([byte])
-            fire()
+            _fire()
             assert stream.arrived == bytes([byte])
             stream.arrived = b""  # the prompt takes it
-            fire()
+            _fire()
         stream.arrived = b"\xc0noise\xc0"
-        fire()
-        fire()
+        _fire(5)
+        assert stream.arrived  # somebody has typed on while a statement ran
+        _fire(10)
         assert stream.arrived == b""
 
     _without_asyncio(lambda: _with_timer(application))
 
 
-class Typed(io.IOBase):
-    """Stands in for a stream at which somebody types."""
+def test_by_a_timer_what_a_host_that_subscribed_sends_is_read_at_the_second_time():
+    def application():
+        stream = Typed()
+        warden.start(interval_ms=50, budget_permille=1000, link=stream)
+        stream.arrived = framed([64, 1, 0, 7])
+        _fire(15)
+        assert _agent().session.host_id == 7
+        stream.arrived = framed([66, 7, None])
+        _fire()
+        assert stream.arrived
+        _fire()
+        assert stream.arrived == b""
 
-    arrived = b""
+    _without_asyncio(lambda: _with_timer(application))
+
+
+def test_by_a_timer_nothing_is_read_of_what_streams_into_a_repl():
+    """A file that mpremote copies, say: at each time a part waits, which the REPL then takes."""
+
+    def application():
+        stream = Typed()
+        warden.start(interval_ms=50, budget_permille=1000, link=stream)
+        stream.is_taken = True
+        for _ in range(40):
+            stream.arrived = b"0123456789"
+            _fire()
+        assert stream.count == 0
+        assert warden.status()["faults"] == 0
+
+    _without_asyncio(lambda: _with_timer(application))
+
+
+def test_by_a_timer_nothing_is_read_that_arrives_after_the_look():
+    def application():
+        stream = Typed()
+        warden.start(interval_ms=50, budget_permille=1000, link=stream)
+        _fire()
+        for _ in range(5):
+            stream.empty_looks = 1
+            stream.arrived = b"0123456789"
+            _fire()
+            assert stream.count == 0
+            stream.arrived = b""
+            _fire()
+
+    _without_asyncio(lambda: _with_timer(application))
+
+
+def test_a_public_call_at_a_prompt_leaves_what_is_typed_behind_it():
+    """After Ctrl-C in a loop that ended, and where a timer was held up."""
+
+    def application():
+        stream = Typed()
+        warden.start(interval_ms=50, budget_permille=1000, link=stream)
+        agent = _agent()
+        agent.polled_ms = agent.ticks_ms() - 60_000
+        stream.arrived = b"0123456789"
+        assert get_runner().revive()
+        assert stream.count == 0
+        _fire(20)
+        assert stream.count == 10
+
+    _without_asyncio(lambda: _with_timer(application))
+
+
+class Typed(io.IOBase):
+    """Stands in for a stream at which somebody types.
+
+    is_taken: whether a REPL takes what has arrived, once what is scheduled has run.
+    """
+
+    def __init__(self):
+        self.arrived = b""
+        self.count = 0  # of the bytes that were read
+        self.is_taken = False
+        self.empty_looks = 0  # before `arrived` has come
 
     def any(self):
         return len(self.arrived)
@@ -221,19 +298,28 @@ class Typed(io.IOBase):
     def readinto(self, buf, count):
         buf[:count] = self.arrived[:count]
         self.arrived = self.arrived[count:]
+        self.count += count
         return count
 
     def write(self, buf, start, count):
         return count
 
     def ioctl(self, request, arg):
-        return arg & (5 if self.arrived else 4) if request == 3 else -1
+        if request != 3:
+            return -1
+        if self.empty_looks:
+            self.empty_looks -= 1
+            return arg & 4
+        if self.arrived and self.is_taken:
+            micropython.schedule(self.take, 0)
+        return arg & (5 if self.arrived else 4)
+
+    def take(self, _):
+        self.arrived = b""
 
 
 def test_a_timer_that_finds_the_queue_of_what_is_scheduled_full_tries_again():
     def application():
-        import micropython
-
         warden.start(interval_ms=50, budget_permille=1000, link=False)
         filled = [0]
 

@@ -109,7 +109,8 @@ class Agent:
         self.faults += 1
         self.rest_ms = _AFTER_FAULT_MS
         if self.policy is not None:
-            left = self.clock.until_ms(self.clock.deadline_s, self.clock.deadline_ms)
+            clock = self.clock
+            left = clock.until_ms(clock.deadline_s, clock.deadline_ms)
             self.rest_ms = min(_AFTER_FAULT_MS, max(_BUSY_MS, left))
 
     def run_due(self):
@@ -159,6 +160,7 @@ class Agent:
         Return the milliseconds until what has arrived can be read.
         """
         if not self.has_input():
+            self.rows_first = False
             self.listen_ms = self.governor.host_wait_ms()
             return _MAX_WAIT_MS
         try:

@@ -9,6 +9,8 @@ from micropython import const
 from warden.board import VERSION, Board, module
 
 _MASK_30 = const((1 << 30) - 1)
+_RP2040_REASON = const(0x40058008)  # RP2040 datasheet, 4.7.6: why the watchdog reset it
+_FORCED = const(2)  # by software, and not by its timer: so `machine.reset()` does it
 
 
 def detect():
@@ -49,8 +51,8 @@ def identity():
 
     The board's name, as firmware reports it ("… with RP2040" is cut off); the firmware's
     version: "1.25.0", "1.29.0-preview"; the port: "rp2", "esp32", "linux" (the unix port) …;
-    the chip's id, empty where the port has none; why the board last started, in the words of
-    `machine`'s constants, or None; the agent's version.
+    the chip's id, empty where the port has none; why the board last started, see `reset_cause`;
+    the agent's version.
     """
     implementation = sys.implementation
     version = implementation.version
@@ -59,11 +61,23 @@ def identity():
         firmware += "-" + version[3]
     machine = module("machine")
     unique_id = machine.unique_id() if hasattr(machine, "unique_id") else b""
-    reset_cause = None
-    if hasattr(machine, "reset_cause"):
-        cause = machine.reset_cause()
-        for name in dir(machine):
-            if name.endswith("_RESET") and getattr(machine, name) == cause:
-                reset_cause = name[:-6].lower()
+    cause = reset_cause(machine, implementation._machine)
     name = implementation._machine.split(" with ")[0][:40]
-    return name, firmware[:24], sys.platform[:16], unique_id, reset_cause, VERSION
+    return name, firmware[:24], sys.platform[:16], unique_id, cause, VERSION
+
+
+def reset_cause(machine, name):
+    """Return why the board last started, in the words of `machine`'s constants, or None.
+
+    name: what it is. An RP2040's port says "wdt" after `machine.reset()`, too: then this is "soft".
+    """
+    if not hasattr(machine, "reset_cause"):
+        return None
+    cause = machine.reset_cause()
+    found = None
+    for each in dir(machine):
+        if each.endswith("_RESET") and getattr(machine, each) == cause:
+            found = each[:-6].lower()
+    if found == "wdt" and "RP2040" in name and machine.mem32[_RP2040_REASON] == _FORCED:
+        found = "soft"
+    return found

@@ -97,7 +97,7 @@ def make_runner(agent):
     runner.load = agent.load
     runner.timer = None
     runner.is_scheduled = False
-    runner.has_waited = False  # something to read, when the timer polled last
+    runner.seen = 0  # times in a row that the timer found something to read
     runner.schedule = None  # micropython's
     runner.scheduled_poll = runner.callback
     runner.spare_status = None  # for status() when there is no memory for another

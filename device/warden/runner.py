@@ -16,6 +16,12 @@ _MAX_SLEEP_MS = const(250)  # so that what the application begins meanwhile ends
 _SOON_MS = const(2)
 _OVERDUE_MS = const(500)  # an application may hold up its loop for so long
 _UNSTARTED_MS = const(30_000)  # or not run it yet
+# So often in a row the timer has to find that input waits before it is read: it may be a REPL's.
+# The last times come one right after the other: bytes that stream into a REPL may wait at any tick,
+# but in between it takes them all.
+_LOOKS = const(8)  # of which two are ticks
+_LOOKS_ALONE = const(16)  # with no host, ten: what is typed ahead while a line runs is the prompt's
+_LOOKS_AT_ONCE = const(7)  # and the first of them is a tick
 
 
 class Runner:
@@ -36,22 +42,23 @@ class Runner:
             self.start_timer()
             return
         agent = self.agent
-        if core._task_queue is self.load.task_queue:
-            polled_ms = self.load.polled_ms  # before the ticks, which then are later
+        load = self.load
+        if core._task_queue is load.task_queue:
+            polled_ms = load.polled_ms  # before the ticks, which then are later
             # Much, where ticks jumped back: asyncio sleeps until they are there.
-            if agent.ticks_ms() - polled_ms & _TICKS_MASK < self.load.patience_ms:
+            if agent.ticks_ms() - polled_ms & _TICKS_MASK < load.patience_ms:
                 return
             self.cancel()  # one of them may be left
         elif agent.policy is not None:
             agent.policy.detach(core.cur_task)
         self.generation += 1
-        self.load.task_queue = core._task_queue
-        self.load.polled_ms = agent.ticks_ms()
-        self.load.patience_ms = _UNSTARTED_MS
-        self.load.attach()
+        load.task_queue = core._task_queue
+        load.polled_ms = agent.ticks_ms()
+        load.patience_ms = _UNSTARTED_MS
+        load.attach()
         if core.cur_task is not None:  # it calls, and may begin operations before poll() runs
-            self.load.thread = get_ident()
-        create_task = self.load.uncounted_create_task
+            load.thread = get_ident()
+        create_task = load.uncounted_create_task
         self.tasks = [create_task(self.poll(self.generation))]
         if agent.link is not None:
             self.tasks.append(create_task(self.listen(self.generation)))
@@ -69,6 +76,7 @@ class Runner:
         if agent.ticks_ms() - polled_ms & _TICKS_MASK < agent.rest_ms + _OVERDUE_MS:
             return False
         self.revive_tasks()
+        agent.rows_first = self.timer is not None  # which reads the link, see callback()
         agent.poll()
         return True
 
@@ -172,15 +180,18 @@ class Runner:
 
     def callback(self, _):
         """Poll, inside whatever the main thread does, unless some lock of the agent is locked."""
+        agent = self.agent
         self.is_scheduled = False
-        if self.timer is not None and not self.agent.threads.locked():
+        if self.timer is not None and not agent.threads.locked():
             if imported_asyncio() is not None:
                 self.start()  # it may have been imported late
-            agent = self.agent
-            if hasattr(agent.link, "sink"):  # of stdin it may be: a REPL takes what is its own
-                waits = agent.has_input()  # at once, so read only what still waits the next time
-                agent.rows_first = waits and not self.has_waited
-                self.has_waited = waits
+            if hasattr(agent.link, "sink"):  # it may be stdin
+                self.seen = agent.has_input() and self.seen + 1
+                left = (_LOOKS if agent.session.host_id else _LOOKS_ALONE) - self.seen
+                agent.rows_first = left > 0
+                if 0 < left < _LOOKS_AT_ONCE:
+                    self.on_timer(0)
+                    return
             agent.poll()
 
     def stop_timer(self):

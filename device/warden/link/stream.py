@@ -48,7 +48,8 @@ class StreamLink:
             pass
         elif hasattr(source, "any"):  # a UART tells how much has arrived
             count = min(source.any(), len(buf))
-            count = source.readinto(buf, count) or 0 if count else 0
+            if count:
+                count = source.readinto(buf, count) or 0
         else:  # readinto() would wait until the buffer is full
             while count < len(buf) and self.flags(source) & ~_POLLOUT:
                 got = read_once(source, self.byte)
