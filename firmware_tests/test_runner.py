@@ -194,6 +194,27 @@ def _fire(count=1):
             pass
 
 
+def test_by_a_timer_no_stack_left_is_counted_and_not_printed():
+    """MicroPython prints what a scheduled function raises: ten tracebacks a second."""
+
+    def application():
+        warden.start(interval_ms=50, budget_permille=1000, link=False)
+        agent = _agent()
+        before = agent.faults
+
+        def poll():
+            raise RuntimeError("maximum recursion depth exceeded")
+
+        agent.poll = poll
+        runner = get_runner()
+        for _ in range(3):
+            runner.callback(0)
+        del agent.poll
+        assert agent.faults == before + 3
+
+    _without_asyncio(lambda: _with_timer(application))
+
+
 def test_by_a_timer_only_what_a_repl_leaves_is_read():
     """A prompt takes a typed byte at once; what an application does not read still waits then."""
 

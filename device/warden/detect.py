@@ -11,6 +11,7 @@ from warden.board import VERSION, Board, module
 _MASK_30 = const((1 << 30) - 1)
 _RP2040_REASON = const(0x40058008)  # RP2040 datasheet, 4.7.6: why the watchdog reset it
 _FORCED = const(2)  # by software, and not by its timer: so `machine.reset()` does it
+_RP2040_WORDS = const(("RP2040", "wdt", "soft"))  # not as names, which would stay
 
 
 def detect():
@@ -78,6 +79,7 @@ def reset_cause(machine, name):
     for each in dir(machine):
         if each.endswith("_RESET") and getattr(machine, each) == cause:
             found = each[:-6].lower()
-    if found == "wdt" and "RP2040" in name and machine.mem32[_RP2040_REASON] == _FORCED:
-        found = "soft"
+    rp2040, by_watchdog, by_software = _RP2040_WORDS
+    if found == by_watchdog and rp2040 in name and machine.mem32[_RP2040_REASON] == _FORCED:
+        found = by_software
     return found

@@ -182,7 +182,9 @@ class Runner:
         """Poll, inside whatever the main thread does, unless some lock of the agent is locked."""
         agent = self.agent
         self.is_scheduled = False
-        if self.timer is not None and not agent.threads.locked():
+        if self.timer is None or agent.threads.locked():
+            return
+        try:
             if imported_asyncio() is not None:
                 self.start()  # it may have been imported late
             if hasattr(agent.link, "sink"):  # it may be stdin
@@ -193,6 +195,8 @@ class Runner:
                     self.on_timer(0)
                     return
             agent.poll()
+        except RuntimeError:  # the program is so deep in calls that no stack is left for this
+            agent.faults += 1
 
     def stop_timer(self):
         """Stop the timer, if there is one."""
