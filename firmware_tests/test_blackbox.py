@@ -289,25 +289,6 @@ def test_where_only_a_file_survives_they_are_counted_to_three():
     assert wear.written[_RESETS] - writes == 3
 
 
-def test_the_file_of_an_older_agent_is_read():
-    if not _has_files():
-        skip("no files")
-    boots = _Boots()
-    box = boots.boot()
-    entry = ["wdt", 0, 2, 7] + [None] * 7
-    box.count = 2
-    box.enter(_RUNNING, False)
-    record = bytes(box.buf)
-    items = [(0, record), (1, entry), (2, [3, None, 4, b"main.py:1 f\nE\n"])]
-    items += [(4, [[9, 1, 0, 0], 50, 600]), (3, None)]
-    with open(_FILE, "wb") as file:
-        for item in items:
-            box.put(file, item)
-    box = boots.boot("hard")
-    assert _entries(box)[0] == entry and box.rows[0][1:] == [3, None, 4, None, items[2][1][3]]
-    assert (wear.written[0] >= 9, wear.left <= 50, box.live_s >= 600) == (True, True, True)
-
-
 def test_the_exception_that_came_last_is_that_of_the_reset_whichever_row_it_has():
     if not _has_files():
         skip("no files")

@@ -11,7 +11,7 @@ from frames import decode, deframed, framed
 from harness import no_heap, raises
 from rig import board, free_port
 from warden.hosts import Hosts
-from warden.link.tcp import ClientLink, ServerLink
+from warden.link.tcp import ServerLink
 from warden.setup import make_agent
 
 _REFUSED = 2
@@ -35,14 +35,6 @@ def _serve(port):
     link = ServerLink(port, "127.0.0.1", False)
     link.open()
     return link
-
-
-def _listen(port):
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(socket.getaddrinfo("127.0.0.1", port)[0][-1])
-    sock.listen(1)
-    return sock
 
 
 class Received:
@@ -319,34 +311,6 @@ def test_ticks_that_wrap_lock_nobody_out():
     assert not link.lines[0].is_fresh()
     dead.close()
     link.close()
-    client = ClientLink("127.0.0.1", port)
-    client._tried_ms = time.ticks_add(time.ticks_ms(), 86_400_000)
-    assert client.readable()
-    client.close()
-
-
-def test_a_client_drops_a_silent_host():
-    port = free_port()
-    listener = _listen(port)
-    link = ClientLink("127.0.0.1", port)
-    received = Received(link)
-    received.read()
-    dead = listener.accept()[0]
-    dead.send(b"\xc01")
-    _until(lambda: received.read() == b"1")
-    link.keep_place()
-    assert not link.readable()
-    link._seen_ms = time.ticks_add(time.ticks_ms(), -30_001)
-    link._tried_ms = time.ticks_add(time.ticks_ms(), -30_001)
-    assert link.readable()  # else nothing would read it
-    received.read()
-    assert dead.recv(1) == b""
-    received.read()
-    host = listener.accept()[0]
-    host.send(b"\xc02")
-    _until(lambda: received.read() == b"12")
-    for sock in (dead, host, listener, link):
-        sock.close()
 
 
 def test_a_host_that_does_not_read_is_never_waited_for():
@@ -398,65 +362,13 @@ def test_a_connection_that_breaks_while_writing_is_replaced():
     link.close()
 
 
-def test_a_client_connects_and_exchanges_bytes():
-    port = free_port()
-    listener = _listen(port)
-    link = ClientLink("127.0.0.1", port)
-    received = Received(link)
-    received.read()
-    host = listener.accept()[0]
-    host.send(framed([6, 1]))
-    _until(lambda: received.read() == framed([6, 1]).replace(b"\xc0", b""))
-    assert link.write(b"hello", 0, 5) == 5
-    assert host.recv(5) == b"hello"
-    host.close()
-    listener.close()
-    link.close()
-
-
-def test_a_client_without_a_host_does_not_block():
-    link = ClientLink("127.0.0.1", free_port())
-    received = Received(link)
-    began = time.ticks_ms()
-    for _ in range(50):
-        received.read()
-        assert link.write(b"x", 0, 1) == 0
-    assert time.ticks_diff(time.ticks_ms(), began) < 1000
-    link.close()
-
-
-def test_a_client_tries_again_after_its_host_has_gone():
-    port = free_port()
-    listener = _listen(port)
-    link = ClientLink("127.0.0.1", port)
-    received = Received(link)
-    received.read()
-    host = listener.accept()[0]
-    host.send(b"\xc01")
-    _until(lambda: received.read() == b"1")
-    host.close()
-    _until(lambda: received.read() and link.connection is None, "the end")
-    link._tried_ms = time.ticks_add(time.ticks_ms(), -5001)  # five seconds later
-    received.read()
-    poller = select.poll()
-    poller.register(listener, select.POLLIN)
-    assert poller.poll(5000)
-    host = listener.accept()[0]
-    host.send(b"\xc02")
-    _until(lambda: received.read() == b"12")
-    host.close()
-    listener.close()
-    link.close()
-
-
 def test_what_is_no_place_in_a_network_is_refused_where_the_link_is_made():
-    for make in (lambda host, port: warden.TcpServer(port, host), warden.TcpClient):
-        for port in ("80", None, 80.0, True):
-            raises(TypeError, make, "127.0.0.1", port)
-        for port in (-1, 65_536):
-            raises(ValueError, make, "127.0.0.1", port)
-        for host in (None, 5, b"127.0.0.1"):
-            raises(TypeError, make, host, 80)
+    for port in ("80", None, 80.0, True):
+        raises(TypeError, warden.TcpServer, port)
+    for port in (-1, 65_536):
+        raises(ValueError, warden.TcpServer, port)
+    for host in (None, 5, b"127.0.0.1"):
+        raises(TypeError, warden.TcpServer, 80, host)
     raises(TypeError, warden.TcpServer, 80, ssl_context=5)
 
 

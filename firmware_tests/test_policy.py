@@ -284,7 +284,7 @@ def test_no_module_hides_a_function():
         warden.trends(1000)
     names = "start stop poll status trends start_monitoring stop_monitoring allocate allocations "
     names += "operation operations begin can_execute guarded session on counted use_wlan on_trim "
-    names += "set_limits threshold thresholds spawn thread TcpServer TcpClient"
+    names += "set_limits threshold thresholds spawn thread TcpServer"
     for name in names.split():
         assert callable(getattr(warden, name)), name
 

@@ -585,34 +585,3 @@ def _squat():
             sock.close()
 
     asyncio.run(main())
-
-
-def test_a_client_connects_and_connects_again():
-    """Nothing arrives over a connection that is not there: the agent polls it all the same."""
-    _tested(_connect_twice)
-
-
-def _connect_twice():
-    port = free_port()
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(socket.getaddrinfo("127.0.0.1", port)[0][-1])
-    listener.listen(1)
-    poller = select.poll()
-    poller.register(listener, select.POLLIN)
-
-    async def main():
-        link = warden.TcpClient("127.0.0.1", port)
-        _start(link=link)
-        for _ in range(2):
-            began = time.ticks_ms()
-            while not poller.poll(0):
-                assert time.ticks_diff(time.ticks_ms(), began) < 3000, "it does not connect"
-                await asyncio.sleep_ms(10)
-            listener.accept()[0].close()
-            link._tried_ms = time.ticks_add(time.ticks_ms(), -5001)
-
-    try:
-        asyncio.run(main())
-    finally:
-        listener.close()

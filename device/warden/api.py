@@ -28,7 +28,7 @@ def start(
     operation_timeout_ms: of one that names none; memory_reserve_permille: of the heap and of each
     mount that is never granted, 0 to 900; overrun_ms: how long a metered task may take more than
     its lease before it is cancelled, 0 for never. link: None for stdin and stdout (UART1 on
-    mps2-an385), False for no link, or a link: `TcpServer`, `TcpClient`, or any stream that
+    mps2-an385), False for no link, or a link: `TcpServer`, or any stream that
     `select.poll` knows, such as a `machine.UART`. protect: True loads and arms all that decides,
     now; False watches only, and takes less memory: then `allocate` and the like raise RuntimeError.
     storage: False leaves it to `scan_storage()` to measure that, which takes seconds on a large

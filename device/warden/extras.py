@@ -101,13 +101,6 @@ def use_wlan(wlan):
     running_agent().network.wlan = wlan
 
 
-def _check_place(host, port):
-    """Raise TypeError or ValueError for what is no place in a network."""
-    if not isinstance(host, str):
-        raise TypeError("host must be a str")
-    check_int("port", port, 0, _MAX_PORT)
-
-
 def TcpServer(
     port,
     host="0.0.0.0",
@@ -125,7 +118,9 @@ def TcpServer(
     network of which all is trusted, lets it. ssl_context: an `ssl.SSLContext` of the application's,
     with the board's certificate: connections are inside TLS.
     """
-    _check_place(host, port)
+    if not isinstance(host, str):
+        raise TypeError("host must be a str")
+    check_int("port", port, 0, _MAX_PORT)
     if ssl_context is not None and not hasattr(ssl_context, "wrap_socket"):
         raise TypeError("not an ssl.SSLContext")
     is_keyed = key is not None or control_key is not None or open
@@ -161,11 +156,3 @@ def stored_key(right):
     with import_lock:
         from warden.link.stored_keys import stored_key
     return stored_key(right)
-
-
-def TcpClient(host, port):
-    """Return a link that connects to a host which listens."""
-    _check_place(host, port)
-    with import_lock:
-        from warden.link.tcp import ClientLink
-    return ClientLink(host, port)

@@ -21,7 +21,6 @@ _MAX_EXCEPTIONS = const(5)  # rows of them; those of resets follow
 _MAX_RESETS = const(10)
 _EXCEPTION_FIELDS = const(6)
 _RESET_FIELDS = const(11)
-_OLD_ITEM = const(2)  # an older agent's: kind, value; of an exception kind, name, count and text
 _WEAR_FIELDS = const(3)
 _RESETS_WRITE = const(0)  # a purpose of `wear`
 _MAX_TOLD = const(90)  # bytes of a traceback: the innermost frames
@@ -119,8 +118,6 @@ class LastBoot:
                     if len(item) != size + 3 or crc16(item, 0, size + 3):
                         return None
                     value = read_value(Reader(item, 1, size + 1))
-                    if isinstance(value, list) and len(value) == _OLD_ITEM:
-                        value = value[1]
                     if value is None:
                         break
                     if isinstance(value, bytes):

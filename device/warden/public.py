@@ -11,8 +11,7 @@ from warden.sensors.threads import import_lock
 # Modules, with what is public of each; the names are no names here, which would stay.
 _PLACES = const(
     (
-        "extras TcpClient TcpServer counted guarded scan_storage sleeping stored_key trends"
-        " use_wlan",
+        "extras TcpServer counted guarded scan_storage sleeping stored_key trends use_wlan",
         "budgets file_budget",
         "mqtt_setup MqttLink",
         "crash_report exceptions resets safe_mode",

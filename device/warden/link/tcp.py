@@ -1,4 +1,4 @@
-"""Links over TCP: the board listens for a host, or connects to one.
+"""The link over TCP: the board listens for hosts.
 
 Sockets never wait; a connection that breaks is replaced by the next one. Only the frames of a host
 that has subscribed keep it its place: the session says so by `keep_place()`.
@@ -6,15 +6,12 @@ that has subscribed keep it its place: the session says so by `keep_place()`.
 
 import select
 import socket
-from errno import EINPROGRESS
 from time import ticks_diff, ticks_ms
 
 from micropython import const
 
-_RETRY_MS = const(5000)
 _UNPROVEN_MS = const(1000)  # one that has not subscribed, while another one waits,
 _SILENT_MS = const(250)  # or has not said anything: a host does so at once
-_GIVEN_UP_MS = const(30_000)
 _BACKLOG = const(4)  # connections that wait
 _DELIMITER = const(0xC0)
 _OBSERVE = const(1)  # rights of a host, see docs/security.md
@@ -26,19 +23,28 @@ def _is_within(since_ms, limit_ms):
     return 0 <= ticks_diff(ticks_ms(), since_ms) <= limit_ms
 
 
-class _Tcp:
-    """One connection. right: what a host may do over it, see docs/security.md."""
+class Line:
+    """A connection that a `ServerLink` has accepted. address: of its other end, a text.
+
+    right: what a host may do over it, see docs/security.md.
+    """
 
     window = 0  # a socket tells itself how much it takes
-    right = _CONTROL
+    silent_ms = _SILENT_MS
 
-    def __init__(self, poller):
-        self.connection = None  # a socket, while there is one
-        self._seen_ms = 0  # when it was made, or its host's last frame came
-        self._is_new = False  # nothing has come over it yet
-        self._poller = poller
-        self._ipoll = poller.ipoll  # a bound method is an object: made once
+    def __init__(self, server, connection, address):
+        self._poller = server.poller
+        self._ipoll = server.poller.ipoll  # a bound method is an object: made once
+        self._lines = server.lines
+        self._lines.append(self)
+        self.right = server.right
+        self.address = address
         self.broken = False  # a write found that it has ended: the next read() closes it
+        self._seen_ms = ticks_ms()  # when it was made, or its host's last frame came
+        self._is_new = True  # nothing has come over it yet
+        self.connection = connection  # a socket, until it is closed
+        connection.setblocking(False)
+        self._poller.register(connection, select.POLLIN)
 
     def _ready(self):
         for entry in self._ipoll(0):
@@ -84,14 +90,6 @@ class _Tcp:
             self.broken = True  # closed by the next read(): a task may be waiting on the socket
             return 0
 
-    def _adopt(self, connection, events):
-        """Make a new connection the current one."""
-        self._seen_ms = ticks_ms()
-        self._is_new = True
-        self.connection = connection
-        connection.setblocking(False)
-        self._poller.register(connection, events)
-
     def drop(self):
         """Close the connection: the host at its other end is gone, or says nothing any more."""
         connection = self.connection
@@ -100,24 +98,6 @@ class _Tcp:
         if connection is not None:
             self._poller.unregister(connection)
             connection.close()
-
-
-class Line(_Tcp):
-    """A connection that a `ServerLink` has accepted. address: of its other end, a text."""
-
-    silent_ms = _SILENT_MS
-
-    def __init__(self, server, connection, address):
-        super().__init__(server.poller)
-        self._lines = server.lines
-        self._lines.append(self)
-        self.right = server.right
-        self.address = address
-        self._adopt(connection, select.POLLIN)
-
-    def drop(self):
-        """Close the connection."""
-        super().drop()
         if self in self._lines:
             self._lines.remove(self)
 
@@ -245,70 +225,3 @@ class ServerLink:
             if queue.map.get(id(stream)) is self._entry:
                 queue._dequeue(stream)
         self._waited.clear()
-
-
-class ClientLink(_Tcp):
-    """Connects to a host that listens; tries again every five seconds, or whenever the agent polls.
-
-    A connection over which no host's frame has come for half a minute is given up: see ServerLink.
-    The name is looked up once, here, for that may wait: make it when the network is up.
-    """
-
-    def __init__(self, host, port):
-        super().__init__(select.poll())
-        self.waitable = None
-        self._address = socket.getaddrinfo(host, port)[0][-1]
-        self._tried_ms = None
-        self._connected = False
-
-    def drop(self):
-        """Close the connection: the host is gone, or says nothing any more."""
-        self.waitable = None
-        self._connected = False
-        super().drop()
-
-    close = drop
-
-    def readable(self):
-        """Tell whether something has arrived, or the connection is to be made or given up."""
-        if self.connection is None:
-            return self._may_try()
-        for _ in self._ipoll(0):
-            return True
-        return self.broken or not _is_within(self._seen_ms, _GIVEN_UP_MS)
-
-    def _may_try(self):
-        return self._tried_ms is None or not _is_within(self._tried_ms, _RETRY_MS)
-
-    def read(self, buf):
-        """Read what has arrived into buf, or make or drop the connection; return the count."""
-        if self.connection is None:
-            if self._may_try():
-                self._tried_ms = ticks_ms()
-                self._connect()
-            return 0
-        if not _is_within(self._seen_ms, _GIVEN_UP_MS):
-            self.drop()
-            return 0
-        if not self._connected:
-            if self._ready():
-                self._poller.modify(self.connection, select.POLLIN)
-                self._connected = True
-            return 0
-        return super().read(buf)
-
-    def write(self, buf, start, end):
-        """Write as far as it goes without waiting; nothing until connected."""
-        return super().write(buf, start, end) if self._connected else 0
-
-    def _connect(self):
-        connection = socket.socket()
-        connection.setblocking(False)
-        try:
-            connection.connect(self._address)
-        except OSError as error:
-            if error.errno != EINPROGRESS:
-                connection.close()
-                return
-        self._adopt(connection, select.POLLOUT)
-        self.waitable = connection
