@@ -324,6 +324,6 @@ async def test_the_grants_of_a_host_end_when_it_leaves(lender):
     async with boardwarden.connect(lender) as board:
         await board.allocate(MEMORY, 8192, ttl=1000.0)
         await until(lambda: held() == "1 0", 3)
-    await until(lambda: held() == "0 0", 3)
+    assert await until(lambda: held() == "0 0") < 8  # of one that says nothing they end after ten
     async with boardwarden.connect(lender) as board:
         assert board.allocations == board.sessions == ()
