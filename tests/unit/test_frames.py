@@ -67,7 +67,7 @@ Hosts.send_rows Hosts.next_host
 Hosts.send_row Hosts.send_event Hosts.find_table Hosts.mark Host.is_due Host.send_event
 """
 _TCP = """
-_is_within _Tcp._ready _Tcp.keep_place _Tcp._is_welcome
+_is_within Line._ready Line.keep_place Line._is_welcome
 Line.is_fresh ServerLink.readable ServerLink.has_caller
 """
 _MQTT = """
