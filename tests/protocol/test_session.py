@@ -914,6 +914,30 @@ def test_another_version_after_a_reconnect_fails_requests() -> None:
     run(main())
 
 
+def test_a_request_that_waits_as_the_board_refuses_says_why_and_one_that_was_sent_does_not() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        transport = FakeTransport(peer)
+        async with connect(transport) as board:
+            transport.to_host = drop_all
+            sent = asyncio.create_task(board.ping())
+            await asyncio.sleep(0.1)
+            peer.power_up()
+            peer.version = (2, 0)
+            transport.cut()
+            await asyncio.sleep(0.1)
+            waiting = asyncio.create_task(board.ping())
+            transport.to_host = lambda data: (data,)
+            begin = asyncio.get_running_loop().time()
+            with pytest.raises(boardwarden.VersionMismatch):
+                await waiting
+            assert asyncio.get_running_loop().time() - begin < 1.0
+            with pytest.raises(boardwarden.RequestTimeout, match="may have"):
+                await sent
+
+    run(main())
+
+
 def test_after_ten_seconds_of_silence_the_session_starts_anew() -> None:
     async def main() -> None:
         peer = FakeBoard()

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from boardwarden._clock import SmallEvent, standstill_s, wait_until
-from boardwarden.errors import BoardError
+from boardwarden.errors import BoardError, ConnectError
 from warden_schema import ids
 
 from . import diagnosis, messages
@@ -44,12 +44,13 @@ class Requests:
         self._pending: dict[int, asyncio.Future[_Answer]] = {}
         self._id_freed = SmallEvent()
         self._closed: BoardError | None = None
+        self._refusal: ConnectError | None = None
 
     async def call(self, operation: int, arguments: tuple[Any, ...], timeout: float) -> Any:
         """Send a request until it is answered; return the reply's value.
 
-        Raises RequestTimeout after `timeout` seconds, RequestRefused if the board refuses, and
-        what fail() was given.
+        Raises RequestTimeout after `timeout` seconds, RequestRefused if the board refuses, what
+        fail() was given, and what refuse() was while it waits to be sent.
         """
         deadline = asyncio.get_running_loop().time() + timeout
         try:
@@ -72,6 +73,19 @@ class Requests:
             if not answer.done():
                 answer.set_result(error)
         self.confirmed.set()  # one that waits to be sent sees that it is over
+
+    def refuse(self, error: ConnectError | None) -> None:
+        """Make what waits to be sent for the first time raise an error, later requests too.
+
+        None: no more. One that was sent goes on until its deadline: it may have been done.
+        """
+        self._refusal = error
+        self.confirmed.set()  # one that waits to be sent sees it
+
+    def check_refusal(self) -> None:
+        """Raise what refuse() was given."""
+        if self._refusal is not None:
+            raise self._refusal
 
     def start_session(self, error: BoardError) -> None:
         """Begin a new session: make all requests of the last one raise an error."""
@@ -114,15 +128,17 @@ class Requests:
         """Send, and send again, until there is an answer."""
         loop = asyncio.get_running_loop()
         pause, longest = self._retry_s
+        was_sent = False
         while True:
             answer = self._pending[request_id]
             if not answer.done():
                 if self._closed is not None:
                     raise self._closed
-                await self._until_confirmed(answer, deadline)
+                await self._until_confirmed(answer, deadline, was_sent)
             if not answer.done():  # else it failed while it waited, and must not be sent any more
                 host_id, wire_id = self._subscription.host_id, self._wire_id(request_id)
                 payload = messages.request(host_id, wire_id, operation, arguments)
+                was_sent = True
                 await self._link.send(payload, deadline)
             again = min(loop.time() + pause, deadline)
             timer = loop.call_at(again, self._end_try, request_id, answer)
@@ -137,13 +153,17 @@ class Requests:
                 raise asyncio.TimeoutError
             pause = min(pause * _RETRY_GROWTH, longest)
 
-    async def _until_confirmed(self, answer: asyncio.Future[_Answer], deadline: float) -> None:
+    async def _until_confirmed(
+        self, answer: asyncio.Future[_Answer], deadline: float, was_sent: bool
+    ) -> None:
         """Wait until it is certain that the board is the one that a request is meant for.
 
         Between a SUBSCRIBE and its HELLO it is not: after a restart the board would do again what
         it may have done before.
         """
         while not (self._subscription.confirmed or answer.done()):
+            if not was_sent:
+                self.check_refusal()
             self.confirmed.clear()
             self._subscription.needs_answer = True
             self._send_due.set()

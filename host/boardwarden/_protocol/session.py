@@ -74,7 +74,6 @@ class Session:
         self.on_reply = self._requests.on_reply  # what the subscription says to the requests
         self.on_confirmed = self._requests.confirmed.set
         self._prompt = PromptWatch(_SUBSCRIBE_HEAD)
-        self._refusal: VersionMismatch | NoPlace | KeyRefused | None = None
         self._started: asyncio.Future[None] | None = None  # done when start() may return
         self._tasks: list[asyncio.Task[None]] = []
         self._attention: Attention | None = None
@@ -137,8 +136,7 @@ class Session:
         of another version has taken the board's place, NoPlace when other hosts have taken ours,
         KeyRefused when the board refuses the key.
         """
-        if self._refusal is not None:
-            raise self._refusal
+        self._requests.check_refusal()
         if operation in _ENDS_WITH_SESSION:
             self.subscription.holds = True
         try:
@@ -284,9 +282,7 @@ class Session:
             else:
                 self._prove_again()
             return
-        self._refusal = diagnosis.key_refused(self.link.address, reason)
-        _log.warning("%s", self._refusal)
-        self._end_start(self._refusal)
+        self._refuse(diagnosis.key_refused(self.link.address, reason))
 
     def _prove_again(self) -> None:
         """Prove the key anew on a stream: the board does not know this host, or not any more."""
@@ -301,7 +297,7 @@ class Session:
 
     def on_synced(self) -> None:
         """The board's full state has come."""
-        self._refusal = None
+        self._requests.refuse(None)
         self._end_start()
         self._state.on_synced()
 
@@ -325,11 +321,14 @@ class Session:
         Requests raise that until a board answers that has one.
         """
         if major == ids.PROTOCOL_MAJOR and places is not None:
-            self._refusal = diagnosis.no_place(self.link.address, places)
+            self._refuse(diagnosis.no_place(self.link.address, places))
         else:
-            self._refusal = diagnosis.other_version(self.link.address, major, minor)
-        _log.warning("%s", self._refusal)
-        self._end_start(self._refusal)
+            self._refuse(diagnosis.other_version(self.link.address, major, minor))
+
+    def _refuse(self, error: VersionMismatch | NoPlace | KeyRefused) -> None:
+        _log.warning("%s", error)
+        self._requests.refuse(error)
+        self._end_start(error)
 
     def on_new_session(self) -> None:
         """After a long silence a new session began."""
