@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import random
 import time
+import traceback
 from collections.abc import Iterable
 from typing import Any
 
@@ -914,7 +915,7 @@ def test_another_version_after_a_reconnect_fails_requests() -> None:
     run(main())
 
 
-def test_a_request_that_waits_as_the_board_refuses_says_why_and_one_that_was_sent_does_not() -> None:
+def test_a_request_that_waits_as_the_board_refuses_says_why_but_none_that_was_sent() -> None:
     async def main() -> None:
         peer = FakeBoard()
         transport = FakeTransport(peer)
@@ -934,6 +935,31 @@ def test_a_request_that_waits_as_the_board_refuses_says_why_and_one_that_was_sen
             assert asyncio.get_running_loop().time() - begin < 1.0
             with pytest.raises(boardwarden.RequestTimeout, match="may have"):
                 await sent
+
+    run(main())
+
+
+@pytest.mark.parametrize("end", ["refusal", "close"])
+def test_what_all_requests_raise_from_now_on_does_not_grow(end: str) -> None:
+    """The traceback of an error that is raised again has its frames, and theirs, before."""
+
+    async def main() -> None:
+        peer = FakeBoard()
+        transport = FakeTransport(peer)
+        async with connect(transport) as board:
+            if end == "close":
+                await board.close()
+            else:
+                peer.version = (2, 0)
+                transport.cut()
+                await asyncio.sleep(1.0)
+            frames = [await frames_of_the_error(board) for _ in range(3)]
+            assert frames[0] == frames[1] == frames[2]
+
+    async def frames_of_the_error(board: Board) -> int:
+        with pytest.raises((boardwarden.VersionMismatch, boardwarden.LinkLost)) as caught:
+            await board.ping()
+        return len(list(traceback.walk_tb(caught.value.__traceback__)))
 
     run(main())
 

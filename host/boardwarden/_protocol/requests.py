@@ -85,7 +85,7 @@ class Requests:
     def check_refusal(self) -> None:
         """Raise what refuse() was given."""
         if self._refusal is not None:
-            raise self._refusal
+            raise self._refusal.with_traceback(None)  # without those who had it before
 
     def start_session(self, error: BoardError) -> None:
         """Begin a new session: make all requests of the last one raise an error."""
@@ -108,7 +108,7 @@ class Requests:
             del self._pending[request_id]
             self._id_freed.set()
         if isinstance(result, BoardError):
-            raise result
+            raise result.with_traceback(None)
         return result
 
     async def _new_id(self, deadline: float) -> int:
@@ -133,7 +133,7 @@ class Requests:
             answer = self._pending[request_id]
             if not answer.done():
                 if self._closed is not None:
-                    raise self._closed
+                    raise self._closed.with_traceback(None)
                 await self._until_confirmed(answer, deadline, was_sent)
             if not answer.done():  # else it failed while it waited, and must not be sent any more
                 host_id, wire_id = self._subscription.host_id, self._wire_id(request_id)
