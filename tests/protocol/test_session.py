@@ -835,6 +835,22 @@ def test_a_request_pending_at_a_restart_raises_board_restarted() -> None:
     run(main())
 
 
+def test_a_request_that_waits_as_the_board_restarts_is_not_sent_any_more() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        transport = FakeTransport(peer)
+        async with connect(transport) as board:
+            transport.cut()
+            peer.restart()
+            await asyncio.sleep(0.1)
+            with pytest.raises(boardwarden.BoardRestarted):
+                await board.ping()
+            await asyncio.sleep(2.0)
+            assert peer.done == []
+
+    run(main())
+
+
 def test_a_lost_link_is_reopened_with_growing_pauses() -> None:
     async def main() -> None:
         peer = FakeBoard()

@@ -22,6 +22,7 @@ from boardwarden import (
     NoAgent,
     RequestTimeout,
     ResourceType,
+    VersionMismatch,
     connect,
     keys,
 )
@@ -351,6 +352,21 @@ def test_a_request_under_way_as_the_board_restarts_is_not_sent_again() -> None:
             await until(lambda: board.synced)
             assert len(peer.done) == 1
             assert await board.can_execute(2)
+
+    run(main())
+
+
+def test_no_request_is_sent_to_a_board_that_told_another_host_of_another_version() -> None:
+    async def main() -> None:
+        peer, shared = stream()
+        async with connect(shared.transport()) as board:
+            peer.restart()
+            peer.version = (2, 0)
+            peer.begin_full_state(host_id=7)
+            await asyncio.sleep(0.1)
+            with pytest.raises(VersionMismatch):
+                await board.ping()
+            assert peer.done == []
 
     run(main())
 
