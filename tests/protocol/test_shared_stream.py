@@ -106,6 +106,8 @@ def test_a_request_of_a_host_that_joined_by_anothers_state_asks_whether_the_boar
         await asyncio.sleep(3.0)
         assert not peer.done
         transport.to_board = lambda data: (data,)
+        peer.frames_per_step = 1
+        peer.rows *= 20  # the full state takes two seconds
         joined.set()
         assert await joining < 1.0  # the SUBSCRIBE, and a HELLO, before the request
 

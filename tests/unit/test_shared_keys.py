@@ -152,6 +152,18 @@ def test_what_was_passed_over_until_the_proof_is_not_counted_as_lost() -> None:
     assert subscription.frames == 5
 
 
+def test_what_is_lost_right_after_the_first_hello_is_counted_though_a_proof_came_before_it() -> (
+    None
+):
+    nobody: Any = Nobody()
+    subscription = SharedSubscription(nobody, nobody)
+    subscription.leave()
+    hello = (ids.HELLO, 1, ids.PROTOCOL_MAJOR, 0, 7, 1, [], [], b"")
+    for message in (hello, (ids.SAMPLE, 3, [2])):
+        subscription.receive(messages._packed(*message), 0.0)
+    assert subscription.gaps == 1
+
+
 def test_before_the_proof_what_is_for_others_is_no_answer() -> None:
     host = Host()
     other = host.subscription.host_id + 2
