@@ -1264,6 +1264,24 @@ def test_a_request_while_the_link_is_down_is_sent_after_the_reconnect() -> None:
 # --- text, garbage and lies ---------------------------------------------------------------------
 
 
+def test_a_request_that_waits_is_sent_at_the_hello_and_not_after_the_full_state() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        peer.rows *= 20
+        transport = InTurns(peer)
+        turns = asyncio.create_task(transport.turns(0.1))
+        async with connect(transport) as board:
+            transport.cut()
+            await asyncio.sleep(0.1)
+            asking = asyncio.create_task(board.ping())
+            await until(lambda: peer.done)
+            assert not board.synced
+            await asking
+        turns.cancel()
+
+    run(main())
+
+
 def test_interrupt_sends_only_ctrl_c() -> None:
     async def main() -> None:
         transport = FakeTransport(FakeBoard())
