@@ -259,6 +259,29 @@ def test_a_deadline_during_which_the_process_stood_still_is_put_off_once(
 
 
 @pytest.mark.parametrize("version", [(3, 10), sys.version_info[:2]])
+def test_what_a_deadline_ends_has_cleaned_up_when_the_error_is_raised(
+    version: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_clock.sys, "version_info", version)
+
+    async def main() -> None:
+        ended = []
+
+        async def work() -> None:
+            try:
+                await asyncio.sleep(20.0)
+            finally:
+                await asyncio.sleep(1.0)
+                ended.append(True)
+
+        with pytest.raises(asyncio.TimeoutError):
+            await _clock.wait_until(work(), 5.0)
+        assert ended
+
+    run(main())
+
+
+@pytest.mark.parametrize("version", [(3, 10), sys.version_info[:2]])
 def test_a_deadline_that_was_over_before_is_not_put_off(
     version: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
