@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("textual")
 
-from tui_boards import busy_board, feed_of, live, until
+from tui_boards import busy_board, feed_of, live, sample, until
 
 from boardwarden.errors import PortMissing
 from boardwarden.tui import text
@@ -34,7 +34,7 @@ def test_a_board(board, snap_compare, size):
         board.policy.happen("threshold", 0, "critical", 912)
         board.policy.happen("lease", 6, "expired", 4096)
         board.print("uploaded 40 positions\nuploading 41 …\n")
-        board.sample()
+        await sample(feed, board)
         await until(pilot, lambda: feed.console.end and feed.events.end > 1 and feed.board.meters)
 
     assert snap_compare(WatchApp([feed]), terminal_size=size, run_before=look)
@@ -48,7 +48,7 @@ def test_each_panel(board, snap_compare, panel):
         await live(pilot, feed, board, 3)
         board.policy.happen("threshold", 0, "critical", 912)
         board.print("uploaded 40 positions\n\x1b[31muploading\x1b[0m [b]41[/b] …\n")
-        board.sample()
+        await sample(feed, board)
         await until(pilot, lambda: feed.console.end and feed.events.end and feed.board.meters)
         await pilot.press(panel)
         await until(pilot, lambda: True)

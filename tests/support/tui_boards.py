@@ -68,22 +68,28 @@ async def until(pilot, true):
     await pilot.pause()
 
 
+async def sample(feed, board, **values):
+    """Have a board take a sample; wait until the feed has it, which is drawn later."""
+    board.sample(**values)
+    while feed.track.last("uptime", 1) != [board.values["uptime_s"]]:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
 async def live(pilot, feed, board, samples=SAMPLES):
     """Have a board take samples in which memory fills, is collected, and fills again."""
     await until(pilot, lambda: feed.connected)
     for number in range(samples):
         live_bytes = 50_000 + 1500 * number
         garbage = 8000 * (number % 8)
-        count = len(feed.track.last("uptime", 600))
-        board.sample(
+        await sample(
+            feed,
+            board,
             live_bytes=live_bytes,
             free_bytes=240_000 - live_bytes - garbage,
             largest_free_block_bytes=110_000 - 1000 * number,
             cpu_permille=100 + 150 * (number % 3),
             loop_lag_worst_ms=45 if number % 5 == 0 else 9,
         )
-        while len(feed.track.last("uptime", 600)) == count:  # noqa: ASYNC110  drawn once, below
-            await asyncio.sleep(0)
     await until(pilot, lambda: True)
 
 
