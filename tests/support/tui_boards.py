@@ -65,7 +65,8 @@ async def until(pilot, true):
 
     await asyncio.wait_for(look(), LIMIT_S)
     pilot.app.show()
-    await pilot.pause()
+    for _ in range(3):  # a table has its columns' widths once it was idle, and is laid out then
+        await pilot.pause()
 
 
 async def sample(feed, board, **values):
