@@ -14,7 +14,7 @@ import warden
 from figures import figure
 from frames import framed
 from harness import raises
-from rig import free_port
+from rig import free_port, skip_seconds
 from warden.running import get_runner
 
 
@@ -248,6 +248,22 @@ def test_by_a_timer_what_a_host_that_subscribed_sends_is_read_at_the_second_time
         assert stream.arrived
         _fire()
         assert stream.arrived == b""
+
+    _without_asyncio(lambda: _with_timer(application))
+
+
+def test_by_a_timer_a_host_that_says_nothing_any_more_is_lost():
+    def application():
+        stream = Typed()
+        warden.start(interval_ms=50, budget_permille=1000, link=stream)
+        stream.arrived = framed([64, 1, 0, 7])
+        _fire(15)
+        session = _agent().session
+        assert session.host_id == 7
+        skip_seconds(_agent(), 4)
+        session.agent.clock.poll_now = True
+        _fire()
+        assert session.host_id == 0
 
     _without_asyncio(lambda: _with_timer(application))
 
