@@ -300,6 +300,44 @@ def test_by_a_timer_nothing_is_read_that_arrives_after_the_look():
     _without_asyncio(lambda: _with_timer(application))
 
 
+def test_by_a_timer_what_is_due_is_done_between_two_looks_at_what_waits():
+    """On rp2 what is scheduled in a time.sleep_ms() runs at the timer's next tick, and not at once.
+
+    MicroPython 1.28 does, on an emulated RP2040: its sleep runs one of them, then waits for one.
+    """
+
+    def application():
+        stream = Typed()
+        warden.start(interval_ms=50, budget_permille=1000, link=stream)
+        agent = _agent()
+        runner = get_runner()
+        runner.schedule = lambda function, argument: None
+        stream.arrived = b"noise"
+        done = []
+        run_due = agent.run_due
+
+        def counted():
+            done.append(runner.seen)
+            run_due()
+
+        agent.run_due = counted
+        for _ in range(15):
+            agent.clock.poll_now = True
+            runner.callback(0)
+        assert done == list(range(1, 16))
+        runner.seen = 10
+        agent.clock.poll_now = False
+        agent.rest_ms = 60_000
+        runner.callback(0)  # with nothing due a look is only that
+        assert len(done) == 15 and stream.count == 0
+        runner.seen = 15
+        runner.callback(0)
+        assert stream.count == 5
+        del agent.run_due
+
+    _without_asyncio(lambda: _with_timer(application))
+
+
 def test_a_public_call_at_a_prompt_leaves_what_is_typed_behind_it():
     """After Ctrl-C in a loop that ended, and where a timer was held up."""
 
