@@ -14,7 +14,7 @@ import warden
 from frames import framed
 from harness import raises
 from rig import SinkLink
-from warden.running import running_agent
+from warden.running import running_agent, running_policy
 
 _BLOCK = 4 * (8 if sys.maxsize > 1 << 32 else 4)  # bytes of a heap block: four words
 _PIECE = 2 * _BLOCK  # what a bytearray of a block takes: itself, and that
@@ -368,6 +368,18 @@ def test_with_no_memory_left_a_refusal_has_all_its_fields():
         assert reasons == [("memory", True)] * 4, reasons
         error = raises(warden.Denied, warden.allocate, warden.MEMORY, 0x3FFFFFF)
         assert (error.reason, error.args[0]) == ("memory", "memory")
+
+
+def test_the_refusal_that_is_kept_for_then_is_made_anew_with_the_spare_operations():
+    with Running():
+        before = warden.Denied.spare  # what raised it has added to its traceback
+        policy = running_policy()
+        policy.operations.spares.pop()
+        running_agent().poll()
+        running_agent().clock.poll_now = True
+        running_agent().poll()
+        assert warden.Denied.spare is not before
+        assert warden.Denied.spare.args == ("memory",)
 
 
 def test_requests_to_a_board_without_free_memory_break_nothing():

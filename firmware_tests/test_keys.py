@@ -550,6 +550,41 @@ def write(path, text):
         file.write(text)
 
 
+class WithoutRandom:
+    """Stands in for `os` of a port without random numbers."""
+
+    def rename(old, new):  # called by the class: no method
+        os.rename(old, new)
+
+
+def test_what_keeps_nonces_apart_is_noted_where_the_board_started():
+    from warden.link import keys
+
+    try:
+        os.mkdir("elsewhere")
+    except (AttributeError, OSError):  # nothing is mounted
+        harness.skip("this firmware has no files")
+    here = os.getcwd()
+    rig = Rig()
+    rig.agent.board.path = here.rstrip("/") + "/test_keys"
+    made = rig.server.keys
+    made.boot_number = None
+    keys.os = WithoutRandom
+    try:
+        os.chdir("elsewhere")
+        made.make_nonce()
+        found = os.listdir()
+    finally:
+        keys.os = os
+        os.chdir(here)
+        for name in os.listdir("elsewhere"):
+            os.remove("elsewhere/" + name)
+        os.rmdir("elsewhere")
+    assert found == []
+    assert next_boot_number("test_keys.nonce") == 2
+    os.remove("test_keys.nonce")
+
+
 def test_where_there_are_no_random_numbers_a_nonce_never_comes_twice():
     path = "test_keys.nonce"
     for name in (path, path + ".new"):

@@ -89,6 +89,14 @@ def test_a_figure_that_is_too_high_falls_to_what_is_found():
     assert rig.worst() == 50_000
 
 
+def test_what_is_granted_to_one_that_is_known_lasts_as_long_as_it_may_run():
+    rig = Rig()
+    rig.run("request", 5000)
+    assert rig.begin("request").lease.left_ms == 300_000
+    op = new_operation(rig.policy.operations, "request", 1, 7000, LEARNED)
+    assert rig.policy.operations.begin(op).lease.left_ms == 7000
+
+
 def test_memory_used_only_during_the_operation_counts():
     rig = Rig()
     rig.run("upload", 1000, sample=4000)
@@ -237,6 +245,21 @@ def test_one_that_waits_is_admitted_when_memory_is_given_back_and_nothing_ends()
     assert not rig.policy.operations.poll_admission(op)
     rig.board.live -= 90_000
     assert rig.policy.operations.poll_admission(op)
+
+
+def test_where_it_is_not_known_what_is_live_one_that_waits_is_tried_by_what_is_used():
+    rig = Rig()
+    rig.run("upload", 80_000)
+    rig.board.live += 90_000
+    rig.begin("upload", wait_ms=5000)
+    operations = rig.policy.operations
+    memory = rig.agent.memory
+    memory.live = None
+    for free, is_tried in ((20_000, False), (190_000, True)):
+        memory.free = free
+        operations.leases_ended = 0
+        operations.evaluate()
+        assert (operations.leases_ended == -1) == is_tried, free
 
 
 def test_one_that_learns_is_learned_whatever_is_collected_meanwhile():

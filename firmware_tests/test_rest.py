@@ -390,10 +390,32 @@ def test_a_collection_between_two_samples_does_not_make_samples_free():
     agent = make_agent(board, 1000, 10)
     for _ in range(5):
         agent.memory.spent_us += 20_000  # by a lease, or to relieve pressure
+        agent.storage.spent_us += 20_000  # as the application scanned it
         board.ticks.pass_ms(1000)
         agent.poll()
         assert agent.governor.sample_us > 0
     assert agent.governor.sample_mean_us > 0
+
+
+def test_what_was_spent_while_monitoring_is_stopped_is_in_no_sample():
+    made = Counting()
+    agent = made.agent
+    governor = agent.governor
+    agent.stop_monitoring()
+    poll_now(agent)
+    agent.idle_polls = governor.spent_us = governor.host_spent_us = 1_000_000
+    run_due = agent.run_due
+    found = []
+
+    def counted():
+        run_due()
+        found.append((agent.idle_polls, governor.spent_us, governor.host_spent_us))
+
+    agent.run_due = counted
+    poll_now(agent)
+    assert found == [(0, 0, 0)]
+    sample = agent.sample
+    assert (figure(sample, "interval_ms"), figure(sample, "wanted_interval_ms")) == (0, 0)
 
 
 def test_a_poll_inside_one_that_takes_long_does_nothing():

@@ -14,7 +14,7 @@ import warden
 from figures import figure
 from frames import framed
 from harness import raises
-from rig import free_port
+from rig import free_port, skip_seconds
 from warden.running import get_runner
 
 
@@ -252,6 +252,22 @@ def test_by_a_timer_what_a_host_that_subscribed_sends_is_read_at_the_second_time
     _without_asyncio(lambda: _with_timer(application))
 
 
+def test_by_a_timer_a_host_that_says_nothing_any_more_is_lost():
+    def application():
+        stream = Typed()
+        warden.start(interval_ms=50, budget_permille=1000, link=stream)
+        stream.arrived = framed([64, 1, 0, 7])
+        _fire(15)
+        session = _agent().session
+        assert session.host_id == 7
+        skip_seconds(_agent(), 4)
+        session.agent.clock.poll_now = True
+        _fire()
+        assert session.host_id == 0
+
+    _without_asyncio(lambda: _with_timer(application))
+
+
 def test_by_a_timer_nothing_is_read_of_what_streams_into_a_repl():
     """A file that mpremote copies, say: at each time a part waits, which the REPL then takes."""
 
@@ -280,6 +296,44 @@ def test_by_a_timer_nothing_is_read_that_arrives_after_the_look():
             assert stream.count == 0
             stream.arrived = b""
             _fire()
+
+    _without_asyncio(lambda: _with_timer(application))
+
+
+def test_by_a_timer_what_is_due_is_done_between_two_looks_at_what_waits():
+    """On rp2 what is scheduled in a time.sleep_ms() runs at the timer's next tick, and not at once.
+
+    MicroPython 1.28 does, on an emulated RP2040: its sleep runs one of them, then waits for one.
+    """
+
+    def application():
+        stream = Typed()
+        warden.start(interval_ms=50, budget_permille=1000, link=stream)
+        agent = _agent()
+        runner = get_runner()
+        runner.schedule = lambda function, argument: None
+        stream.arrived = b"noise"
+        done = []
+        run_due = agent.run_due
+
+        def counted():
+            done.append(runner.seen)
+            run_due()
+
+        agent.run_due = counted
+        for _ in range(15):
+            agent.clock.poll_now = True
+            runner.callback(0)
+        assert done == list(range(1, 16))
+        runner.seen = 10
+        agent.clock.poll_now = False
+        agent.rest_ms = 60_000
+        runner.callback(0)  # with nothing due a look is only that
+        assert len(done) == 15 and stream.count == 0
+        runner.seen = 15
+        runner.callback(0)
+        assert stream.count == 5
+        del agent.run_due
 
     _without_asyncio(lambda: _with_timer(application))
 

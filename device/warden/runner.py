@@ -193,7 +193,9 @@ class Runner:
                 agent.rows_first = left > 0
                 if 0 < left < _LOOKS_AT_ONCE:
                     self.on_timer(0)
-                    return
+                    left = agent.ticks_ms() - agent.polled_ms & _TICKS_MASK
+                    if left < agent.rest_ms and not agent.clock.poll_now:
+                        return  # else what is due might wait for the timer's next ticks
             agent.poll()
         except RuntimeError:  # the program is so deep in calls that no stack is left for this
             agent.faults += 1
