@@ -23,6 +23,7 @@ from warden.policy.decisions import (  # noqa: F401
 )
 from warden.sensors.threads import import_lock
 
+_LEARNED = const(-1)  # as memory
 _PUBLIC = const((
     "Denied", "Stopped", "Preempted", "TimedOut",
     "allocate", "allocations", "begin", "can_execute", "on", "on_trim", "operation", "operations",
@@ -35,7 +36,7 @@ def public():
     found = {
         "MEMORY": 0, "STORAGE": 1, "CPU_TIME": 2, "NETWORK_BANDWIDTH": 3,
         "LOW": 0, "NORMAL": 1, "HIGH": 2, "CRITICAL": 3,
-        "LEARNED": -1,
+        "LEARNED": _LEARNED,
         "TELL": 0, "PROTECT": 1, "RESET": 2,
     }  # fmt: skip
     for name in _PUBLIC:
