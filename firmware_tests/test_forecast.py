@@ -46,12 +46,20 @@ class Chance:
 
 
 def told(values):
-    """Return what is told after each of these seconds: a list of seconds, NEVER or None."""
+    """Return what is told after each of these seconds: a list of seconds, NEVER or None.
+
+    A value None is a second in which the board did not sample: what was told before still is.
+    """
     past = Past()
     found = []
+    seconds = None
     for value in values:
-        past.add(value)
-        found.append(past.forecast.seconds(MEMORY, _LIMIT))
+        if value is None:
+            past.s += 1
+        else:
+            past.add(value)
+            seconds = past.forecast.seconds(MEMORY, _LIMIT)
+        found.append(seconds)
     return found
 
 
@@ -89,6 +97,13 @@ def test_a_leak_in_steps_is_forecast():
     # live bytes change when garbage is collected
     found = told([10_000 + 1000 * (second // 8) for second in range(62)])[-1]
     assert 280 <= found <= 450, found
+    # something is allocated every third second: it is told from the fifth time on
+    for steps in (2, 3):
+        values = [10_000 + 1000 * steps * (max(0, second - 30) // steps) for second in range(75)]
+        for second, seconds in enumerate(told(values)):
+            left = (_LIMIT - values[second]) // 1000
+            if second >= 30 + 13:
+                assert abs(seconds - left) <= 0.2 * left, (steps, second, seconds, left)
 
 
 def test_falling_steady_or_noisy_memory_is_no_leak():
@@ -122,14 +137,36 @@ def test_a_slow_leak_is_forecast_from_the_hour():
     assert 400_000 <= found <= 600_000, found  # 49 630 / 0.1
 
 
-def test_a_gap_discards_the_points_before_it():
-    past = Past()
-    for second in range(40):
-        past.add(10_000 + 100 * second)
-    past.s += 30  # the board did not sample
-    for _ in range(5):
-        past.add(20_000)
-    assert past.seconds() is None
+def test_a_leak_is_told_where_seconds_have_no_sample_by_the_time_that_passed():
+    def every_five_seconds(second):
+        return second % 5 == 0
+
+    def but_for_stalls_of_five(second):
+        return second % 30 < 25
+
+    for is_sampled, rate, first in ((every_five_seconds, 300, 45), (but_for_stalls_of_five, 400, 14)):
+        values = leak(30, rate, count=30 + 50_000 // rate)
+        end = len(values)
+        found = told([v if is_sampled(second) else None for second, v in enumerate(values)])
+        for second in range(30 + first, end - 5):
+            age = 0
+            while not is_sampled(second - age):
+                age += 1
+            left = end - second + age
+            assert abs(found[second] - left) <= 0.2 * left, (rate, second, found[second], left)
+
+
+def test_what_is_flat_after_a_long_gap_does_not_rise():
+    values = [10_000 + 100 * second for second in range(40)] + [None] * 30 + [20_000] * 5
+    assert told(values)[-1] == NEVER
+
+
+def test_a_saw_that_is_sampled_every_five_seconds_is_no_leak():
+    for period in (60, 90, 150):
+        slope = 30_000 // period
+        values = [10_000 + slope * (second % period) for second in range(6 * period)]
+        found = told([None if second % 5 else value for second, value in enumerate(values)])
+        assert set(found[4 * period :]) == {NEVER}, period
 
 
 def test_a_limit_already_passed_is_zero_seconds_away():

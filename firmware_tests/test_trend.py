@@ -51,3 +51,9 @@ def test_the_rate_is_that_of_the_newest_values():
 def test_slow_figures_are_read_four_at_a_time():
     values = [x // 4 for x in range(56)]
     assert abs(seconds_to(113, 13, values, 2) - 800) < 0.01
+
+
+def test_values_with_gaps_are_told_by_the_time_that_passed():
+    values = [10 + x if x % 5 == 4 else None for x in range(60)]  # one in five is known
+    assert 92 <= seconds_to(169, 69, values, 1) <= 100.01  # four at a time: where in them it is known
+    assert seconds_to(169, 69, values[:40], 1) is None  # too few

@@ -64,15 +64,16 @@ def seconds_to(
     soonest = None
     for width in (1, 4):
         points: list[float] = []
+        ends: list[int] = []
         end = len(values)
         while end >= width and len(points) < POINTS:
             known = [value for value in values[end - width : end] if value is not None]
-            if not known:
-                break
-            points.append(sum(known) / len(known))
+            if known:
+                points.append(sum(known) / len(known))
+                ends.append(end)
             end -= width
         rise = rise_of(points, len(points))
         if rise and limit is not None and newest is not None:
-            seconds = max(0.0, (limit - newest) * STEPS * width * step_s / rise)
+            seconds = max(0.0, (limit - newest) * (ends[0] - ends[STEPS]) * step_s / rise)
             soonest = seconds if soonest is None else min(soonest, seconds)
     return soonest

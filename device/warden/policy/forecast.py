@@ -42,6 +42,7 @@ class Forecast:
         self.largest = self.live = 0  # the free block and live bytes, the last time
         self.lost = 0  # bytes that are free, in pieces too small
         self.points = [0] * POINTS  # the newest first
+        self.span = STEPS  # how many points, known or not, the newest is after the one STEPS before
         # Four for each metric: of one slot a point and of four, in the last minute and hour.
         self.numbers = [0] * (_METRICS * _FORECAST_ROWS)  # the slot from which on it is made anew
         self.rises = [None] * (_METRICS * _FORECAST_ROWS)
@@ -145,25 +146,31 @@ class Forecast:
         """Return the rise of the points of `width` slots; mostly there is none, as two tell."""
         newest = self.read_point(0)
         oldest = self.read_point(STEPS)
-        if newest is None or oldest is None:
-            return None
-        if newest <= oldest:
+        if newest is not None and oldest is not None and newest <= oldest:
             return 0
         rise = rise_of(self.points, self.read_points())
+        if rise is None:
+            return None
         # What fills more and more slowly is flat soon. With points of one slot a pause seems so.
-        if self.width > 1 and rise and (newest - self.points[3]) * 9 < 2 * rise:
+        if self.width > 1 and rise and (self.points[0] - self.points[3]) * 9 < 2 * rise:
             return 0
+        rise = rise * STEPS // self.span
         return 0 if rise and (self.was_higher(rise) or self.is_tooth(rise)) else rise
 
     def read_points(self):
-        """Fill in the points; return how many there are before a gap."""
-        count = 0
-        while count < POINTS:
-            mean = self.read_point(count)
-            if mean is None:
-                break
-            self.points[count] = mean
-            count += 1
+        """Fill in the points that are known, and the span; return how many there are."""
+        count = place = begin = 0
+        places = min(_TIER_SLOTS, self.history.numbers[self.tier] + 1) // self.width
+        while count < POINTS and place < places:
+            mean = self.read_point(place)
+            if mean is not None:
+                self.points[count] = mean
+                if not count:
+                    begin = place
+                elif count == STEPS:
+                    self.span = place - begin
+                count += 1
+            place += 1
         return count
 
     def read_point(self, place):
