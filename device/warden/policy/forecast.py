@@ -9,7 +9,7 @@ is a little higher than those before: how fast they become so, longer slots tell
 from micropython import const
 
 from warden.sensors.storage import shift_for
-from warden_schema.rise import POINTS, STEPS, rise_of
+from warden_schema.rise import POINTS, SPARSEST, STEPS, rise_of
 
 _MEMORY_METRIC = const(0)  # of the history
 _STORAGE_METRIC = const(3)
@@ -159,16 +159,14 @@ class Forecast:
 
     def read_points(self):
         """Fill in the points that are known, and the span; return how many there are."""
-        count = place = begin = 0
-        places = min(_TIER_SLOTS, self.history.numbers[self.tier] + 1) // self.width
-        while count < POINTS and place < places:
+        count = place = 0
+        places = _TIER_SLOTS // self.width
+        while count < POINTS and place < places and place <= SPARSEST * count:
             mean = self.read_point(place)
             if mean is not None:
+                if count == STEPS:
+                    self.span = place
                 self.points[count] = mean
-                if not count:
-                    begin = place
-                elif count == STEPS:
-                    self.span = place - begin
                 count += 1
             place += 1
         return count
