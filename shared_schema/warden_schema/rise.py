@@ -9,7 +9,7 @@ the others at least: what has been filled rises no more.
 
 POINTS = 14
 STEPS = 9  # the rise is that of so many
-SPARSEST = 6  # from the newest on one point in so many is known at least; older ones do not count
+LONGEST_GAP = 5  # of points that are not known; those before a longer one do not count
 _MOST_LOST = 13  # two for a pair that falls, one for a pair that is equal
 
 

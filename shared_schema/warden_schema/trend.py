@@ -6,7 +6,7 @@ standard errors from zero; with six points that is beyond the 95 % level of Stud
 four degrees of freedom).
 """
 
-from warden_schema.rise import POINTS, SPARSEST, STEPS, rise_of
+from warden_schema.rise import LONGEST_GAP, POINTS, STEPS, rise_of
 
 MIN_POINTS = 6
 CLEAR = 3.0  # standard errors
@@ -62,26 +62,19 @@ def seconds_to(
     none. Points of one of them and of four are tried, as `rise_of` does: the sooner counts.
     """
     soonest = None
-    count = len(values)
-    while count and values[count - 1] is None:
-        count -= 1
     for width in (1, 4):
         points: list[float] = []
-        places: list[int] = []  # of the points: slots before the newest
-        place = 0
-        while (
-            place + width <= count
-            and len(points) < POINTS
-            and place <= SPARSEST * width * len(points)
-        ):
-            end = count - place
+        ends: list[int] = []
+        end = begin = len(values)  # begin: of what is known
+        while end >= width and len(points) < POINTS and begin - end <= LONGEST_GAP * width:
             known = [value for value in values[end - width : end] if value is not None]
             if known:
                 points.append(sum(known) / len(known))
-                places.append(place)
-            place += width
+                ends.append(end)
+                begin = end - width
+            end -= width
         rise = rise_of(points, len(points))
         if rise and limit is not None and newest is not None:
-            seconds = max(0.0, (limit - newest) * places[STEPS] * step_s / rise)
+            seconds = max(0.0, (limit - newest) * (ends[0] - ends[STEPS]) * step_s / rise)
             soonest = seconds if soonest is None else min(soonest, seconds)
     return soonest

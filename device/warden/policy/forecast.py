@@ -9,7 +9,7 @@ is a little higher than those before: how fast they become so, longer slots tell
 from micropython import const
 
 from warden.sensors.storage import shift_for
-from warden_schema.rise import POINTS, SPARSEST, STEPS, rise_of
+from warden_schema.rise import LONGEST_GAP, POINTS, STEPS, rise_of
 
 _MEMORY_METRIC = const(0)  # of the history
 _STORAGE_METRIC = const(3)
@@ -42,6 +42,7 @@ class Forecast:
         self.largest = self.live = 0  # the free block and live bytes, the last time
         self.lost = 0  # bytes that are free, in pieces too small
         self.points = [0] * POINTS  # the newest first
+        self.count = 0  # of them that are known
         self.span = STEPS  # how many points, known or not, the newest is after the one STEPS before
         # Four for each metric: of one slot a point and of four, in the last minute and hour.
         self.numbers = [0] * (_METRICS * _FORECAST_ROWS)  # the slot from which on it is made anew
@@ -130,8 +131,11 @@ class Forecast:
         """Find the rise of a row over STEPS points anew, as a point has closed."""
         self.turn_to(row >> 1 & 1)
         self.width = _SLOTS_A_POINT if row & 1 else 1
-        self.numbers[row] = self.history.numbers[self.tier] + self.width
-        self.rises[row] = self.find_rise()
+        number = self.history.numbers[self.tier]
+        rise = self.rises[row] = self.find_rise()
+        # With fewer than are needed nothing is known before the others have closed.
+        points = STEPS + 1 - self.count if rise is None else 1
+        self.numbers[row] = number + points * self.width
 
     def turn_to(self, tier):
         """Read the slots of a tier from now on."""
@@ -148,7 +152,8 @@ class Forecast:
         oldest = self.read_point(STEPS)
         if newest is not None and oldest is not None and newest <= oldest:
             return 0
-        rise = rise_of(self.points, self.read_points())
+        self.count = self.read_points()
+        rise = rise_of(self.points, self.count)
         if rise is None:
             return None
         # What fills more and more slowly is flat soon. With points of one slot a pause seems so.
@@ -159,15 +164,18 @@ class Forecast:
 
     def read_points(self):
         """Fill in the points that are known, and the span; return how many there are."""
-        count = place = 0
+        count = place = known = begin = 0
         places = _TIER_SLOTS // self.width
-        while count < POINTS and place < places and place <= SPARSEST * count:
+        while count < POINTS and place < places and place - known <= LONGEST_GAP:
             mean = self.read_point(place)
             if mean is not None:
-                if count == STEPS:
-                    self.span = place
+                if not count:
+                    begin = place
+                elif count == STEPS:
+                    self.span = place - begin
                 self.points[count] = mean
                 count += 1
+                known = place + 1
             place += 1
         return count
 
