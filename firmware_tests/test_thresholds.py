@@ -389,7 +389,9 @@ def test_a_forecast_is_made_only_when_it_is_read_and_a_point_has_closed():
 
     def find_rise():
         made.append((forecast.tier, forecast.metric, forecast.width))
+        return rise
 
+    rise = 0
     forecast.find_rise = find_rise
     measured.storage.rows = [("/", 4096, 77, 27, 27)]
     measured.storage.scaled = 50
@@ -401,12 +403,22 @@ def test_a_forecast_is_made_only_when_it_is_read_and_a_point_has_closed():
         return measured.thresholds.read(index), measured.thresholds.read(index + 2)
 
     every = [(0, 1), (0, 4), (1, 1), (1, 4)]  # tier, slots a point
-    assert read_both(10) == (None, None)
+    assert read_both(10) == (_NEVER, _NEVER)
     assert made == [(tier, metric, width) for metric in (0, 3) for tier, width in every]
-    assert read_both(10) == (None, None) and made == []
+    assert read_both(10) == (_NEVER, _NEVER) and made == []
     read_both(11)
     assert made == [(0, 0, 1), (0, 3, 1)]
     read_both(14)
+    assert made == [(0, 0, 1), (0, 0, 4), (0, 3, 1), (0, 3, 4)]
+    rise = None
+    forecast.count = 7  # of ten that are needed: three more have to close
+    read_both(18)
+    assert made == [(0, 0, 1), (0, 0, 4), (0, 3, 1), (0, 3, 4)]
+    read_both(20)
+    assert made == []
+    read_both(21)
+    assert made == [(0, 0, 1), (0, 3, 1)]
+    read_both(30)
     assert made == [(0, 0, 1), (0, 0, 4), (0, 3, 1), (0, 3, 4)]
 
 

@@ -39,7 +39,7 @@ class Forecast:
     def __init__(self, history):
         self.history = history
         self.full = None  # bytes in use with which an allocation of the usual size fails
-        self.largest = self.live = 0  # the free block and live bytes, the last time
+        self.largest = self.live = 0  # the free block and live bytes, when these were compared last
         self.lost = 0  # bytes that are free, in pieces too small
         self.points = [0] * POINTS  # the newest first
         self.count = 0  # of them that are known
@@ -58,18 +58,20 @@ class Forecast:
         """Return when an allocation of the usual size (bytes) will fail.
 
         memory: the sensor; it measures more often from now on what is live. Where the largest free
-        block becomes smaller by what is allocated, the others are too small to be used.
+        block becomes smaller by half of what is allocated, the others are too small to be used, but
+        for what of them is used later.
         """
         memory.renew_shift = _LEAK_RENEW_SHIFT
         left = memory.left
         if left is not None and memory.live is not None:
-            fall = self.largest - left
-            if fall > 0 and fall * 2 >= memory.live - self.live:
-                self.lost = memory.total - memory.live - left
-            elif fall < 0:
-                self.lost = 0
-            self.largest = left
-            self.live = memory.live
+            others = memory.total - memory.live - left
+            rise = memory.live - self.live
+            if abs(rise) > memory.total >> _LEAK_RENEW_SHIFT:
+                if 0 < rise <= 2 * (self.largest - left):
+                    self.lost = others
+                self.largest = left
+                self.live = memory.live
+            self.lost = min(self.lost, others)
         self.full = max(0, memory.total - self.lost - usual)
         return self.seconds(_MEMORY_METRIC, self.full >> self.history.shift)
 
