@@ -166,6 +166,21 @@ def test_a_stall_now_and_then_is_not_blamed_on_the_cable(tmp_path):
     check_stall(link, board, 400)
 
 
+def test_a_board_without_an_event_loop_is_not_called_slow(tmp_path):
+    path = board_path().split(os.pathsep)
+    program = (
+        f"import sys\nsys.path[:] = {path!r}\nimport time, warden\nwarden.start()\nprint('on')\n"
+        "while True: time.sleep_ms(300); warden.poll()\n"
+    )
+    board = ReplBoard(tmp_path)
+    board.put({"main.py": program.encode()})
+    with board:
+        board.wait_for(b"on\n")
+        found = json.loads(run("doctor", board.port, "--for", "4", "--json").stdout)
+    assert found["link"]["problems"] == []
+    assert found["link"]["latency_s"] > 0.15  # with a loop it would be
+
+
 def test_a_stuck_event_loop_is_reported(tmp_path):
     with with_agent(tmp_path, "time.sleep(1000)") as board:
         board.wait_for(b"on\n")

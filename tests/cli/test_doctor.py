@@ -219,6 +219,16 @@ def test_by_a_broker_answers_take_longer_and_the_application_is_why():
     assert "seldom reads its messages (check_msg)" in judged_by_broker(0.6, 0.7)[0]
 
 
+def test_without_an_event_loop_answers_take_longer():
+    def judged_without_loop(*latencies):
+        requests = RequestCounts(latencies)
+        found = evaluated(Counters(), Counters(), requests, Samples(3), 3.0, has_loop=False)
+        return found.problems
+
+    assert judged_without_loop(0.4, 0.5, 1.5) == ()  # a timer calls the agent
+    assert "seldom calls warden.poll()" in judged_without_loop(1.2, 1.3)[0]
+
+
 def test_who_waits_in_vain_for_a_board_behind_a_broker_is_sent_to_the_board_and_the_rules():
     power, rules = checkup._for_silence("mqtt://broker/a", "Nothing came from …")
     assert "power and its network" in power

@@ -13,6 +13,7 @@ from boardwarden.crashes import TWO_BOARDS
 from boardwarden.errors import BoardError, BoardRestarted, RequestError, RequestTimeout
 from boardwarden.models import LinkStatus, Model
 from boardwarden.render.text import count, duration
+from warden_schema import ids
 
 _PING_EVERY_S = 0.1
 _LATE_S = 0.3  # a request without a reply is sent again after that
@@ -20,6 +21,10 @@ _SLOW_S = 0.15
 # By a broker a request waits until the application reads it, and then for the agent's next turn.
 _LATE_BY_BROKER_S = 1.0
 _SLOW_BY_BROKER_S = 0.5
+# Without an event loop it waits for the next call of a timer or of the application's own loop, and
+# for the host's share of the core: half a second at an RP2040 whose agent a timer calls.
+_LATE_WITHOUT_LOOP_S = 2.0
+_SLOW_WITHOUT_LOOP_S = 1.0
 _STALL_S = 0.25
 _SAMPLES_PER_DROP = 5
 
@@ -35,7 +40,7 @@ class LinkHealth(Model):
     measured_s: float = 0.0
     requests: int = 0
     lost: int = 0  # of these: got no reply, or had to be sent again over a line that loses frames
-    late: int = 0  # of the others: their answers took 0.3 s or more, by a broker 1 s
+    late: int = 0  # of the others: their answers took 0.3 s or more; by a broker 1, with no loop 2
     latency_s: float | None = None  # of a request and its reply: the median
     latency_worst_s: float | None = None
     samples: int = 0
@@ -51,6 +56,7 @@ class LinkHealth(Model):
     connected: bool = True  # at the end
     open: bool = True  # likewise: the port or connection itself
     by_broker: bool = False  # over MQTT
+    has_loop: bool = True  # the board's application runs asyncio
     two_boards: bool = False  # answer at one address
     problems: tuple[str, ...] = ()
 
@@ -62,8 +68,8 @@ class LinkHealth(Model):
     @property
     def slow(self) -> bool:
         """Whether most answers take so long that somebody would notice."""
-        limit = _SLOW_BY_BROKER_S if self.by_broker else _SLOW_S
-        return self.latency_s is not None and self.latency_s >= limit
+        _, slow_s = _limits(self.by_broker, self.has_loop)
+        return self.latency_s is not None and self.latency_s >= slow_s
 
     @property
     def lossy(self) -> bool:
@@ -74,6 +80,13 @@ class LinkHealth(Model):
     def stalls(self) -> bool:
         """Whether the board's loop stood still for so long that somebody would notice."""
         return self.stall_s is not None and self.stall_s >= _STALL_S
+
+
+def _limits(by_broker: bool, has_loop: bool) -> tuple[float, float]:
+    """Return how many seconds make one answer late, and answers slow."""
+    if not has_loop:
+        return _LATE_WITHOUT_LOOP_S, _SLOW_WITHOUT_LOOP_S
+    return (_LATE_BY_BROKER_S, _SLOW_BY_BROKER_S) if by_broker else (_LATE_S, _SLOW_S)
 
 
 async def measure(
@@ -104,7 +117,8 @@ async def measure(
         await asyncio.gather(watching, return_exceptions=True)
     took = attended_s() - begin
     requests = RequestCounts(latencies, unanswered, refused)
-    return evaluated(before, Counters.of(board), requests, seen, took, by_broker)
+    has_loop = board.capabilities["loop_lag"].reason != ids.REASONS[ids.NO_ASYNCIO]
+    return evaluated(before, Counters.of(board), requests, seen, took, by_broker, has_loop)
 
 
 @dataclass(frozen=True)
@@ -158,11 +172,12 @@ def evaluated(
     seen: Samples,
     took: float,
     by_broker: bool = False,
+    has_loop: bool = True,
 ) -> LinkHealth:
     """Return what follows from counters, requests and samples."""
     from statistics import median as median_of  # slow to import
 
-    late_s = _LATE_BY_BROKER_S if by_broker else _LATE_S
+    late_s, _ = _limits(by_broker, has_loop)
     latencies = requests.latencies
     late = sum(latency >= late_s for latency in latencies)
     was, now = before.link, after.link
@@ -184,6 +199,7 @@ def evaluated(
         connected=after.connected,
         open=now.open,
         by_broker=by_broker,
+        has_loop=has_loop,
         two_boards=after.two_boards,
     )
     again = late if found.lossy and not found.slow else 0
@@ -216,6 +232,11 @@ def _problems(found: LinkHealth) -> list[str]:
         problems.append(
             "answers are slow: the application seldom reads its messages (check_msg), something "
             "blocks the board's loop, or the network is slow"
+        )
+    elif found.slow and not found.has_loop:
+        problems.append(
+            "answers are slow: the application seldom calls warden.poll(), something blocks it, or "
+            "the line is slow"
         )
     elif found.slow:
         problems.append("answers are slow: something blocks the board's loop, or the line is slow")
