@@ -214,6 +214,22 @@ def test_times_are_in_the_viewers_zone(browser, page):
     browser.zone("")
 
 
+def test_the_servers_clock_may_be_another_than_the_viewers(browser, page):
+    day_ahead = "const now = Date.now; Date.now = () => now() + 86_400_000;"
+    added = browser.driver.execute_cdp_cmd(
+        "Page.addScriptToEvaluateOnNewDocument", {"source": day_ahead}
+    )
+    try:
+        sign_in(browser, page, "bob", page.board_url("well"))
+        browser.sees("MicroPython 1.25.0", " · up ")
+        assert not re.search(r" · up \d+ d", browser.text())
+        browser.open(page.url)
+        browser.sees("3 boards")
+        assert not re.search(r"\b1 d\b", browser.text())
+    finally:
+        browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
 # --- requests -------------------------------------------------------------------------------------
 
 

@@ -266,15 +266,15 @@ class BoardView:
                     self._board = board
                     if board is not None:
                         await following.enter_async_context(self._followed(board))
-                        yield sse("begin", {})
+                        yield sse("begin", {"now": steady_time()})
                         yield sse("history", self._history(board))
                 changed = self._changed(board)
                 if changed:
                     last = time.monotonic()
-                    yield sse("board", changed)
+                    yield sse("board", {**changed, "now": steady_time()})
                 elif time.monotonic() - last > _HEARTBEAT_S:
                     last = time.monotonic()
-                    yield sse("alive", {})
+                    yield sse("alive", {"now": steady_time()})
                 if self._printed:
                     text, self._printed = self._printed, ""
                     yield sse("console", {"text": text})

@@ -135,7 +135,7 @@ class FleetView:
         self._ticks += 1
         new = self._changed - before
         if self._viewers and (changed or gone or new):
-            self._send("rows", {"rows": changed, "gone": gone, "changes": self._last(new)})
+            self._send({"rows": changed, "gone": gone, "changes": self._last(new)})
 
     def _last(self, count: int) -> list[dict[str, Any]]:
         return list(self._changes)[-count:] if count else []
@@ -244,7 +244,7 @@ class FleetView:
                 try:
                     await asyncio.wait_for(viewer.ready.wait(), _HEARTBEAT_S)
                 except asyncio.TimeoutError:
-                    yield sse("alive", {})
+                    yield sse("alive", {"now": steady_time()})
                     continue
                 viewer.ready.clear()
                 while viewer.unread:
@@ -269,8 +269,8 @@ class FleetView:
         self._full_state = sse("fleet", {"rows": rows, "changes": changes, "now": steady_time()})
         return self._full_state
 
-    def _send(self, event: str, data: dict[str, Any]) -> None:
-        message = sse(event, data)
+    def _send(self, data: dict[str, Any]) -> None:
+        message = sse("rows", {**data, "now": steady_time()})
         for viewer in self._viewers:
             if len(viewer.unread) <= _MAX_UNREAD:
                 viewer.put(message)

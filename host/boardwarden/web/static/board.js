@@ -6,7 +6,7 @@ import { h, setText } from "./dom.js";
 import { boardLink, stateMark } from "./fleet.js";
 import { duration, fullMoment, moment, percent, size } from "./format.js";
 import { showRequests } from "./log.js";
-import { follow } from "./stream.js";
+import { follow, serverTime } from "./stream.js";
 import { thinned } from "./thinned.js";
 
 const SPANS = { "2m": ["2 min", 120], "10m": ["10 min", 600], "1h": ["1 h", 3600], "24h": ["24 h", 86400], "7d": ["7 d", 604800] };
@@ -156,7 +156,7 @@ class Board {
   onHistory({ series }) {
     this.series = { ...this.series, ...series };
     const first = Math.min(...Object.values(series).map((points) => points[0]?.[0] ?? Infinity));
-    if (!this.wasChosen && Date.now() / 1000 - first > SPANS["2m"][1]) this.show("10m");
+    if (!this.wasChosen && serverTime() - first > SPANS["2m"][1]) this.show("10m");
     this.redraw();
   }
 
@@ -204,8 +204,8 @@ class Board {
     if (this.content.hidden || document.hidden) return;
     const row = this.shown.row;
     const isGone = row && (row.state === "lost" || row.state === "asleep");
-    if (!document.body.classList.contains("stale") && !isGone) this.end_s = Date.now() / 1000;
-    else this.end_s ||= Date.now() / 1000;
+    if (!document.body.classList.contains("stale") && !isGone) this.end_s = serverTime();
+    else this.end_s ||= serverTime();
     for (const chart of this.charts) chart.show(this.series, SPANS[this.span][1], this.end_s);
   }
 
@@ -233,7 +233,7 @@ class Board {
     }
     this.note.hidden = !this.note.textContent;
     setText(this.pending, row.state === "lost" ? "There is nothing to show until the board answers; it is tried again." : "Waiting for the board…");
-    const started = row.started === null || isGone ? "" : ` · up ${duration(Math.max(1, Math.round(Date.now() / 1000 - row.started)))}`;
+    const started = row.started === null || isGone ? "" : ` · up ${duration(Math.max(1, Math.round(serverTime() - row.started)))}`;
     setText(this.facts, `${row.id} · ${row.machine} · MicroPython ${row.firmware} · agent ${row.agent}${started}`);
   }
 

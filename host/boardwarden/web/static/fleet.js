@@ -4,7 +4,7 @@ import { drawSpark, spark } from "./chart.js";
 import { h, setText } from "./dom.js";
 import { duration, fullMoment, moment, NOTHING } from "./format.js";
 import { showRequests } from "./log.js";
-import { follow } from "./stream.js";
+import { follow, serverTime } from "./stream.js";
 
 const POINTS = 60;
 const POINT_MS = 2000;
@@ -170,7 +170,7 @@ class Fleet {
   /** Add a point to each small graph, as the server does for who comes later. */
   advance() {
     if (document.body.classList.contains("stale")) return;
-    const now = Date.now() / 1000;
+    const now = serverTime();
     let isOrdered = true;
     for (const board of this.boards.values()) {
       const { row, past } = board;
@@ -353,7 +353,7 @@ class Fleet {
     shown.note.title = isGone ? fullMoment(row.since) : "";
     shown.note.hidden = shown.note.textContent === "";
     for (const key of ["memory", "cpu", "lag", "operations"]) setText(shown.texts[key], row[key]);
-    setText(shown.up, up(row, Date.now() / 1000));
+    setText(shown.up, up(row, serverTime()));
   }
 
   drawSparks({ shown, past }) {

@@ -7,6 +7,13 @@ const HIDDEN_MS = 15000; // a page that nobody sees for longer needs no stream
 // Browsers open six connections to a server at most, and keep those of pages that were left: a page
 // that is left or hidden gives its own back, else the others would wait for it.
 
+let ahead_s = 0; // the server's clock, of this computer's
+
+/** Return the server's time, in seconds since the epoch: what it sends is by its clock. */
+export function serverTime() {
+  return Date.now() / 1000 + ahead_s;
+}
+
 /**
  * Follow a stream: handlers are called by the name of the event with its data. onState(since) gets
  * null while the server answers, else the moment, in milliseconds, since which it does not.
@@ -44,11 +51,12 @@ export function follow(url, handlers, onState, onRefused) {
     heard = lostSince === null ? Date.now() : heard;
     source = new EventSource(url);
     source.addEventListener("open", here);
-    source.addEventListener("alive", here);
-    for (const [name, handle] of Object.entries(handlers)) {
+    for (const [name, handle] of Object.entries({ alive() {}, ...handlers })) {
       source.addEventListener(name, (event) => {
         here();
-        handle(JSON.parse(event.data));
+        const { now, ...data } = JSON.parse(event.data);
+        if (now !== undefined) ahead_s = now - Date.now() / 1000;
+        handle(data);
       });
     }
     source.addEventListener("error", () => {
