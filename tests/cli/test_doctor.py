@@ -1,5 +1,6 @@
 """`boardwarden doctor` and `boards`: fakes, a port where nothing answers, no port at all."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ from boardwarden._protocol.framing import frame
 from boardwarden.crashes import TWO_BOARDS
 from boardwarden.deploy import footprint
 from boardwarden.deploy.footprint import footprints
-from boardwarden.doctor import checkup
+from boardwarden.doctor import checkup, repl_look
 from boardwarden.doctor.link_health import Counters, RequestCounts, Samples, evaluated
 from boardwarden.doctor.repl_look import Firmware
 from boardwarden.models import Capability, LinkStatus
@@ -44,6 +45,34 @@ def test_an_invalid_or_missing_address_is_one_sentence(address, words):
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+class FakePrompt:
+    """A fake of a REPL that answers Enter with one of its prompts."""
+
+    def __init__(self, prompt):
+        self._prompt = prompt
+        self._printed = asyncio.Queue()
+
+    async def write(self, data):
+        assert data == b"\r"
+        for part in (b"\r\n", self._prompt):
+            self._printed.put_nowait(part)
+
+    async def read(self):
+        return await self._printed.get()
+
+
+# What `connect` sends to a REPL may begin a block there: MicroPython indents the next line.
+@pytest.mark.parametrize("prompt", [b">>> ", b"... ", b"...     ", b"...         ", b"=== "])
+def test_each_prompt_of_a_repl_is_known(prompt):
+    assert asyncio.run(repl_look._shows_prompt(FakePrompt(prompt)))
+
+
+@pytest.mark.parametrize("text", [b">>>", b"name? ", b".... ", b">>> name? "])
+def test_what_only_looks_like_a_prompt_is_none(text, monkeypatch):
+    monkeypatch.setattr(repl_look, "_PROMPT_S", (0.05, 0.05))
+    assert not asyncio.run(repl_look._shows_prompt(FakePrompt(text)))
 
 
 # --- boards that are not well ---------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import re
 import time
 from dataclasses import dataclass
 
@@ -18,11 +19,11 @@ _ENTER_S = 6.0
 _RUN_S = 20.0
 _BEGIN, _END = "<<<bw ", " bw>>>"
 _ENTER = b"\r"
-_PROMPTS = ("\n>>> ", "\n... ", "\n=== ")  # the last is paste mode's
+_PROMPT = re.compile(r"\n(>>>|\.\.\.|===) +\Z")  # the last is paste mode's; a block is indented
 _PROMPT_S = (1.0, 2.0)  # to wait for a prompt, after a second Enter, too: it may still be booting
 _LEAVE = b"\r\x02"
 _SOFT_RESET = b"\x04"
-_TAIL = 16  # characters, in which a prompt is
+_TAIL = 80  # characters, in which a prompt is
 
 _PROBE = f"""\
 import gc, os, sys
@@ -136,7 +137,7 @@ async def _shows_prompt(transport: Transport) -> bool:
             if not data:
                 raise LinkLost("The board's REPL is gone.")
             text = (text + data.decode("utf-8", "replace"))[-_TAIL:]
-            if text.endswith(_PROMPTS):
+            if _PROMPT.search(text):
                 return True
     return False
 
