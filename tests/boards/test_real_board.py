@@ -141,6 +141,30 @@ async def test_a_stalled_host_costs_the_application_nothing(tmp_path, monkeypatc
         await board.ping()
 
 
+class LosesHello(DamagedTransport):
+    """Loses the first frames of the board that are a HELLO."""
+
+    def __init__(self, inner, count):
+        super().__init__(inner, 0, rate=0.0)
+        self.left = count
+
+    def _pass(self, way, data):
+        begin = data.find(b"\xc0\x99}!")  # a frame's delimiter, nine fields, of which 1 is escaped
+        if way == "in" and self.left and begin >= 0:
+            self.left -= 1
+            data = data[:begin] + data[data.index(b"\xc0", begin + 1) :]
+        return super()._pass(way, data)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_host_connects_though_the_first_hello_is_lost(count):
+    # What the board sent behind it fills its window: the next one has to find room.
+    transport = LosesHello(transport_for("sim"), count)
+    async with boardwarden.connect(transport) as board:
+        await board.ping()
+    assert not transport.left
+
+
 async def test_ctrl_c_interrupts_the_application_while_frames_flow_both_ways():
     async with boardwarden.connect(_app("talks")) as board:
         pings = asyncio.create_task(_ping_for_ever(board))

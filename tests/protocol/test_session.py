@@ -21,7 +21,7 @@ from boardwarden import Board, connect
 from boardwarden._protocol.framing import Deframer, frame
 from boardwarden._protocol.requests import Requests
 from boardwarden._protocol.session import Session
-from boardwarden._protocol.subscription import KEEPALIVE_S
+from boardwarden._protocol.subscription import KEEPALIVE_S, Subscription
 from boardwarden.testing import FakeBoard, FakePrompt, FakeTransport
 from warden_schema import ids
 
@@ -1432,3 +1432,37 @@ def test_a_session_reads_at_least_ten_thousand_frames_a_second() -> None:
             assert board.status.cpu.usage == 0.999
 
     run(main())
+
+
+class Nobody:
+    """Listens to nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+@pytest.mark.parametrize("first", [None, 47], ids=["new", "restarted"])
+def test_what_comes_before_a_hello_is_acknowledged(first: int | None) -> None:
+    """It tells nothing, but it fills the board's window, and the next HELLO would find no room."""
+    nobody = Nobody()
+    subscription = Subscription(nobody, nobody)
+
+    def receive(now: float, kind: int, seq: int, *fields: Any) -> None:
+        subscription.receive(msgpack.packb([kind, seq, *fields]), now)
+
+    def acknowledged(now: float) -> list[int]:
+        sent = [msgpack.unpackb(payload) for payload in subscription.due(now)]
+        return [message[2] for message in sent if message[0] == ids.KEEPALIVE]
+
+    subscription.on_open(0.0)
+    if first is not None:  # of the boot before, which has numbered its frames up to there
+        subscription.due(0.0)
+        hello = (ids.PROTOCOL_MAJOR, 0, subscription.host_id, 7, [], list(ids.LIMITS), b"")
+        receive(0.1, ids.HELLO, first, *hello)
+        assert acknowledged(0.1) == [first]
+        subscription.on_lost()
+        subscription.on_open(5.0)
+    assert acknowledged(5.0) == []  # nothing has come
+    receive(5.1, ids.ALIVE, 3)
+    assert subscription.due_at(5.1) <= 5.1 + KEEPALIVE_S
+    assert acknowledged(5.1 + KEEPALIVE_S) == [3]

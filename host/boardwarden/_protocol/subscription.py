@@ -96,6 +96,7 @@ class Subscription:
         *("frames", "malformed", "skipped", "gaps", "confirmed", "synced", "host_id", "echoed"),
         *("holds", "needs_answer", "_state", "_listener", "_last_seq", "_is_left", "_expects_gap"),
         *("_snapshot", "_deltas", "_malformed_before", "_boot_id", "_uptime", "_connected"),
+        "_heard_seq",
         *("_events", "_events_from", "_ack_due", "_unacknowledged"),
         *("_frame_at", "_subscribe_at", "_keepalive_at", "_content_at"),
     )
@@ -111,6 +112,7 @@ class Subscription:
         self._state = state
         self._listener = listener
         self._last_seq: int | None = None  # of the board's frames, modulo 65 536
+        self._heard_seq: int | None = None  # of the last frame on this link, understood or not
         self._is_left = False  # what comes is passed over, and not counted as lost
         self._snapshot = Snapshot()
         self._deltas = Deltas()
@@ -135,6 +137,7 @@ class Subscription:
         """Begin on a fresh link."""
         if not self.answered:
             self._frame_at = now
+        self._heard_seq = None
         self._subscribe_at = now
         self._resubscribe()
 
@@ -175,6 +178,7 @@ class Subscription:
             self.echoed = True
             return
         self.frames += 1
+        self._heard_seq = message[1]
         self._unacknowledged += len(payload) + _FRAME_BYTES
         if kind not in _UNHURRIED or self._unacknowledged >= _ACK_BYTES:
             self._ack_due = True
@@ -357,12 +361,21 @@ class Subscription:
             self.confirmed = False
             self._events_from = self._events.wanted
             payloads.append(messages.subscribe(self.host_id, self._events_from))
-        if (seq := self._last_seq) is not None and (self._ack_due or now >= self._keepalive_at):
+        seq = self._acknowledged
+        if seq is not None and (self._ack_due or now >= self._keepalive_at):
             self._keepalive_at = now + KEEPALIVE_S
             self._ack_due = False
             self._unacknowledged = 0
             payloads.append(messages.keepalive(self.host_id, seq))
         return payloads
+
+    @property
+    def _acknowledged(self) -> int | None:
+        """The number up to which frames have come; None: there is nothing to acknowledge.
+
+        Before a HELLO what comes tells nothing, but it fills the board's window all the same.
+        """
+        return self._last_seq if self.confirmed else self._heard_seq
 
     def _begin_session(self, now: float) -> None:
         """Begin another session: the board has ended this one."""
@@ -383,7 +396,7 @@ class Subscription:
     def due_at(self, now: float) -> float:
         """Return when due() next returns something, if nothing is received before."""
         times = [now + KEEPALIVE_S]
-        if self.answered:
+        if self._acknowledged is not None:
             times.append(now if self._ack_due else self._keepalive_at)
         if not self.synced:
             times.append(self._subscribe_due)
