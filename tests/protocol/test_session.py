@@ -22,6 +22,7 @@ from boardwarden._protocol.framing import Deframer, frame
 from boardwarden._protocol.requests import Requests
 from boardwarden._protocol.session import Session
 from boardwarden._protocol.subscription import KEEPALIVE_S, Subscription
+from boardwarden.errors import BoardError
 from boardwarden.testing import FakeBoard, FakePrompt, FakeTransport
 from warden_schema import ids
 
@@ -324,6 +325,27 @@ def test_a_hello_that_is_too_long_is_no_silence(extra: int) -> None:
         peer.identity += ["x" * 200] * (extra // 200)
     error = run(_fails(peer, boardwarden.NoAgent))
     assert "none that an agent of this version would" in str(error)
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_board_whose_hello_never_comes_is_no_silence(damaged: bool) -> None:
+    hello = bytes([0x92 + 7, ids.HELLO])
+
+    def to_host(data: bytes) -> Iterable[bytes]:
+        (payload,) = Deframer().feed(data)
+        if isinstance(payload, bytes) and payload.startswith(hello):
+            return (data[:9], data[10:]) if damaged else ()
+        return (data,)
+
+    async def main() -> BoardError:
+        transport = FakeTransport(FakeBoard())
+        transport.to_host = to_host
+        with pytest.raises(boardwarden.PoorLink) as caught:
+            async with connect(transport):
+                pass
+        return caught.value
+
+    assert ("too much gets lost" in str(run(main()))) == damaged
 
 
 def test_frames_that_are_too_long_or_malformed_are_not_blamed_on_the_line() -> None:

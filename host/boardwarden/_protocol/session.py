@@ -193,12 +193,14 @@ class Session:
                 return diagnosis.silent(self.link.address, max(timeout, _QUIET_S))
             if self.keys.proved:
                 return diagnosis.no_full_state(self.link.address, waited)
-        if self.subscription.answered:
+        is_echo = self._prompt.seen or self.subscription.echoed
+        is_heard = self.subscription.frames > 0 and not (is_echo or self.malformed_frames)
+        if self.subscription.answered or is_heard:  # else its HELLO was lost, say
             is_lossy = bool(self.subscription.gaps or self.damaged_frames)
             return diagnosis.poor_link(self.link.address, waited, is_lossy, self.malformed_frames)
         if self.keys.secret is not None and not self.keys.proved:
             return diagnosis.no_proof(self.link.address, timeout)
-        if self._prompt.seen or self.subscription.echoed:
+        if is_echo:
             return diagnosis.at_prompt(self.link.address, self._prompt.shown)
         frames = self.damaged_frames, self.malformed_frames
         return diagnosis.no_answer(self.link.address, timeout, self._prompt.last_line, *frames)
