@@ -188,7 +188,7 @@ async def test_a_signal_that_is_ignored_stays_so_and_others_end_a_command_withou
 @pytest.mark.parametrize("slow", ["boardwarden.board", "typer"])
 async def test_ctrl_c_while_the_command_is_loading_has_exit_status_130(started, slow):
     begin = {
-        "command": "from boardwarden.cli import main; main()",
+        "command": "from boardwarden.__main__ import main; main()",
         "module": "import runpy; runpy.run_module('boardwarden', None, '__main__', True)",
     }[started]
     code = (
@@ -202,11 +202,11 @@ async def test_ctrl_c_while_the_command_is_loading_has_exit_status_130(started, 
 
 def test_nothing_slow_is_imported_before_ctrl_c_is_quiet():
     # Not as a command of the tests: coverage, where it measures those, would be loaded, too.
-    code = "import boardwarden.cli, sys; print(*sys.modules)"
+    code = "import boardwarden.__main__, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = done.stdout.split()
     ours = {name for name in loaded if name.partition(".")[0] == "boardwarden"}
-    assert ours == {"boardwarden", "boardwarden.cli", "boardwarden.cli.entry"}
+    assert ours == {"boardwarden", "boardwarden.__main__"}
     assert {"asyncio", "dataclasses", "logging", "typer"}.isdisjoint(loaded)
 
 
@@ -231,7 +231,7 @@ def only_port(*ports):
         "import types, sys, serial.tools.list_ports as known; "
         "known.comports = lambda: [types.SimpleNamespace("
         f"device=device, vid=vid, pid=vid, description='n/a') for device, vid in {ports!r}]; "
-        "from boardwarden.cli import main; sys.argv[0] = 'boardwarden'; main()"
+        "from boardwarden.__main__ import main; sys.argv[0] = 'boardwarden'; main()"
     )
     return [sys.executable, "-W", "error", "-c", code]
 
