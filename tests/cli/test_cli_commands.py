@@ -110,7 +110,7 @@ async def test_watch_prints_each_sample_as_it_arrives(board, capsys):
     board.interval_s = 0.02
     for as_json in (False, True):
         lines = await lines_of(
-            capsys, watch._watch([testing.FakeTransport(board)], as_json), count=3
+            capsys, watch._print_all([testing.FakeTransport(board)], as_json), count=3
         )
         assert len(lines) >= 3
     assert all(json.loads(line)["memory"] for line in lines)
@@ -122,7 +122,7 @@ async def test_watch_of_several_boards_names_the_board_on_each_line(board, capsy
     other = testing.FakeBoard()
     other.interval_s = 0.02
     boards = [testing.FakeTransport(board, "one"), testing.FakeTransport(other, "two")]
-    lines = await lines_of(capsys, watch._watch(boards, as_json), count=6)
+    lines = await lines_of(capsys, watch._print_all(boards, as_json), count=6)
     if as_json:
         found = {json.loads(line)["address"] for line in lines}
     else:
@@ -134,7 +134,7 @@ async def test_watch_of_several_boards_ends_when_one_cannot_be_opened(board, cap
     absent = testing.FakeTransport(testing.FakeBoard(), "two")
     absent.refuse = PortMissing("There is no port two.")
     with pytest.raises(PortMissing):
-        await watch._watch([testing.FakeTransport(board, "one"), absent], False)
+        await watch._print_all([testing.FakeTransport(board, "one"), absent], False)
 
 
 def test_the_same_address_twice_gets_a_number():

@@ -27,7 +27,7 @@ from boardwarden._protocol.keys import Secret
 from boardwarden.transport.address import is_mqtt, is_network, is_serial
 from warden_schema import ids
 
-from .options import BoardOption, JsonOption, given, one_of
+from .options import BoardOption, JsonOption, given, one_of, require
 
 _KEY_ACTIONS = ("new", "put", "check", "renew", "forget")
 _RIGHTS = ids.RIGHTS[ids.OBSERVE :]
@@ -133,24 +133,26 @@ def key(
 
 
 def _put(address: str, secret: Secret) -> None:
-    from .deploy import deploying_module
-
     if not is_serial(address):
         raise Failure(f"{address} is no serial port: keys are written over one only.")
-    unique_id = deploying_module("key put", "keys").put(address, secret)
+    require("boardwarden key put", "mpremote", "mpremote", "deploy")
+    from boardwarden.deploy import keys as board_keys
+
+    unique_id = board_keys.put(address, secret)
     print_line(f"The board {_name(unique_id)} has its keys; its program was started anew.")
 
 
 def _check(address: str, file: str, secret: Secret) -> None:
-    from .deploy import deploying_module
-
     if is_network(address) or is_mqtt(address):
         unique_id = asyncio.run(_prove(address, file))
         print_line(f"The board {_name(unique_id)} proves its key.")
         return
     if not is_serial(address):
         raise Failure(f"{address} is neither a serial port nor on a network.")
-    found, unique_id = deploying_module("key check", "keys").has(address, secret)
+    require("boardwarden key check", "mpremote", "mpremote", "deploy")
+    from boardwarden.deploy import keys as board_keys
+
+    found, unique_id = board_keys.has(address, secret)
     print_line(f"The board {_name(unique_id)} has {'' if found else 'not all of '}its keys.")
     if not found:
         raise typer.Exit(FAILED)

@@ -21,6 +21,7 @@ from .options import (
     LastOption,
     SinceOption,
     UntilOption,
+    require,
     window,
 )
 
@@ -62,6 +63,7 @@ def plot(
         if name not in METRICS:
             fail(f"There is no metric {name!r} to draw; there are {', '.join(METRICS)}.")
     times = window(since, until, last)
+    require("boardwarden plot", "matplotlib.figure", "matplotlib", "plot")
     run(_plot(Wanted(file, picture, names, board or [], *times), as_json))
 
 
@@ -79,7 +81,6 @@ class Wanted(NamedTuple):
 
 async def _plot(wanted: Wanted, as_json: bool) -> None:
     """Draw a picture, and print what is in it."""
-    _check_matplotlib()
     from boardwarden.plotting.picture import draw
     from boardwarden.plotting.plot import read
     from boardwarden.recording.reading import Recording
@@ -107,15 +108,6 @@ def _write(out: Path, picture: bytes) -> None:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise
-
-
-def _check_matplotlib() -> None:
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        raise Failure(
-            "boardwarden plot needs matplotlib: pip install 'boardwarden[plot]'."
-        ) from None
 
 
 @contextlib.contextmanager

@@ -16,13 +16,12 @@ from boardwarden.render.status import LinkChanges, sample_line
 from boardwarden.transport.address import short_names
 from boardwarden.transport.base import Transport
 
-from .options import BoardsOption, JsonOption, all_given
+from .options import BoardsOption, JsonOption, all_given, require
 from .terminal import print_link_changes, ticks
 
 if TYPE_CHECKING:
     from boardwarden.tui.feed import Feed
 
-_NO_TEXTUAL = "boardwarden watch needs Textual: pip install 'boardwarden[tui]'."
 _DRAWN = "╭─┤█░▁⠋"  # some of what the view draws with
 _NOT_DRAWN = (
     "In this terminal's encoding, {}, the live view cannot be drawn: here is a line for each "
@@ -38,15 +37,12 @@ def watch(board: BoardsOption = [], as_json: JsonOption = False) -> None:  # noq
     If standard output is no terminal, or one that cannot be drawn on, prints a line for each
     sample.
     """
-    run(_watch(all_given(board), as_json))
-
-
-async def _watch(addresses: Sequence[Address], as_json: bool) -> None:
-    """Show boards until interrupted."""
+    addresses = all_given(board)
     if as_json or not _on_terminal():
-        await _print_all(addresses, as_json)
-    else:
-        await _show(addresses)
+        run(_print_all(addresses, as_json))
+        return
+    require("boardwarden watch", "textual", "Textual", "tui")
+    run(_show(addresses))
 
 
 def _on_terminal() -> bool:
@@ -121,14 +117,10 @@ async def _print_objects(board: Board, name: str) -> None:
 
 async def _show(addresses: Sequence[Address]) -> None:
     """Show the live view until the user quits."""
-    try:
-        from boardwarden.tui.app import WatchApp
-        from boardwarden.tui.ending import ends_in_time
-        from boardwarden.tui.feed import Feed
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "textual":
-            raise
-        raise Failure(_NO_TEXTUAL) from None
+    from boardwarden.tui.app import WatchApp
+    from boardwarden.tui.ending import ends_in_time
+    from boardwarden.tui.feed import Feed
+
     if not os.environ.get("NO_COLOR"):
         os.environ.pop("NO_COLOR", None)  # empty, it says nothing; Textual takes it for a yes
     shown = _numbered(short_names(_texts(addresses)))
