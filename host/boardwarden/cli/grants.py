@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
 import typer
@@ -34,7 +33,7 @@ from boardwarden.render.tables import amount, denial
 
 from . import parse
 from .options import BoardOption, JsonOption, PriorityOption, given, one_of
-from .terminal import answer, connect, paced
+from .terminal import answer, connect, on_signal, paced
 
 LeaseArgument = Annotated[
     int, typer.Argument(metavar="ID", help="The id that `boardwarden leases` shows.")
@@ -174,7 +173,8 @@ async def _alloc(address: str, wanted: Wanted, as_json: bool) -> None:
     """Hold a lease for its time or until Ctrl-C, release it, and print that."""
     async with connect(address) as board:
         lease = await _granted(board, wanted, as_json)
-        with _interrupts() as interrupt:
+        interrupt = asyncio.Event()  # so that there is time to release
+        with on_signal(signal.SIGINT, interrupt.set):
             interrupted = await _hold(board, lease, wanted, interrupt, as_json)
         if interrupted:
             raise Interrupted
@@ -188,7 +188,8 @@ async def _hold(
         print_json({"lease": lease.to_dict()})
     else:
         what = f"{amount(lease.resource, lease.amount)} of {enum_name(lease.resource)}"
-        print_line(f"lease {lease.id}: {what}, {_how_long(wanted)}")
+        how_long = "until Ctrl-C" if wanted.seconds is None else f"for {wanted.seconds:g} s"
+        print_line(f"lease {lease.id}: {what}, {how_long}")
     interrupted = await _wait_for_end(board, lease, wanted.seconds, interrupt)
     with contextlib.suppress(NotFound):  # its time may be over now, too
         async with answer():
@@ -243,21 +244,3 @@ async def _lost(board: Board, number: int) -> str:
             return "nobody remembers why"
         listed = listed or here
     return "the connection is closed"
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[asyncio.Event]:
-    """Turn Ctrl-C into an event, so that there is time to release."""
-    loop = asyncio.get_running_loop()
-    interrupt = asyncio.Event()
-    with contextlib.suppress(NotImplementedError):  # Windows: the lease ends with the connection
-        loop.add_signal_handler(signal.SIGINT, interrupt.set)
-    try:
-        yield interrupt
-    finally:
-        with contextlib.suppress(NotImplementedError):
-            loop.remove_signal_handler(signal.SIGINT)
-
-
-def _how_long(wanted: Wanted) -> str:
-    return "until Ctrl-C" if wanted.seconds is None else f"for {wanted.seconds:g} s"

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -31,7 +31,7 @@ from boardwarden.render.text import count, duration, size, utc
 from . import parse
 from .options import BoardsOption, FileArgument, JsonOption, all_given
 from .record_progress import RecordProgress
-from .terminal import waiting
+from .terminal import on_signal, waiting
 
 if TYPE_CHECKING:
     from boardwarden.recording.reading import LinkChange, Span
@@ -43,7 +43,6 @@ _LOCKED_PAUSE_S = 0.2  # with so long between
 _CLOSE_S = 1.0  # that boards have to end
 _AGAIN_S = 3.0  # until a board that is not there is tried again
 _NEVER = (AddressError, SimulatorMissing)
-_STOPS = ("SIGINT", "SIGTERM")  # a service manager's stop is as good as Ctrl-C
 _HEAD = ("BOARD", "BOOT", "FROM", "FOR", "SAMPLES", "EVENTS", "LOST")
 
 
@@ -120,20 +119,31 @@ async def _record(wanted: Wanted, as_json: bool) -> None:
     await _open(store)  # before the boards: connecting takes them from whoever has them
     if store.put_aside is not None:
         print_note(f"{wanted.path} was damaged: it is {store.put_aside} now, and a new one begins.")
+    stop, interrupted = asyncio.Event(), False  # so that there is time to write what came last
+
+    def interrupt() -> None:
+        nonlocal interrupted
+        interrupted = True
+        stop.set()
+
     try:
         async with _Opener(wanted.interval) as opener:
             found, missing = await opener.open_all(wanted.addresses)
-            with _stops() as stop, RecordProgress(wanted.path, wanted.addresses) as progress:
+            with (
+                on_signal(signal.SIGINT, interrupt),
+                on_signal(signal.SIGTERM, stop.set),  # a service manager's stop is as good
+                RecordProgress(wanted.path, wanted.addresses) as progress,
+            ):
                 shows = (progress.show, progress.show_link_changes, progress.show_gap)
                 recorder = Recorder(store, found, wanted.interval, *shows)
                 if as_json:
                     print_json({"recording": str(wanted.path), "boards": wanted.addresses})
                 async with opener.trying_again(missing, recorder, progress):
-                    await recorder.run(stop.event, wanted.seconds)
+                    await recorder.run(stop, wanted.seconds)
     finally:
         store.close()
     _sum_up(recorder, as_json)
-    if stop.interrupted:
+    if interrupted:
         raise Interrupted
 
 
@@ -233,32 +243,6 @@ class _Opener:
                 await board.start_monitoring(self._interval)
             self._boards.append(opened.pop_all())
         return board
-
-
-class _Stop:
-    def __init__(self) -> None:
-        self.event = asyncio.Event()
-        self.interrupted = False
-
-    def __call__(self, name: str) -> None:
-        self.interrupted = self.interrupted or name == "SIGINT"
-        self.event.set()
-
-
-@contextlib.contextmanager
-def _stops() -> Iterator[_Stop]:
-    """Turn Ctrl-C and SIGTERM into an event, so that there is time to write what came last."""
-    loop = asyncio.get_running_loop()
-    stop = _Stop()
-    with contextlib.suppress(NotImplementedError):  # Windows: the last half second is lost
-        for name in _STOPS:
-            loop.add_signal_handler(getattr(signal, name), stop, name)
-    try:
-        yield stop
-    finally:
-        with contextlib.suppress(NotImplementedError):
-            for name in _STOPS:
-                loop.remove_signal_handler(getattr(signal, name))
 
 
 def _sum_up(recorder: Recorder, as_json: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -43,7 +42,7 @@ from boardwarden.rollout.rollout import undo as undo_all
 from boardwarden.rollout.undo_file import Changed, UndoFile
 
 from . import parse
-from .terminal import TerminalReporter, confirm, waiting
+from .terminal import TerminalReporter, confirm, on_signal, waiting
 
 _NAME_WIDTH = 24  # at most, of the column with the boards' names
 _TICK_S = 0.3
@@ -164,7 +163,6 @@ async def _undo(changed: Sequence[Changed], path: Path, how: How) -> None:
 
 async def _run(shown: _Shown, begin: Callable[[], Awaitable[Summary]]) -> Summary:
     """Run it; the first Ctrl-C has it end after the board in hand, a second one at once."""
-    loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(begin())
     ticking = asyncio.create_task(shown.tick())
 
@@ -175,10 +173,9 @@ async def _run(shown: _Shown, begin: Callable[[], Awaitable[Summary]]) -> Summar
         shown.stop.set()
         print_note("ending after the board in hand; Ctrl-C once more ends at once")
 
-    with contextlib.suppress(NotImplementedError):  # Windows: then Ctrl-C ends at once
-        loop.add_signal_handler(signal.SIGINT, interrupt)
     try:
-        return await task
+        with on_signal(signal.SIGINT, interrupt):
+            return await task
     except asyncio.CancelledError:
         if shown.file is not None and shown.file.has_boards:
             print_note(f"interrupted in the middle of a board; to undo: {_UNDO} {shown.file.path}")
@@ -187,8 +184,6 @@ async def _run(shown: _Shown, begin: Callable[[], Awaitable[Summary]]) -> Summar
         raise Failure(str(error)) from None
     finally:
         ticking.cancel()
-        with contextlib.suppress(NotImplementedError):
-            loop.remove_signal_handler(signal.SIGINT)
 
 
 def _end(summary: Summary, how: How, shown: _Shown, used: Path | None = None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 from collections.abc import Callable, Coroutine, Sequence
@@ -296,14 +295,13 @@ async def _serve(
             print_line(f"the page is at {page_url}; {outlets.page.access.words()}")
 
     task = asyncio.ensure_future(begin(serving))
-    with contextlib.suppress(NotImplementedError):  # Windows
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    try:
-        await asyncio.wait([task])
-    except asyncio.CancelledError:  # Ctrl-C
-        task.cancel()
-        await asyncio.wait([task])
-        raise
+    with terminal.on_signal(signal.SIGTERM, task.cancel):
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:  # Ctrl-C
+            task.cancel()
+            await asyncio.wait([task])
+            raise
     if not task.cancelled():
         try:
             task.result()

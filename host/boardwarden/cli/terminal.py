@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -130,6 +130,22 @@ def _ask(question: str) -> None:
 
 def _is_yes(line: str) -> bool:
     return line.strip().lower() in _YES
+
+
+@contextlib.contextmanager
+def on_signal(number: int, act: Callable[[], object]) -> Iterator[None]:
+    """Call act() in the event loop, when a signal comes during the block, instead of ending.
+
+    Not on Windows: there the signal ends what runs.
+    """
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(NotImplementedError):
+        loop.add_signal_handler(number, act)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(NotImplementedError):
+            loop.remove_signal_handler(number)
 
 
 class TerminalReporter:
