@@ -32,7 +32,7 @@ from boardwarden.render.status import link_state
 from boardwarden.render.tables import amount, denial
 
 from . import parse
-from .options import BoardOption, JsonOption, PriorityOption, given, one_of
+from .options import BoardOption, JsonOption, given, one_of
 from .terminal import answer, connect, on_signal, paced
 
 LeaseArgument = Annotated[
@@ -138,7 +138,14 @@ def alloc(
     ],
     board: BoardOption = "",
     owner: Annotated[str, typer.Option(metavar="NAME", help="Who it is for.")] = "boardwarden",
-    priority: PriorityOption = "normal",
+    priority: Annotated[
+        str,
+        typer.Option(
+            metavar="LEVEL",
+            help="low, normal, high or critical.",
+            autocompletion=one_of(parse.words(Priority)),
+        ),
+    ] = "normal",
     mount: Annotated[
         str | None, typer.Option(metavar="PATH", help="The file system, for storage.")
     ] = None,
@@ -149,9 +156,9 @@ def alloc(
     as_json: JsonOption = False,
 ) -> None:
     """Hold a lease while this command runs. Exit status 3 if the board denies it."""
-    kind = checked(parse.resource, resource)
+    kind = checked(parse.member, ResourceType, "resource", resource)
     size = checked(parse.amount, kind, amount)
-    rank = checked(parse.priority, priority)
+    rank = checked(parse.member, Priority, "priority", priority)
     checked(parse.options, _arguments.allocation, kind, size, owner, rank, None, mount)
     length = None if seconds is None else checked(parse.duration, "--for", seconds)
     wanted = Wanted(kind, size, owner, rank, mount, length)

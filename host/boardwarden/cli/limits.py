@@ -116,12 +116,12 @@ def thresholds(
         run(_thresholds(given(board), name, as_json))
         return
     changed: dict[str, object] = {
-        key: checked(parse.level, name, key, text) for key, text in wanted.items()
+        key: checked(_quantities.level, name, f"--{key}", text) for key, text in wanted.items()
     }
     if hold is not None:
         changed["hold_s"] = checked(_quantities.seconds, "--hold", hold)
     if action is not None:
-        changed["action"] = checked(parse.action, action)
+        changed["action"] = checked(parse.member, Action, "action", action)
 
     def change(before: Threshold | None) -> Threshold | None:
         return None if off else replace(before or Threshold(name), **changed)  # type: ignore[arg-type]

@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from boardwarden._program import checked, fail
-from boardwarden.models import Priority
 from boardwarden.transport.address import FORMS
 
 from . import parse
@@ -59,15 +58,6 @@ BoardsOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
-PriorityOption = Annotated[
-    str,
-    typer.Option(
-        "--priority",
-        metavar="LEVEL",
-        help="low, normal, high or critical.",
-        autocompletion=one_of(parse.words(Priority)),
-    ),
-]
 
 
 def given(board: str, how: str = "--board") -> str:
