@@ -48,12 +48,11 @@ BoardOption = Annotated[
     ),
 ]
 BoardsOption = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         "--board",
         metavar="ADDRESS",
         help=f"{FORMS}; may be repeated. Else {ENVIRONMENT}, or the only USB serial port.",
-        show_default=False,
         autocompletion=addresses,
     ),
 ]
@@ -77,9 +76,9 @@ def given(board: str, how: str = "--board") -> str:
     return found[0].address
 
 
-def all_given(boards: Sequence[str]) -> list[str]:
+def all_given(boards: Sequence[str] | None) -> list[str]:
     """Return the addresses, or the one in the environment, or exit."""
-    return list(boards) or [given(os.environ.get(ENVIRONMENT, ""))]
+    return list(boards or [given(os.environ.get(ENVIRONMENT, ""))])
 
 
 def require(command: str, module: str, library: str, extra: str) -> None:

@@ -48,7 +48,7 @@ _HEAD = ("BOARD", "BOOT", "FROM", "FOR", "SAMPLES", "EVENTS", "LOST")
 
 def record(
     file: FileArgument,
-    board: BoardsOption = (),  # type: ignore[assignment]  # Typer makes a list of it
+    board: BoardsOption = None,
     seconds: Annotated[
         str | None,
         typer.Option(

@@ -30,7 +30,7 @@ _NOT_DRAWN = (
 Address = str | Transport
 
 
-def watch(board: BoardsOption = [], as_json: JsonOption = False) -> None:  # noqa: B006  Typer's way
+def watch(board: BoardsOption = None, as_json: JsonOption = False) -> None:
     """Show one or several boards live in the terminal; q quits.
 
     The keys are shown at the bottom; ? explains them.
