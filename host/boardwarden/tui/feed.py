@@ -32,6 +32,7 @@ REMEMBERED = {"live": "memory", "cpu": "cpu"}
 MAX_CHARACTERS = 64 * 1024
 _AGAIN_S = 3.0  # until a board that could not be opened is tried again
 _POLL_S = 1.0
+_PING_S = 5.0  # between two measurements of the latency
 
 
 class Track:
@@ -118,13 +119,12 @@ class Feed:
     """A followed board: open() or follow(), then close(). `board` is None until it is open.
 
     problem: why it could not be opened, a sentence; latency_s: of the last request, None if
-    unknown; unmetered: why the board sends no meters. `ping_s`: between two measurements of the
-    latency, 0 for none.
+    unknown; unmetered: why the board sends no meters.
     """
 
-    def __init__(self, address: str | Transport, name: str = "", ping_s: float = 5.0) -> None:
+    def __init__(self, address: str | Transport, name: str) -> None:
         self._address = address
-        self.name = name or (address if isinstance(address, str) else address.address)
+        self.name = name
         self.board: Board | None = None
         self.problem = ""
         self.unmetered = ""
@@ -132,7 +132,6 @@ class Feed:
         self.track = Track()
         self.events = Tail()
         self.console = Tail()
-        self._ping_s = ping_s
         self._opened = contextlib.AsyncExitStack()
 
     @property
@@ -219,9 +218,9 @@ class Feed:
             self.unmetered = str(error)
 
     async def _measure(self, board: Board) -> None:
-        while self._ping_s:
+        while True:
             try:
                 self.latency_s = await board.ping() if board.connected else None
             except BoardError:
                 self.latency_s = None
-            await asyncio.sleep(self._ping_s)
+            await asyncio.sleep(_PING_S)
