@@ -214,6 +214,12 @@ async def test_watch_without_textual_names_the_extra_to_install(fake, terminal, 
     await finish(piped)
 
 
+async def test_watch_names_an_address_with_brackets_while_it_connects(terminal):
+    command = await terminal("--board", "tcp://127.0.0.1:9/[/b]")  # for Rich, the end of a style
+    assert await command.status() == 2
+    assert b"does not name a host and a port" in command.seen
+
+
 async def test_watch_is_on_the_terminal_though_errors_go_to_a_file(terminal, tmp_path):
     with (tmp_path / "errors").open("w") as errors:
         command = await terminal(errors=errors)

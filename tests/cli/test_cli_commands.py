@@ -117,12 +117,17 @@ async def test_watch_prints_each_sample_as_it_arrives(board, capsys):
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-async def test_watch_of_several_boards_names_the_board_on_each_line(board, capsys, as_json):
+async def test_watch_of_several_boards_names_the_board_on_each_line(
+    board, capsys, monkeypatch, as_json
+):
     board.interval_s = 0.02
     other = testing.FakeBoard()
     other.interval_s = 0.02
-    boards = [testing.FakeTransport(board, "one"), testing.FakeTransport(other, "two")]
-    lines = await lines_of(capsys, watch._print_all(boards, as_json), count=6)
+    boards = {"one": board, "two": other}
+    monkeypatch.setattr(
+        watch, "connect", lambda name: connect(testing.FakeTransport(boards[name], name))
+    )
+    lines = await lines_of(capsys, watch._print_all(["one", "two"], as_json), count=6)
     if as_json:
         found = {json.loads(line)["address"] for line in lines}
     else:
@@ -138,7 +143,7 @@ async def test_watch_of_several_boards_ends_when_one_cannot_be_opened(board, cap
 
 
 def test_the_same_address_twice_gets_a_number():
-    assert list(watch.names(["sim", "a", "sim", "sim"])) == ["sim", "a", "sim (2)", "sim (3)"]
+    assert list(watch.numbered(["sim", "a", "sim", "sim"])) == ["sim", "a", "sim (2)", "sim (3)"]
 
 
 async def test_console_prints_text_as_it_arrives(board, capsys):

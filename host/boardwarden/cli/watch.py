@@ -14,10 +14,9 @@ from boardwarden.board import Board, connect
 from boardwarden.errors import BoardError
 from boardwarden.render.status import LinkChanges, sample_line
 from boardwarden.transport.address import short_names
-from boardwarden.transport.base import Transport
 
 from .options import BoardsOption, JsonOption, all_given, require
-from .terminal import print_link_changes, ticks
+from .terminal import print_link_changes, ticks, waiting
 
 if TYPE_CHECKING:
     from boardwarden.tui.feed import Feed
@@ -27,7 +26,6 @@ _NOT_DRAWN = (
     "In this terminal's encoding, {}, the live view cannot be drawn: here is a line for each "
     "sample. If the terminal shows UTF-8, set LC_ALL=C.UTF-8."
 )
-Address = str | Transport
 
 
 def watch(board: BoardsOption = None, as_json: JsonOption = False) -> None:
@@ -58,25 +56,17 @@ def _on_terminal() -> bool:
     return True
 
 
-def names(addresses: Sequence[Address]) -> Iterator[str]:
-    """Yield a name for each address; repeated ones get a number."""
-    yield from _numbered(_texts(addresses))
-
-
-def _texts(addresses: Sequence[Address]) -> list[str]:
-    return [each if isinstance(each, str) else each.address for each in addresses]
-
-
-def _numbered(texts: Sequence[str]) -> Iterator[str]:
-    for place, text in enumerate(texts):
-        before = texts[:place].count(text)
-        yield f"{text} ({before + 1})" if before else text
+def numbered(names: Sequence[str]) -> Iterator[str]:
+    """Yield the names; repeated ones get a number."""
+    for place, name in enumerate(names):
+        before = names[:place].count(name)
+        yield f"{name} ({before + 1})" if before else name
 
 
 # --- line by line -------------------------------------------------------------------------------
 
 
-async def _print_all(addresses: Sequence[Address], as_json: bool) -> None:
+async def _print_all(addresses: Sequence[str], as_json: bool) -> None:
     """Print the samples of each board; nothing if one of them cannot be opened."""
     async with contextlib.AsyncExitStack() as opened:
         opening = (opened.enter_async_context(connect(address)) for address in addresses)
@@ -85,7 +75,7 @@ async def _print_all(addresses: Sequence[Address], as_json: bool) -> None:
             if isinstance(found, BaseException):
                 raise found
             boards.append(found)
-        names_shown = names(addresses) if len(boards) > 1 else [""]
+        names_shown = numbered(addresses) if len(boards) > 1 else [""]
         printing = _print_objects if as_json else _print_lines
         await asyncio.gather(*map(printing, boards, names_shown))
 
@@ -115,7 +105,7 @@ async def _print_objects(board: Board, name: str) -> None:
 # --- on a terminal ------------------------------------------------------------------------------
 
 
-async def _show(addresses: Sequence[Address]) -> None:
+async def _show(addresses: Sequence[str]) -> None:
     """Show the live view until the user quits."""
     from boardwarden.tui.app import WatchApp
     from boardwarden.tui.ending import ends_in_time
@@ -123,7 +113,7 @@ async def _show(addresses: Sequence[Address]) -> None:
 
     if not os.environ.get("NO_COLOR"):
         os.environ.pop("NO_COLOR", None)  # empty, it says nothing; Textual takes it for a yes
-    shown = _numbered(short_names(_texts(addresses)))
+    shown = numbered(short_names(addresses))
     feeds = [Feed(*each) for each in zip(addresses, shown, strict=True)]
     with contextlib.ExitStack() as ending:
         try:
@@ -139,10 +129,7 @@ async def _show(addresses: Sequence[Address]) -> None:
 
 async def _open(feeds: Sequence[Feed]) -> None:
     """Connect to all; fail if none answers. The view retries those that do not."""
-    from rich.console import Console
-
-    where = ", ".join(feed.name for feed in feeds)
-    with Console(stderr=True, highlight=False).status(f"connecting to {where}"):
+    async with waiting(f"connecting to {', '.join(feed.name for feed in feeds)}"):
         found = await asyncio.gather(*(_opened(feed) for feed in feeds))
     if all(found):
         raise Failure(" ".join(found))
