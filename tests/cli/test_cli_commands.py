@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import signal
 from dataclasses import replace
 
 import pytest
 
 from boardwarden import StoredPolicy, _program, connect, testing
 from boardwarden._program import print_rows
-from boardwarden.cli import doctor, look, terminal, watch
+from boardwarden.cli import doctor, look, plot, record, replay, terminal, watch
 from boardwarden.doctor import checkup
 from boardwarden.doctor.checkup import find_stored_policy
 from boardwarden.errors import BoardError, PortMissing
@@ -185,3 +186,24 @@ def test_every_error_is_one_sentence_and_exit_status_2(capsys):
 
 def test_an_interrupt_has_exit_status_130(capsys):
     assert outcome_of(KeyboardInterrupt(), capsys) == (130, "")
+
+
+@pytest.mark.parametrize("command", ["plot", "replay", "record --list"])
+def test_ctrl_c_ends_a_command_that_reads_a_recording_at_once(command, tmp_path, monkeypatch):
+    """It awaits nothing: in an event loop it would go on to its end."""
+
+    def interrupted(path):
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("it goes on")
+
+    monkeypatch.setattr("boardwarden.recording.reading.Recording", interrupted)
+    policy, file = tmp_path / "warden.toml", tmp_path / "a.db"
+    policy.write_text("")
+    begin = {
+        "plot": lambda: plot.plot(file),
+        "replay": lambda: replay.replay(file, policy),
+        "record --list": lambda: record.record(file, list_it=True),
+    }
+    with pytest.raises(SystemExit) as caught:
+        begin[command]()
+    assert caught.value.code == 130

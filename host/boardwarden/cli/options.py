@@ -119,9 +119,10 @@ LastOption = Annotated[
 ]
 
 
-def window(
-    since: str | None, until: str | None, last: str | None
-) -> tuple[float | None, float | None, float | None]:
+Times = tuple[float | None, float | None, float | None]
+
+
+def window(since: str | None, until: str | None, last: str | None) -> Times:
     """Return --since and --until as moments and --last as a duration."""
     if since is not None and last is not None:
         fail("--last goes with --until, not with --since.")

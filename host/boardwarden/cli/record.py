@@ -22,6 +22,7 @@ from boardwarden._program import (
     print_line,
     print_note,
     print_table,
+    reported,
     run,
 )
 from boardwarden.board import Board, connect
@@ -34,7 +35,7 @@ from .record_progress import RecordProgress
 from .terminal import on_signal, waiting
 
 if TYPE_CHECKING:
-    from boardwarden.recording.reading import LinkChange, Span
+    from boardwarden.recording.reading import Span
     from boardwarden.recording.recorder import Recorder
     from boardwarden.recording.store import Rotation, Store
 
@@ -78,7 +79,8 @@ def record(
     Appends to an existing recording.
     """
     if list_it:
-        run(_list(file, [], as_json))
+        with reported():
+            _list(file, as_json)
         return
     from boardwarden.recording.store import Rotation
 
@@ -272,13 +274,15 @@ def _sum_up(recorder: Recorder, as_json: bool) -> None:
     )
 
 
-async def _list(path: Path, addresses: list[str], as_json: bool) -> None:
+def _list(path: Path, as_json: bool) -> None:
     """Print the spans of a recording: one boot of one board each."""
     from boardwarden.recording.reading import Recording
 
     with Recording(path) as recording:
-        spans = recording.spans(addresses)
-        lost = {span.id: _count_lost(list(recording.links(span))) for span in spans}
+        spans = recording.spans()
+        lost = {
+            span.id: sum(link.state == "lost" for link in recording.links(span)) for span in spans
+        }
     if as_json:
         for span in spans:
             times = {"began": utc(span.began), "ended": utc(span.ended)}
@@ -286,10 +290,6 @@ async def _list(path: Path, addresses: list[str], as_json: bool) -> None:
         return
     rows = [_row(span, lost[span.id]) for span in spans]
     print_table(_HEAD, rows, "There is nothing in it yet.", uncut=("FROM",))
-
-
-def _count_lost(links: list[LinkChange]) -> int:
-    return sum(link.state == "lost" for link in links)
 
 
 def _row(span: Span, lost: int) -> tuple[str, ...]:
