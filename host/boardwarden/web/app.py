@@ -136,17 +136,15 @@ class Page:
     # --- streams --------------------------------------------------------------------------------
 
     async def _fleet_events(self, request: Request) -> Response:
-        if not self._may_look(request):
-            return _error(401, "Sign in first.")
         return self._stream(request, self._fleet.messages())
 
     async def _board_events(self, request: Request) -> Response:
-        if not self._may_look(request):
-            return _error(401, "Sign in first.")
         address = request.query_params.get("board", "")
         return self._stream(request, BoardView(self._fleet, address, self._recording).messages())
 
     def _stream(self, request: Request, messages: AsyncIterator[bytes]) -> Response:
+        if not self._may_look(request):
+            return _error(401, "Sign in first.")
         if request.method == "HEAD":
             return Response(media_type="text/event-stream")
         packed = "gzip" in request.headers.get("accept-encoding", "")

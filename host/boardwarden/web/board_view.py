@@ -7,7 +7,6 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -198,17 +197,16 @@ def _operations(board: Board) -> Section:
 
 
 def _tasks(meters: Sequence[Meter]) -> Section:
-    rows = [[*map(printable, cells)] for cells in tables.meter_rows(meters)]
-    return {"head": tables.METERS, "rows": rows, "blocks": printable(tables.blocker(meters))}
+    found = _table(tables.METERS, tables.meter_rows(meters), meters)
+    return {**found, "blocks": printable(tables.blocker(meters))}
 
 
 def _events(board: Board) -> list[list[Any]]:
-    """Return [number, seconds since the epoch, text], the newest first."""
+    """Return [seconds since the epoch, text, uptime], the newest first."""
     zero = uptime_zero(board.status)
     # Rounded: it moves by a few milliseconds with each sample, and the events do not.
     return [
         [
-            each.number,
             None if zero is None else round((zero + each.uptime_s) / 2) * 2,
             event_text(each),
             f"up {duration(each.uptime_s)}",
@@ -355,8 +353,7 @@ class BoardView:
         return changed
 
     def _sections(self, board: Board | None) -> Section:
-        found = self._fleet.row(self._address)
-        row = None if found is None else {**asdict(found[0]), "since": round(found[1], 1)}
+        row = self._fleet.row(self._address)
         return {"row": row, **({} if board is None else sections(board))}
 
 

@@ -313,7 +313,7 @@ class Board {
   events() {
     const { events } = this.shown;
     if (!events.length) return [h("p", { class: "nothing" }, "No events in this boot.")];
-    return [h("ol", { class: "events", tabindex: "0", "aria-label": "Events, the newest first" }, events.map(([, at, text, up]) => h("li", {},
+    return [h("ol", { class: "events", tabindex: "0", "aria-label": "Events, the newest first" }, events.map(([at, text, up]) => h("li", {},
       at === null ? h("span", {}, up) : h("time", { title: `${fullMoment(at)}, ${up}` }, moment(at)),
       h("span", { class: "what" }, text))))];
   }
