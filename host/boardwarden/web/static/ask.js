@@ -1,15 +1,82 @@
-// Requests to a board: each is asked in a dialog first, and what the board said is shown there.
+// The requests that a board's view offers to those who may control: each is asked in a dialog first, and
+// what the board said is shown there.
 
 import { post } from "./api.js";
 import { announce, h } from "./dom.js";
 import { ASKED } from "./log.js";
 
+export function askCollect(board) {
+  ask(board, {
+    title: "Collect garbage", button: "Collect", name: "collect",
+    text: "The board frees what nothing refers to any more. Its application stops for as long as that takes, some milliseconds.",
+  });
+}
+
+export function askInterval(board, interval) {
+  ask(board, {
+    title: "Sample at another interval", button: "Change", name: "interval",
+    text: "A shorter interval costs the board more time; it samples less often where that exceeds the agent's budget.",
+    fields: [{ name: "interval", label: "Every", value: interval, hint: "20 ms to 10 min, such as 500 ms, 2 s or 1 min" }],
+  });
+}
+
+export function askRelease(board, id, words) {
+  ask(board, {
+    title: `End lease ${id}`, button: "End it", name: "release", values: () => ({ id }),
+    text: `${words}. Its holder loses what was granted.`,
+  });
+}
+
+export function askCancel(board, id, words) {
+  ask(board, {
+    title: `Cancel operation ${id}`, button: "Have it stop", name: "cancel", values: () => ({ id }),
+    text: `${words}. It is told to stop, as by a preemption.`,
+  });
+}
+
+export function askThreshold(board, metrics, each) {
+  const now = each ?? { metric: metrics[0], warn: "", critical: "", clear: "", hold: "0 s", action: "tell" };
+  const levels = "such as 80 %, 8k, 200 ms; empty for none";
+  ask(board, {
+    title: each ? `Threshold of ${each.metric}` : "Watch another metric", button: "Set", name: "threshold",
+    text: "Without warn and critical it is removed.",
+    fields: [
+      { name: "metric", label: "Metric", value: now.metric, options: each ? [each.metric] : metrics },
+      { name: "warn", label: "Warn at", value: now.warn, hint: levels },
+      { name: "critical", label: "Critical at", value: now.critical },
+      { name: "clear", label: "Clear at", value: now.clear },
+      { name: "hold", label: "After", value: now.hold, hint: "how long a level must last" },
+      { name: "action", label: "Then", value: now.action, options: ["tell", "protect", "reset"] },
+    ],
+  });
+}
+
+export async function askPolicy(board) {
+  const found = await post("/api/board/request", { board, name: "policy" });
+  ask(board, {
+    title: "Apply a policy", button: "Show what would change", name: "apply_policy",
+    text: found.error ?? (found.ok ? "This is the policy in force. Change it, or paste another." : found.text),
+    fields: [
+      { name: "text", label: "Policy, as in warden.toml", value: found.policy ?? "", rows: 14 },
+      { name: "save", label: "Have the board store it, so that it holds after a restart", type: "checkbox", value: false },
+    ],
+    check: {
+      button: "Apply",
+      request: ({ text }) => ({ name: "compare_policy", arguments: { text } }),
+      show: (answer, { rows, text }) => answer.replaceChildren(...(rows.length ? [
+        h("p", {}, "It changes:"),
+        h("dl", { class: "difference" }, rows.map(([key, change]) => [h("dt", {}, key), h("dd", {}, change)])),
+      ] : [h("p", {}, text)])),
+    },
+  });
+}
+
 /**
  * Ask before a request. options: title; text: what it does; fields: [{name, label, value, options,
- * hint, rows}]; button; name and values(fields): the request. `check` shows something first, and
- * returns whether to go on.
+ * hint, rows}]; button; name and values(fields): the request. `check` {request(fields), show(element,
+ * answer), button}: another request, made and shown first.
  */
-export function ask(board, { title, text, fields = [], button, name, values = (given) => given, check }) {
+function ask(board, { title, text, fields = [], button, name, values = (given) => given, check }) {
   const inputs = fields.map(input);
   const answer = h("div", { class: "answer", role: "status" });
   const confirm = h("button", { class: "primary" }, button);
@@ -42,8 +109,9 @@ export function ask(board, { title, text, fields = [], button, name, values = (g
         show(answer, found);
         return;
       }
-      checked = check.show(answer, found);
-      if (checked) confirm.textContent = check.button;
+      check.show(answer, found);
+      checked = true;
+      confirm.textContent = check.button;
       return;
     }
     const found = await send({ name, arguments: values(given) });

@@ -204,7 +204,7 @@ class Fleet {
   }
 
   showMore() {
-    this.limit = Math.max(this.limit * 10, FIRST);
+    this.limit *= 10;
     this.render();
   }
 
@@ -244,7 +244,7 @@ class Fleet {
     const all = this.boards.size;
     setText(this.count, found.length === all ? `${boards(all)}` : `${found.length} of ${boards(all)}`);
     this.more.hidden = found.length <= rows.length;
-    setText(this.more, `Show ${Math.min(found.length, Math.max(this.limit * 10, FIRST)) - rows.length} more`);
+    setText(this.more, `Show ${Math.min(found.length, this.limit * 10) - rows.length} more`);
     this.table.hidden = rows.length === 0;
     this.renderEmpty(found.length);
   }
