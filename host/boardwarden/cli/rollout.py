@@ -233,7 +233,7 @@ class _Shown(Progress):
 
     def close(self) -> None:
         """Leave the terminal clean."""
-        self._reporter.__exit__(None, None, None)
+        self._reporter.end_progress()
 
     def on_result(self, result: BoardResult) -> None:
         """Print what became of a board."""
