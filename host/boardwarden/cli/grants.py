@@ -73,7 +73,6 @@ def cancel(
 
 
 async def _leases(address: str, as_json: bool) -> None:
-    """Print the leases."""
     async with connect(address) as board:
         found = board.allocations
         if as_json:
@@ -83,7 +82,6 @@ async def _leases(address: str, as_json: bool) -> None:
 
 
 async def _operations(address: str, as_json: bool) -> None:
-    """Print the operations, and how much memory those of each name took."""
     async with connect(address) as board:
         found, profiles = board.operations, board.memory_profiles
         if as_json:
@@ -97,7 +95,6 @@ async def _operations(address: str, as_json: bool) -> None:
 
 
 async def _sessions(address: str, as_json: bool) -> None:
-    """Print the sessions."""
     async with connect(address) as board:
         found = board.sessions
         if as_json:
@@ -107,7 +104,6 @@ async def _sessions(address: str, as_json: bool) -> None:
 
 
 async def _release(address: str, number: int, as_json: bool) -> None:
-    """Release a lease, and print that."""
     async with connect(address) as board:
         async with answer():
             await board.release(number)
@@ -115,7 +111,6 @@ async def _release(address: str, number: int, as_json: bool) -> None:
 
 
 async def _cancel(address: str, number: int, as_json: bool) -> None:
-    """Tell an operation to stop, and print that."""
     async with connect(address) as board:
         async with answer():
             await board.cancel(number)
@@ -177,7 +172,6 @@ class Wanted(NamedTuple):
 
 
 async def _alloc(address: str, wanted: Wanted, as_json: bool) -> None:
-    """Hold a lease for its time or until Ctrl-C, release it, and print that."""
     async with connect(address) as board:
         lease = await _granted(board, wanted, as_json)
         interrupt = asyncio.Event()  # so that there is time to release

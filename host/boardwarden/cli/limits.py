@@ -160,7 +160,6 @@ def _limit_options(before: Limits, now: Limits) -> str:
 
 
 async def _thresholds(address: str, metric: str | None, as_json: bool) -> None:
-    """Print the thresholds, or only that of one metric."""
     async with connect(address) as board:
         async with answer():
             await board.set_limits()  # changes none, but has the board begin to decide

@@ -163,7 +163,6 @@ class Applying:
 
 
 async def _policy(address: str, as_json: bool) -> None:
-    """Print the board's policy as a policy file."""
     async with connect(address) as board:
         async with waiting("reading the board's policy"):
             found, stored = await board.policy(), await _stored_or_none(board)
@@ -304,7 +303,6 @@ def _save(path: Path, text: str) -> None:
 
 
 async def _forget(address: str, yes: bool, as_json: bool) -> None:
-    """Have the board delete its stored policy."""
     async with connect(address) as board:
         stored = await board.stored_policy()
         if stored != StoredPolicy.NOTHING:
