@@ -193,38 +193,35 @@ def users(
     Adding a user who exists changes password and right. A running `boardwarden serve` follows the
     file: a user who is removed is signed out.
     """
-    with reported():
-        _users(action, file, name, control, as_json)
-
-
-def _users(action: str, file: Path, name: str, control: bool, as_json: bool) -> None:
-    """Do it."""
     from boardwarden.web import users as store
 
-    if action not in _USER_ACTIONS:
-        fail(f"users takes {', '.join(_USER_ACTIONS[:-1])} or {_USER_ACTIONS[-1]}, not {action}.")
-    if bool(name) != (action != "list"):
-        fail(f"users {action} FILE takes {'no name' if name else 'the name of a user'}.")
-    if as_json and action != "list":
-        fail("--json goes with list.")
-    found = checked(store.load, file) if action != "add" or os.path.lexists(file) else {}
-    if action == "add":
-        checked(store.check_name, name)
-        right = store.CONTROL if control else store.OBSERVE
-        user = checked(store.new_user, name, right, _password())
-        checked(store.save, file, {**found, name: user})
-        print_line(f"{name} may {right}; boardwarden serve --users {file} lets them in")
-    elif action == "remove":
-        if name not in found:
-            fail(f"{file} has no user {name!r}.")
-        del found[name]
-        checked(store.save, file, found)
-        print_line(f"{name} may not look any more")
-    elif as_json:
-        print_json({"users": [{"name": each, "right": found[each].right} for each in found]})
-    else:
-        rows = [(each, found[each].right) for each in found]
-        print_table(("name", "may"), rows, "no users")
+    with reported():
+        if action not in _USER_ACTIONS:
+            fail(
+                f"users takes {', '.join(_USER_ACTIONS[:-1])} or {_USER_ACTIONS[-1]}, not {action}."
+            )
+        if bool(name) != (action != "list"):
+            fail(f"users {action} FILE takes {'no name' if name else 'the name of a user'}.")
+        if as_json and action != "list":
+            fail("--json goes with list.")
+        found = checked(store.load, file) if action != "add" or os.path.lexists(file) else {}
+        if action == "add":
+            checked(store.check_name, name)
+            right = store.CONTROL if control else store.OBSERVE
+            user = checked(store.new_user, name, right, _password())
+            checked(store.save, file, {**found, name: user})
+            print_line(f"{name} may {right}; boardwarden serve --users {file} lets them in")
+        elif action == "remove":
+            if name not in found:
+                fail(f"{file} has no user {name!r}.")
+            del found[name]
+            checked(store.save, file, found)
+            print_line(f"{name} may not look any more")
+        elif as_json:
+            print_json({"users": [{"name": each, "right": found[each].right} for each in found]})
+        else:
+            rows = [(each, found[each].right) for each in found]
+            print_table(("name", "may"), rows, "no users")
 
 
 def _password() -> str:
