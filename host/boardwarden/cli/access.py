@@ -27,7 +27,7 @@ from boardwarden._protocol.keys import Secret
 from boardwarden.transport.address import is_mqtt, is_network, is_serial
 from warden_schema import ids
 
-from .options import BoardOption, JsonOption, given, one_of, require
+from .options import BoardOption, JsonOption, check_word, given, one_of, require
 
 _KEY_ACTIONS = ("new", "put", "check", "renew", "forget")
 _RIGHTS = ids.RIGHTS[ids.OBSERVE :]
@@ -104,10 +104,8 @@ def key(
     To change the secret: `renew` makes a new one and keeps the old one beside it, `put` writes both
     to each board, `forget` drops the old one, and `put` takes it off each board.
     """
-    if action not in _KEY_ACTIONS:
-        fail(f"key takes {', '.join(_KEY_ACTIONS[:-1])} or {_KEY_ACTIONS[-1]}, not {action}.")
-    if right not in _RIGHTS:
-        fail(f"--right takes {' or '.join(_RIGHTS)}, not {right}.")
+    check_word("key", action, _KEY_ACTIONS)
+    check_word("--right", right, _RIGHTS)
     with reported():
         if action == "new":
             keys.save(file, keys.new_secret(right))
@@ -196,10 +194,7 @@ def users(
     from boardwarden.web import users as store
 
     with reported():
-        if action not in _USER_ACTIONS:
-            fail(
-                f"users takes {', '.join(_USER_ACTIONS[:-1])} or {_USER_ACTIONS[-1]}, not {action}."
-            )
+        check_word("users", action, _USER_ACTIONS)
         if bool(name) != (action != "list"):
             fail(f"users {action} FILE takes {'no name' if name else 'the name of a user'}.")
         if as_json and action != "list":

@@ -18,7 +18,7 @@ from boardwarden._program import (
 from boardwarden.render.text import size
 from boardwarden.transport.address import is_serial
 
-from .options import ENVIRONMENT, JsonOption, YesOption, given, one_of, require
+from .options import ENVIRONMENT, JsonOption, YesOption, check_word, given, one_of, require
 from .terminal import TerminalReporter
 
 if TYPE_CHECKING:
@@ -81,10 +81,10 @@ def deploy(
     mode.
     """
     port = given(port, "PORT")
-    if start and start not in _STARTS:
-        fail(f"--start takes main.py or boot.py, not {start}.")
-    if way and way not in _WAYS:
-        fail(f"--as takes {', '.join(_WAYS[:-1])} or {_WAYS[-1]}, not {way}.")
+    if start:
+        check_word("--start", start, _STARTS)
+    if way:
+        check_word("--as", way, _WAYS)
     if start and remove:
         fail("--remove takes the start line out too, so it goes without --start.")
     if remove and (way or force or plan):

@@ -81,6 +81,12 @@ def all_given(boards: Sequence[str] | None) -> list[str]:
     return list(boards or [given(os.environ.get(ENVIRONMENT, ""))])
 
 
+def check_word(of: str, word: str, allowed: Sequence[str]) -> None:
+    """Exit with a sentence if an argument's or option's word is none of those it takes."""
+    if word not in allowed:
+        fail(f"{of} takes {', '.join(allowed[:-1])} or {allowed[-1]}, not {word}.")
+
+
 def require(command: str, module: str, library: str, extra: str) -> None:
     """Import a module that a command needs, or exit with the extra to install."""
     try:
