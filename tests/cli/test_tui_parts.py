@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from boardwarden.grants import Operation
 from boardwarden.history import Column, History
 from boardwarden.models import Cpu, Memory, Status
 from boardwarden.render.text import Printable
 from boardwarden.tui.feed import Tail, Track
-from boardwarden.tui.figures import Plot, progress
+from boardwarden.tui.figures import Plot
+from boardwarden.tui.panels import _done
 
 
 def drawn(rows):
@@ -26,7 +28,7 @@ def test_figures_above_the_top_are_drawn_at_the_top_and_a_missing_top_is_allowed
 
 
 def test_live_memory_is_solid_and_garbage_shaded():
-    rows = drawn(Plot(2, 4, 32.0).memory([8, 12], [24, 16], ("green", "yellow")))
+    rows = drawn(Plot(2, 4, 32.0).memory([8, 12], [24, 16]))
     assert rows == ["  ", "░ ", "░▄", "██"]
 
 
@@ -35,8 +37,13 @@ def test_only_the_newest_figures_are_drawn():
 
 
 def test_a_progress_bar_shows_its_fraction():
-    assert [progress(each, 4) for each in (None, 0.0, 0.5, 1.0, 7.0)] == [
-        *("░░░░", "░░░░", "██░░", "████", "████"),
+    done = [_done(Operation(progress=each)) for each in (None, 0.0, 0.5, 1.0, 7.0)]
+    assert done == [
+        "–",
+        "░" * 10 + " 0 %",
+        "█████░░░░░ 50 %",
+        "█" * 10 + " 100 %",
+        "█" * 10 + " 700 %",
     ]
 
 

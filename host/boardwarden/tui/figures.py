@@ -28,7 +28,7 @@ _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _SHADE = "░"
 _NO_LEVEL = -1
 _DARK = "#4d3a10"  # behind what is shaded
-_STYLES = ("#3fb950", "#d29922")  # live, used
+_LIVE, _USED = "#3fb950", "#d29922"
 _LARGEST = "#58a6ff"
 _CPU, _LAG = "#a371f7", "#ff7b72"
 _LEAST_LAG_S = 0.02  # the top of the bars, where all are shorter
@@ -52,11 +52,11 @@ class Plot:
         for floor in self._floors():
             yield [(_eighth(level - floor), style) for level in levels]
 
-    def memory(self, live: Values, used: Values, styles: tuple[str, str]) -> Iterator[list[Styled]]:
+    def memory(self, live: Values, used: Values) -> Iterator[list[Styled]]:
         """Yield the rows: live memory is solid, other used memory is shaded."""
         columns = list(zip(self._levels(live), self._levels(used), strict=True))
         for floor in self._floors():
-            yield [_memory_cell(low - floor, high - floor, styles) for low, high in columns]
+            yield [_memory_cell(low - floor, high - floor) for low, high in columns]
 
     def row_of(self, figure: float) -> int:
         """Return the number of the row, from the top, that a figure is in."""
@@ -81,25 +81,18 @@ class Plot:
         return max(1, round(min(1.0, share) * self._height * 8))
 
 
-def _memory_cell(live: int, used: int, styles: tuple[str, str]) -> Styled:
-    solid, shaded = styles
+def _memory_cell(live: int, used: int) -> Styled:
     if live >= 8:
-        return _eighth(live), solid
+        return _eighth(live), _LIVE
     if live > 0:
-        return _eighth(live), f"{solid} on {_DARK}" if used >= 8 else solid
+        return _eighth(live), f"{_LIVE} on {_DARK}" if used >= 8 else _LIVE
     if used >= 8:
-        return _SHADE, f"{shaded} on {_DARK}"
-    return _eighth(used), shaded
+        return _SHADE, f"{_USED} on {_DARK}"
+    return _eighth(used), _USED
 
 
 def _eighth(level: int) -> str:
     return _EIGHTHS[max(0, min(8, level))]
-
-
-def progress(fraction: float | None, width: int) -> str:
-    """Return a progress bar for a fraction of one; empty for None."""
-    full = round(max(0.0, min(1.0, fraction or 0.0)) * width)
-    return "█" * full + _SHADE * (width - full)
 
 
 class Figures(Widget):
@@ -153,7 +146,7 @@ class MemoryPlot(Figures):
         plot = Plot(room, rows, float(memory.total_bytes or 0))
         live, used = track.last("live", room), track.last("used", room)
         marks = _marks(board, plot)
-        for number, row in enumerate(plot.memory(live, used, _STYLES)):
+        for number, row in enumerate(plot.memory(live, used)):
             mark = marks.get(number)
             if mark is None:
                 yield _axis(_total_or_zero(number, rows, memory.total_bytes)).append_text(
@@ -162,10 +155,9 @@ class MemoryPlot(Figures):
             else:
                 label, char, style = mark
                 yield _axis(label, style).append_text(_joined(_crossed(row, char, style)))
-        solid, shaded = _STYLES
         text = f" used {size(memory.used_bytes)} ({percent(memory.usage)})"
         live_text = f" live {size(memory.live_bytes)}  "
-        yield Text.assemble(("█", solid), live_text, ("░", shaded), text)
+        yield Text.assemble(("█", _LIVE), live_text, ("░", _USED), text)
         yield from below
 
 
@@ -195,7 +187,7 @@ def _axis(label: str, style: str = "") -> Text:
 
 def _crossed(row: list[Styled], char: str, style: str) -> list[Styled]:
     """Return a row with a line through all but the tops of what is drawn in it."""
-    behind = {"█": f"{style} on {_STYLES[0]}", _SHADE: f"{style} on {_DARK}", " ": style}
+    behind = {"█": f"{style} on {_LIVE}", _SHADE: f"{style} on {_DARK}", " ": style}
     return [(char, behind[cell]) if cell in behind else (cell, old) for cell, old in row]
 
 

@@ -28,11 +28,10 @@ from boardwarden.render.tables import (
 from boardwarden.render.text import NOTHING, count, duration, integer, percent, printable, size
 
 from .feed import Feed, Tail
-from .figures import progress
 from .text import about, level_text
 
 Cells = tuple[str, ...]
-_BAR = 10
+_BAR = 10  # characters of a progress bar
 _LOUD = {"WARN": "bold yellow", "CRITICAL": "bold red", "stopping": "yellow", "overdue": "red"}
 MAX_LINES = 2000
 
@@ -203,7 +202,8 @@ class Thresholds(TablePanel):
 def _done(each: Operation) -> str:
     if each.progress is None:
         return NOTHING
-    return f"{progress(each.progress, _BAR)} {percent(each.progress)}"
+    full = round(max(0.0, min(1.0, each.progress)) * _BAR)
+    return f"{'█' * full}{'░' * (_BAR - full)} {percent(each.progress)}"
 
 
 def _cell(text: str) -> Text:
