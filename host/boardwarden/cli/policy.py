@@ -27,6 +27,7 @@ from boardwarden.errors import BoardError, Denied, PolicyError, RequestRefused
 from boardwarden.models import StoredPolicy, enum_name
 from boardwarden.policy import file as policy_file
 from boardwarden.policy.model import Policy, Step
+from boardwarden.render.status import stored_policy_text
 from boardwarden.render.tables import difference_rows
 from boardwarden.rollout import one_board
 from warden_schema import ids
@@ -35,13 +36,6 @@ from .options import ENVIRONMENT, BoardOption, JsonOption, YesOption, given
 from .terminal import confirm, connect, waiting
 
 _FILE = Path("warden.toml")
-_STORED: dict[int, str] = {
-    StoredPolicy.NOTHING: "The board stores none: after a restart it follows its application.",
-    StoredPolicy.IN_FORCE: "The board has stored a policy, which holds after a restart.",
-    StoredPolicy.BROKEN: "The board's stored policy is damaged, and was ignored: apply one again.",
-    StoredPolicy.SET_ASIDE: "The board set its stored policy aside: it refused or ended all for "
-    "ten minutes, or three boots ended early under it.",
-}
 
 
 def policy(
@@ -183,12 +177,9 @@ async def _stored_or_none(board: Board) -> StoredPolicy | int | None:
 
 
 def _text(board: Board, found: Policy, stored: StoredPolicy | int | None) -> str:
-    whether_stored = "Its agent is too old to store one."
-    if stored is not None:
-        whether_stored = _STORED.get(stored, str(stored))
+    state = "its agent is too old to store one" if stored is None else stored_policy_text(stored)
     machine = "".join(filter(str.isprintable, board.status.board.machine or "a board"))
-    head = f"# The policy of {machine}.\n# {whether_stored}\n"
-    return head + policy_file.dumps(found)
+    return f"# The policy of {machine};\n# {state}.\n{policy_file.dumps(found)}"
 
 
 async def _apply(address: str, options: Applying) -> None:

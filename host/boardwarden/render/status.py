@@ -80,7 +80,12 @@ def status_rows(status: Status, why: Reasons) -> Iterator[Row]:
 def policy_rows(stored: StoredPolicy | int | None) -> Iterator[Row]:
     """Yield the row of the stored policy; none where its state is not known."""
     if stored is not None:
-        yield "policy", _STORED.get(stored, f"state {stored}, which this version does not know")
+        yield "policy", stored_policy_text(stored)
+
+
+def stored_policy_text(stored: StoredPolicy | int) -> str:
+    """Return the state of a board's stored policy, in a clause."""
+    return _STORED.get(stored, f"state {stored}, which this version does not know")
 
 
 def sample_line(status: Status) -> str:
