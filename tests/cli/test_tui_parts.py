@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from boardwarden.grants import Operation
 from boardwarden.history import Column, History
 from boardwarden.models import Cpu, Memory, Status
@@ -9,6 +11,7 @@ from boardwarden.render.text import Printable
 from boardwarden.tui.feed import Tail, Track
 from boardwarden.tui.figures import Plot
 from boardwarden.tui.panels import _done
+from boardwarden.tui.text import every
 
 
 def drawn(rows):
@@ -34,6 +37,15 @@ def test_live_memory_is_solid_and_garbage_shaded():
 
 def test_only_the_newest_figures_are_drawn():
     assert drawn(Plot(2, 1, 8.0).area([8, 8, 1, 8], "red")) == ["▁█"]
+
+
+def test_an_interval_that_is_written_as_the_one_asked_for_is_not_said_to_be_over_budget():
+    shown = [
+        every(SimpleNamespace(status=Status(interval_s=actual, wanted_interval_s=1.0)))
+        for actual in (1.0, 1.02, 1.1)
+    ]
+    over = "a sample every 1.1 s, 1 s is over budget"
+    assert shown == ["a sample every 1 s", "a sample every 1 s", over]
 
 
 def test_a_progress_bar_shows_its_fraction():

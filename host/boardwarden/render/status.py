@@ -169,12 +169,11 @@ def _network(network: Network, why: Reasons) -> str:
 
 
 def _agent(status: Status) -> str:
-    overhead = status.overhead
-    actual, wanted = status.interval_s, status.wanted_interval_s
+    overhead, actual = status.overhead, status.interval_s
     every = f"a sample every {duration(actual)}" if actual else "sampling stopped"
-    if actual and wanted and actual > wanted and duration(actual) != duration(wanted):
+    if asked := over_budget(status):
         budget = percent(overhead.budget)
-        every += f" ({duration(wanted)} was asked for, and takes more than its budget of {budget})"
+        every += f" ({asked} was asked for, and takes more than its budget of {budget})"
     return ", ".join(
         (
             f"{percent(overhead.cpu)} of the core",
@@ -183,6 +182,13 @@ def _agent(status: Status) -> str:
             every,
         )
     )
+
+
+def over_budget(status: Status) -> str:
+    """Return the interval that was asked for, where the budget makes it longer; else ""."""
+    actual, wanted = status.interval_s, status.wanted_interval_s
+    is_over = actual and wanted and actual > wanted and duration(actual) != duration(wanted)
+    return duration(wanted) if is_over else ""
 
 
 def because(value: object, capability: str, why: Reasons) -> str:

@@ -15,9 +15,9 @@ from boardwarden.board import Board
 from boardwarden.errors import BoardError
 from boardwarden.grants import Meter, Threshold
 from boardwarden.history import History
-from boardwarden.models import OperationState, enum_name
+from boardwarden.models import OperationState, Status, enum_name
 from boardwarden.render import tables
-from boardwarden.render.status import Reasons, because, status_rows, trend_rows
+from boardwarden.render.status import Reasons, because, over_budget, status_rows, trend_rows
 from boardwarden.render.status import Row as TextRow
 from boardwarden.render.tables import busiest, event_text, exception_lines, reset_lines
 from boardwarden.render.text import (
@@ -108,7 +108,7 @@ def sections(board: Board) -> Section:
             ["Sends", f"{size(status.overhead.bytes_per_s)}/s"],
             ["Frames dropped", integer(status.overhead.dropped_frames)],
             ["Faults inside it", integer(status.overhead.faults)],
-            ["Samples", _interval(status.interval_s, status.wanted_interval_s)],
+            ["Samples", _interval(status)],
         ],
         "interval": status.interval_s,
         "decides": decides,
@@ -151,13 +151,12 @@ def _why(value: object, capability: str, why: Reasons) -> str:
     return printable(because(value, capability, why))
 
 
-def _interval(actual: float | None, wanted: float | None) -> str:
-    if not actual:
+def _interval(status: Status) -> str:
+    if not status.interval_s:
         return "stopped"
-    text = f"every {duration(actual)}"
-    if wanted and actual > wanted and duration(actual) != duration(wanted):
-        text += f" ({duration(wanted)} would take more than the budget)"
-    return text
+    asked = over_budget(status)
+    more = f" ({asked} would take more than the budget)" if asked else ""
+    return f"every {duration(status.interval_s)}{more}"
 
 
 def _writes(writes: Any) -> str:
