@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
 
 from boardwarden._clock import unread_s
 from boardwarden.board import Board
@@ -228,7 +227,8 @@ def link_state(board: Board) -> str:
     last_sample = board.status.last_updated
     if last_sample is None:
         return f"link lost; waiting for the board: {loss(board)}"
-    since = f"the last sample came at {_local(last_sample)}, {_ago(board)} ago"
+    at, age = f"{last_sample.astimezone():%H:%M:%S}", duration(board.status.age_s)
+    since = f"the last sample came at {at}, {age} ago"
     return f"asleep; {since}" if board.asleep else f"link lost; {since}: {loss(board)}"
 
 
@@ -249,14 +249,6 @@ def loss(board: Board) -> str:
     if is_simulated(board.address):
         return "the simulated board has ended"
     return "the connection is gone"
-
-
-def _local(moment: datetime) -> str:
-    return moment.astimezone().strftime("%H:%M:%S")
-
-
-def _ago(board: Board) -> str:
-    return duration(board.status.age_s)
 
 
 class LinkChanges:
