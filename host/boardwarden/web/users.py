@@ -150,8 +150,7 @@ class UsersFile:
     def __init__(self, path: Path) -> None:
         """Raise UsersError where it cannot be read now."""
         self._path = path
-        self._stamp: tuple[int, int, int] | None = None
-        self._users: dict[str, User] = load(path)
+        self._users = load(path)
         self._stamp = self._now()
 
     def get(self, name: str) -> User | None:
