@@ -7,7 +7,7 @@ import contextlib
 import sys
 import textwrap
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -179,7 +179,8 @@ async def _top(address: str, once: bool, as_json: bool) -> None:
         async with waiting("waiting for the meters of a whole interval"):
             await _first_meters(board)
         if as_json:
-            print_json(_meters_json(board))
+            meters = dicts(tables.busiest(board.meters))
+            print_json({"cpu": board.status.cpu.to_dict(), "meters": meters})
         elif once:
             print_line(meters_picture(board, terminal_width()))
         elif sys.stdout.isatty():
@@ -214,13 +215,6 @@ async def _first_meters(board: Board) -> None:
 async def _two_samples(board: Board) -> None:
     await board.wait_sample()
     await board.wait_sample()
-
-
-def _meters_json(board: Board) -> dict[str, Any]:
-    return {
-        "cpu": board.status.cpu.to_dict(),
-        "meters": [each.to_dict() for each in tables.busiest(board.meters)],
-    }
 
 
 def crashes(
