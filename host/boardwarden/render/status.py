@@ -190,10 +190,16 @@ def over_budget(status: Status) -> str:
     return duration(wanted) if is_over else ""
 
 
-def because(value: object, capability: str, why: Reasons) -> str:
-    """Return the reason in brackets if there is no value and the board gave one; else ""."""
+def reason(value: object, capability: str, why: Reasons) -> str:
+    """Return why there is no value, if there is none and the board gave a reason; else ""."""
     known = why.get(capability)
-    return f" ({known.reason})" if value is None and known and known.reason else ""
+    return known.reason or "" if value is None and known is not None else ""
+
+
+def because(value: object, capability: str, why: Reasons) -> str:
+    """Return reason() in brackets, to be put behind the value."""
+    found = reason(value, capability, why)
+    return f" ({found})" if found else ""
 
 
 def trend_rows(trends: Trends) -> Iterator[Row]:

@@ -16,10 +16,11 @@ from textual.widget import Widget
 
 from boardwarden.board import Board
 from boardwarden.models import Storage
+from boardwarden.render.status import reason
 from boardwarden.render.text import NOTHING, count, duration, percent, printable, size
 
 from .feed import Feed
-from .text import because, link_text
+from .text import link_text
 
 Values = Sequence[float | None]
 Styled = tuple[str, str]  # a character, and Rich's style of it
@@ -200,12 +201,12 @@ class Load(Figures):
         heap = board.status.system_heap
         below = 4 if heap is None else 5
         room, rows = width - _LABEL - _FIGURE, max(1, (height - below) // 2)
-        why = because(board, cpu.usage, "cpu")
+        why = reason(cpu.usage, "cpu", board.capabilities)
         picture = Plot(room, rows, 1.0).area(feed.track.last("cpu", room), _CPU)
         yield from _pictured("cpu", percent(cpu.usage), why, picture, width)
         lags = feed.track.last("lag", room)
         longest = max([_LEAST_LAG_S, *(lag for lag in lags if lag is not None)])
-        why = because(board, cpu.loop_lag_worst_s, "loop_lag")
+        why = reason(cpu.loop_lag_worst_s, "loop_lag", board.capabilities)
         picture = Plot(room, rows, longest).area(lags, _LAG)
         yield from _pictured("lag max", duration(cpu.loop_lag_worst_s), why, picture, width)
         tasks, threads = count(cpu.active_tasks, "task"), count(cpu.active_threads, "thread")
@@ -213,7 +214,7 @@ class Load(Figures):
         if board.status.storage:
             yield _line("storage", _storage(board.status.storage))
         else:
-            yield from _missing("storage", because(board, None, "storage"), width)
+            yield from _missing("storage", reason(None, "storage", board.capabilities), width)
         if heap is not None:
             largest = size(heap.largest_free_block_bytes)
             yield _line("system", f"{size(heap.free_bytes)} free, largest block {largest}")
@@ -258,7 +259,7 @@ def _largest(feed: Feed, board: Board, width: int) -> Iterator[Text]:
     """Yield the line of the largest free block, or why there is none."""
     memory = board.status.memory
     largest = memory.largest_free_block_bytes
-    if why := because(board, largest, "largest_free_block"):
+    if why := reason(largest, "largest_free_block", board.capabilities):
         for part in textwrap.wrap(f"largest free block {NOTHING} {why}", max(1, width)):
             yield Text(part)
         return

@@ -75,12 +75,6 @@ def trouble(feed: Feed) -> str:
     return f"{state.upper()};{rest}; figures are of then"
 
 
-def because(board: Board, value: object, capability: str) -> str:
-    """Return why there is no value, if the board gave a reason; else ""."""
-    known = board.capabilities.get(capability)
-    return known.reason or "" if value is None and known is not None else ""
-
-
 def link_text(feed: Feed) -> str:
     """Return the link's latency and losses, in a few words."""
     if feed.board is None:
