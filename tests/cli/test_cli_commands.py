@@ -107,16 +107,6 @@ async def test_a_board_that_only_measures_is_not_asked_for_its_stored_policy(boa
     assert board.done == []
 
 
-async def test_watch_prints_each_sample_as_it_arrives(board, capsys):
-    board.interval_s = 0.02
-    for as_json in (False, True):
-        lines = await lines_of(
-            capsys, watch._print_all([testing.FakeTransport(board)], as_json), count=3
-        )
-        assert len(lines) >= 3
-    assert all(json.loads(line)["memory"] for line in lines)
-
-
 @pytest.mark.parametrize("as_json", [False, True])
 async def test_watch_of_several_boards_names_the_board_on_each_line(
     board, capsys, monkeypatch, as_json

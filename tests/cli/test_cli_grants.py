@@ -12,7 +12,6 @@ from boardwarden import (
     Action,
     Denied,
     Event,
-    LinkLost,
     Priority,
     ResourceType,
     _program,
@@ -268,17 +267,6 @@ async def test_alloc_ends_when_the_board_restarts(board, link, monkeypatch):
     board.restart()
     with pytest.raises(_program.Failure, match="restarted"):
         await asyncio.wait_for(task, LIMIT_S)
-
-
-async def test_alloc_reports_a_lost_link(board, link, capsys):
-    task = asyncio.create_task(grants._alloc(link, wanted(seconds=60), False))
-    await asyncio.sleep(0.1)
-    link.refuse = LinkLost("out")
-    link.cut()
-    gone = "the connection is gone"
-    await until(lambda: gone in capsys.readouterr().err, LIMIT_S)
-    task.cancel()
-    await asyncio.wait([task])
 
 
 @pytest.mark.parametrize(

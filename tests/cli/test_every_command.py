@@ -87,18 +87,6 @@ async def test_each_error_has_its_exit_status(fake, words, status):
     assert finished.status == status, finished.err
 
 
-async def test_ctrl_c_and_a_closed_pipe_end_a_command_quietly(fake):
-    fake.board.interval_s = 0.05
-    for how, status in (("interrupt", 130), ("close", 141)):
-        process = await start("watch", "--json", "--board", fake.port)
-        await line_of(process)
-        if how == "interrupt":
-            process.send_signal(signal.SIGINT)
-        else:
-            process.stdout._transport.close()
-        assert await asyncio.wait_for(process.wait(), LIMIT_S) == status
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("words", [["leases"], ["boards"], ["--help"], ["--version"]])
 @pytest.mark.parametrize("how", ["full", "gone", "closed"])

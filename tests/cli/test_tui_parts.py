@@ -153,8 +153,3 @@ def test_control_sequences_are_removed_however_the_text_is_cut():
         printable = Printable()
         found = printable.feed(text[:cut]) + printable.feed(text[cut:])
         assert found == "ab\nc\nde\ufffd\tfg"
-
-
-def test_an_unfinished_control_sequence_is_given_up():
-    printable = Printable()
-    assert "x" in printable.feed("\x1b]" + "x" * 500)
