@@ -1,12 +1,13 @@
 // One board in depth: graphs, tables, what happened and what it printed.
 
-import { askCancel, askCollect, askInterval, askPolicy, askRelease, askThreshold } from "./ask.js";
 import { Chart, thinned } from "./chart.js";
 import { h, setText } from "./dom.js";
 import { boardLink, stateMark } from "./fleet.js";
 import { duration, fullMoment, moment, percent, size } from "./format.js";
-import { showRequests } from "./log.js";
-import { follow, serverTime } from "./stream.js";
+import {
+  askCancel, askCollect, askInterval, askPolicy, askRelease, askThreshold, showRequests,
+} from "./requests.js";
+import { follow, serverTime } from "./server.js";
 
 const SPANS = { "2m": ["2 min", 120], "10m": ["10 min", 600], "1h": ["1 h", 3600], "24h": ["24 h", 86400], "7d": ["7 d", 604800] };
 const FIGURES = ["live", "used", "largest", "cpu", "lag", "fragmentation"]; // of a point

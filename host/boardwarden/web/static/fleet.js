@@ -3,8 +3,8 @@
 import { drawSpark, spark } from "./chart.js";
 import { h, setText } from "./dom.js";
 import { duration, fullMoment, moment, NOTHING } from "./format.js";
-import { showRequests } from "./log.js";
-import { follow, serverTime } from "./stream.js";
+import { showRequests } from "./requests.js";
+import { follow, serverTime } from "./server.js";
 
 const POINTS = 60;
 const POINT_MS = 2000;

@@ -1,9 +1,12 @@
-// The requests that a board's view offers to those who may control: each is asked in a dialog first, and
-// what the board said is shown there.
+// Requests to boards: those that a board's view offers to who may control, each asked in a dialog first, in
+// which the board's answer is shown; and the list of who asked for what.
 
-import { post } from "./api.js";
 import { announce, h } from "./dom.js";
-import { ASKED } from "./log.js";
+import { fullMoment, moment } from "./format.js";
+import { get, post } from "./server.js";
+
+const AGAIN_MS = 5000;
+const ASKED = "boardwarden:asked"; // an event of this page: something was asked just now
 
 export function askCollect(board) {
   ask(board, {
@@ -169,4 +172,35 @@ function input(field) {
     h("label", { for: id }, field.label), element,
     field.hint ? h("small", { id: `${id}-hint` }, field.hint) : null);
   return { field, element, row };
+}
+
+/** Show the requests to a board, or to all (""), in an element; return a function that ends that. */
+export function showRequests(element, board) {
+  const list = h("ol", { class: "requests" });
+  element.replaceChildren(h("h2", {}, "Requests"), list);
+  let shown = "";
+
+  async function refresh() {
+    const found = await get(`/api/requests?board=${encodeURIComponent(board)}`);
+    if (found === null || JSON.stringify(found) === shown) return;
+    shown = JSON.stringify(found);
+    if (!found.requests.length) {
+      list.replaceChildren(h("li", { class: "nothing" }, "Nobody asked for anything since this server began."));
+      return;
+    }
+    list.replaceChildren(...found.requests.slice(0, 20).map((each) => h("li", {},
+      h("time", { title: fullMoment(each.at) }, moment(each.at)),
+      h("span", { class: "who" }, each.who),
+      board ? null : h("span", { class: "board" }, each.board),
+      h("span", { class: "what" }, each.what),
+      h("span", { class: each.ok ? "answer" : "answer refused" }, each.answer))));
+  }
+
+  refresh();
+  const timer = setInterval(refresh, AGAIN_MS);
+  window.addEventListener(ASKED, refresh);
+  return () => {
+    clearInterval(timer);
+    window.removeEventListener(ASKED, refresh);
+  };
 }
