@@ -261,8 +261,8 @@ class Board {
       limits: () => this.renderThresholds(),
       events: () => put("events", this.events()),
       crashes: () => put("crashes", crashes(shown.crashes)),
-      about: () => put("about", pairs([...shown.about, ...(shown.link ?? [])])),
-      link: () => put("about", pairs([...(shown.about ?? []), ...shown.link])),
+      about: () => put("about", pairs([...shown.about, ...shown.link])),
+      link: () => draw.about(),
       unknown: () => {
         cards.unknown.element.hidden = shown.unknown.length === 0;
         put("unknown", pairs(shown.unknown));
@@ -273,12 +273,11 @@ class Board {
 
   renderStorage() {
     const { storage, network, no_storage: none } = this.shown;
-    if (!storage || !network) return;
     this.cards.storage.body.replaceChildren(
       ...storage.map((each) => h("div", { class: "mount" },
         h("p", {}, h("b", {}, each.mount), ` ${each.text}`, each.writes ? h("small", {}, ` · ${each.writes}`) : null),
         bar(each.share))),
-      ...(none ?? []).map((text) => h("p", {}, `Storage: ${text}`)),
+      ...none.map((text) => h("p", {}, `Storage: ${text}`)),
       pairs(network.map((text) => ["Network", text])));
   }
 
@@ -298,7 +297,6 @@ class Board {
 
   renderThresholds() {
     const { thresholds, limits } = this.shown;
-    if (!thresholds) return;
     const found = table({ ...thresholds, ids: thresholds.edit }, "Nothing is watched.", this.mayControl && {
       text: "Change…", action: (each) => askThreshold(this.id, this.session.metrics, each),
     });
@@ -307,7 +305,7 @@ class Board {
       const level = thresholds.levels[at];
       row.children[1].replaceChildren(h("span", { class: `state ${words[level] ?? ""}` }, level));
     });
-    this.cards.thresholds.body.replaceChildren(found, pairs(limits ?? []));
+    this.cards.thresholds.body.replaceChildren(found, pairs(limits));
   }
 
   events() {

@@ -185,7 +185,7 @@ class Fleet {
       }
       if (board.shown?.isVisible) {
         this.drawSparks(board);
-        setText(board.shown.up, up(row, now));
+        setText(board.shown.texts.up, up(row, now));
       }
     }
     if (!isOrdered) this.render();
@@ -337,7 +337,7 @@ class Fleet {
       cell("cell-lag", label("longest step"), texts.lag),
       cell("cell-operations", label("operations"), texts.operations),
       cell("cell-up", label("up"), texts.up));
-    return { element, state, name, note, memory, cpu, texts, up: texts.up, isVisible: false };
+    return { element, state, name, note, memory, cpu, texts, isVisible: false };
   }
 
   update({ row, shown }) {
@@ -353,7 +353,7 @@ class Fleet {
     shown.note.title = isGone ? fullMoment(row.since) : "";
     shown.note.hidden = shown.note.textContent === "";
     for (const key of ["memory", "cpu", "lag", "operations"]) setText(shown.texts[key], row[key]);
-    setText(shown.up, up(row, serverTime()));
+    setText(shown.texts.up, up(row, serverTime()));
   }
 
   drawSparks({ shown, past }) {
