@@ -15,6 +15,7 @@ from boardwarden._program import (
     DENIED,
     FAILED,
     Failure,
+    checked,
     fail,
     print_json,
     print_line,
@@ -23,7 +24,7 @@ from boardwarden._program import (
     run,
 )
 from boardwarden.board import Board
-from boardwarden.errors import BoardError, Denied, PolicyError, RequestRefused
+from boardwarden.errors import BoardError, Denied, RequestRefused
 from boardwarden.models import StoredPolicy, enum_name
 from boardwarden.policy import file as policy_file
 from boardwarden.policy.model import Policy, Step
@@ -121,9 +122,7 @@ def apply(
         if forget or board not in ("", os.environ.get(ENVIRONMENT)):
             fail("--boards names boards of a broker, so it goes without --board and --forget.")
         how = fleet.How(dry_run, yes, as_json)
-        fleet.apply(
-            _loaded(file or _FILE), file or _FILE, boards, watch or "1m", insist, backup, how
-        )
+        fleet.apply(file or _FILE, boards, watch or "1m", insist, backup, how)
         return
     if watch:
         fail("--watch is about --boards, which is missing.")
@@ -133,15 +132,8 @@ def apply(
             fail("--forget deletes the stored policy: it takes no file and no other option.")
         run(_forget(address, yes, as_json))
         return
-    options = Applying(_loaded(file or _FILE), dry_run, yes, backup, as_json, insist)
-    run(_apply(address, options))
-
-
-def _loaded(file: Path) -> Policy:
-    try:
-        return policy_file.load(file)
-    except PolicyError as error:
-        fail(str(error))
+    wanted = checked(policy_file.load, file or _FILE)
+    run(_apply(address, Applying(wanted, dry_run, yes, backup, as_json, insist)))
 
 
 @dataclass(frozen=True)

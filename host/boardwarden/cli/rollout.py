@@ -15,15 +15,13 @@ from boardwarden._program import (
     Failure,
     Interrupted,
     checked,
-    fail,
     print_json,
     print_line,
     print_note,
     print_rows,
     run,
 )
-from boardwarden.errors import AddressError, PolicyError
-from boardwarden.policy.model import Policy
+from boardwarden.policy import file as policy_file
 from boardwarden.render.tables import difference_rows
 from boardwarden.render.text import count, duration
 from boardwarden.rollout import undo_file
@@ -59,25 +57,17 @@ class How(NamedTuple):
     as_json: bool
 
 
-def apply(
-    policy: Policy, file: Path, boards: str, watch: str, insist: bool, backup: Path | None, how: How
-) -> None:
-    """Roll a policy out over the boards that a pattern names."""
-    try:
-        pattern = parse_pattern(boards)
-    except AddressError as error:
-        fail(str(error))
+def apply(file: Path, boards: str, watch: str, insist: bool, backup: Path | None, how: How) -> None:
+    """Roll a policy file out over the boards that a pattern names."""
+    policy = checked(policy_file.load, file)
+    pattern = checked(parse_pattern, boards)
     wanted = Wanted(policy, insist, how.dry_run, checked(parse.duration, "--watch", watch, 1))
     run(_apply(wanted, pattern, file, backup, how))
 
 
 def undo(path: Path, how: How) -> None:
     """Put back what each board of a roll-out had before."""
-    try:
-        changed = undo_file.read(path)
-    except PolicyError as error:
-        fail(str(error))
-    run(_undo(changed, path, how))
+    run(_undo(checked(undo_file.read, path), path, how))
 
 
 async def _apply(
@@ -180,8 +170,6 @@ async def _run(shown: _Shown, begin: Callable[[], Awaitable[Summary]]) -> Summar
         if shown.file is not None and shown.file.has_boards:
             print_note(f"interrupted in the middle of a board; to undo: {_UNDO} {shown.file.path}")
         raise Interrupted from None
-    except PolicyError as error:
-        raise Failure(str(error)) from None
     finally:
         ticking.cancel()
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from boardwarden._program import Failure, checked, fail, print_line, run
-from boardwarden.errors import AddressError
 from boardwarden.web.users import AccessError
 
 from . import terminal
@@ -154,17 +153,11 @@ def serve(
         from boardwarden.serve.fleet import Fleet, parse_shard
 
         share = checked(parse_shard, shard)
-        try:
-            fleet = Fleet(broker, share)
-        except AddressError as error:
-            fail(str(error))
+        fleet = checked(Fleet, broker, share)
         what = f"the boards of {broker}, share {shard}"
         run(_serve(what, outlets, partial(service.serve_fleet, fleet, outlets)))
         return
-    try:
-        checked(service.check_boards, boards)
-    except AddressError as error:
-        fail(str(error))
+    checked(service.check_boards, boards)
     run(_serve(", ".join(boards), outlets, partial(service.serve, boards, outlets)))
 
 
@@ -174,10 +167,7 @@ def _in_home_assistant(broker: str) -> Follower:
     require("boardwarden serve --home-assistant", "paho.mqtt", "paho-mqtt", "mqtt")
     from boardwarden.serve.home_assistant import HomeAssistant
 
-    try:
-        return HomeAssistant(broker)
-    except AddressError as error:
-        fail(str(error))
+    return checked(HomeAssistant, broker)
 
 
 def _notices(notify: str | None, quiet: str | None) -> list[Follower]:
@@ -227,13 +217,9 @@ def _page(place: tuple[str, int], given: PageAccess) -> PageOptions:
     )
     checked(guard.check_access, place[0], access)
     if given.recording is not None:
-        from boardwarden.errors import RecordingError
         from boardwarden.recording.reading import Recording
 
-        try:
-            Recording(given.recording).close()
-        except RecordingError as error:
-            fail(str(error))
+        checked(Recording, given.recording).close()
     return PageOptions(*place, access, given.recording)
 
 
