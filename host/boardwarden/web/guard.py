@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .users import CONTROL, OBSERVE, AccessError, UsersFile
+from .users import OBSERVE, AccessError, UsersFile
 
 # Nothing but what this server itself sends: no inline script, no frame, no other site.
 POLICY = (
@@ -70,10 +70,6 @@ class Access:
         if self.users is not None:
             return "the file of users says who may look, and who may control"
         return "whoever uses this machine may look, and nobody controls: see boardwarden users"
-
-    def may_control(self, user: str | None) -> bool:
-        """Return whether a user may send boards requests."""
-        return self.right(user) == CONTROL
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
