@@ -50,6 +50,11 @@ def busy_board():
 class SteadyFeed(Feed):
     """A feed that shows the same latency each time."""
 
+    @property
+    def connected(self):
+        """Return whether its board is there."""
+        return self.board is not None and self.board.connected
+
     async def _measure(self, board):
         self.latency_s = 0.012
 

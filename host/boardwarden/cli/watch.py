@@ -7,19 +7,15 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from boardwarden._program import Failure, print_json, print_line, print_note, run
 from boardwarden.board import Board, connect
-from boardwarden.errors import BoardError
 from boardwarden.render.status import LinkChanges, sample_line
 from boardwarden.transport.address import short_names
 
 from .options import BoardsOption, JsonOption, all_given, require
 from .terminal import print_link_changes, ticks, waiting
-
-if TYPE_CHECKING:
-    from boardwarden.tui.feed import Feed
 
 _DRAWN = "╭─┤█░▁⠋"  # some of what the view draws with
 _NOT_DRAWN = (
@@ -117,7 +113,10 @@ async def _show(addresses: Sequence[str]) -> None:
     feeds = [Feed(*each) for each in zip(addresses, shown, strict=True)]
     with contextlib.ExitStack() as ending:
         try:
-            await _open(feeds)
+            async with waiting(f"connecting to {', '.join(feed.name for feed in feeds)}"):
+                await asyncio.gather(*(feed.open() for feed in feeds))
+            if all(feed.problem for feed in feeds):  # else the view tries again
+                raise Failure(" ".join(feed.problem for feed in feeds))
             app = WatchApp(feeds)
             app.screen_file = ending.enter_context(ends_in_time(app.exit))
             result = await app.run_async()
@@ -125,20 +124,3 @@ async def _show(addresses: Sequence[str]) -> None:
             await asyncio.gather(*(feed.close() for feed in feeds))
     if result or app.return_code:
         sys.exit(result or app.return_code)
-
-
-async def _open(feeds: Sequence[Feed]) -> None:
-    """Connect to all; fail if none answers. The view retries those that do not."""
-    async with waiting(f"connecting to {', '.join(feed.name for feed in feeds)}"):
-        found = await asyncio.gather(*(_opened(feed) for feed in feeds))
-    if all(found):
-        raise Failure(" ".join(found))
-
-
-async def _opened(feed: Feed) -> str:
-    """Return why a board cannot be opened, "" if it can."""
-    try:
-        await feed.open()
-    except BoardError as error:
-        feed.problem = str(error)
-    return feed.problem

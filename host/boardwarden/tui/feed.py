@@ -134,23 +134,19 @@ class Feed:
         self.console = Tail()
         self._opened = contextlib.AsyncExitStack()
 
-    @property
-    def connected(self) -> bool:
-        """Whether the board is there."""
-        return self.board is not None and self.board.connected
-
     async def open(self) -> None:
-        """Connect; raise a ConnectError if that fails."""
-        self.board = await self._opened.enter_async_context(connect(self._address))
-        self.problem = ""
+        """Connect; where that fails, `problem` says why."""
+        try:
+            self.board = await self._opened.enter_async_context(connect(self._address))
+            self.problem = ""
+        except BoardError as error:
+            self.problem = str(error)
 
     async def follow(self) -> None:
         """Follow the board until cancelled; one that cannot be opened is tried again."""
         while self.board is None:
-            try:
-                await self.open()
-            except BoardError as error:
-                self.problem = str(error)
+            await self.open()
+            if self.problem:
                 await asyncio.sleep(_AGAIN_S)
         await asyncio.gather(
             self._follow_samples(self.board),
