@@ -140,7 +140,6 @@ class MemoryPlot(Figures):
         self.border_subtitle = f"the last {duration(span_s)}" if span_s else ""
 
     def lines(self, feed: Feed, board: Board, width: int, height: int) -> Iterator[Text]:
-        """See Figures."""
         memory, track = board.status.memory, feed.track
         below = list(_largest(feed, board, width))
         room, rows = max(1, width - _AXIS - 1), max(1, height - 1 - len(below))
@@ -196,7 +195,6 @@ class Load(Figures):
     """CPU, the loop's longest step, tasks, storage, the agent's own cost, and the link."""
 
     def lines(self, feed: Feed, board: Board, width: int, height: int) -> Iterator[Text]:
-        """See Figures."""
         cpu, overhead = board.status.cpu, board.status.overhead
         heap = board.status.system_heap
         below = 4 if heap is None else 5
