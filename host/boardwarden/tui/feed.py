@@ -45,7 +45,8 @@ class Track:
 
     def add(self, status: Status) -> None:
         """Add a sample's figures; drop the oldest."""
-        before, now = self._last_uptime_s(), status.cpu.uptime_s
+        uptimes, now = self._figures["uptime"], status.cpu.uptime_s
+        before = uptimes[-1] if uptimes else None
         interval_s = status.interval_s or 0.0
         if before is not None and now is not None and is_gap(now - before, interval_s):
             self.gap()
@@ -75,10 +76,6 @@ class Track:
         figures["uptime"] = list(times)
         for name, values in self._figures.items():
             values.extendleft(figures[name][: max(known, default=-1) + 1])
-
-    def _last_uptime_s(self) -> Figure:
-        uptimes = self._figures["uptime"]
-        return uptimes[-1] if uptimes else None
 
     def last(self, name: str, count: int) -> list[Figure]:
         """Return a figure's last values, at most `count`, oldest first."""

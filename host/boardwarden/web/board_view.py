@@ -334,15 +334,14 @@ class BoardView:
         return {"series": series}
 
     def _changed(self, board: Board | None) -> Section:
-        found = self._sections(board)
+        row = self._fleet.row(self._address)
+        found = {"row": row, **({} if board is None else sections(board))}
         changed = {
             name: value for name, value in found.items() if self._sent.get(name, ...) != value
         }
         self._sent.update(changed)
-        status = None if board is None else board.status
-        if board is not None and board.connected and status is not self._point:
-            self._point = status
-            assert status is not None
+        if board is not None and board.connected and board.status is not self._point:
+            status = self._point = board.status
             if status.last_updated is not None:
                 at = round(status.last_updated.timestamp(), 1)
                 changed["point"] = [
@@ -350,10 +349,6 @@ class BoardView:
                     *(None if each is None else _rounded(each) for each in figures(status)),
                 ]
         return changed
-
-    def _sections(self, board: Board | None) -> Section:
-        row = self._fleet.row(self._address)
-        return {"row": row, **({} if board is None else sections(board))}
 
 
 def _stored(history: History, name: str, zero: float | None) -> Points:
