@@ -91,7 +91,7 @@ def record(
             fail("--keep goes with --rotate-size or --rotate-age.")
     every = None
     if interval is not None:
-        every = checked(parse.duration, "--interval", interval, 0.02, 600)
+        every = checked(parse.duration, "--interval", interval, *_arguments.INTERVALS_S)
     rotation = Rotation(
         None if rotate_size is None else checked(_quantities.size, "--rotate-size", rotate_size),
         None if rotate_age is None else checked(parse.duration, "--rotate-age", rotate_age),

@@ -103,8 +103,9 @@ def words(name: str, arguments: Arguments) -> str:
 
 async def _interval(board: Board, arguments: Arguments) -> Answer:
     seconds = _quantities.seconds("The interval", _text(arguments, "interval"))
-    if not 0.02 <= seconds <= 600:
-        raise BadRequest("The interval must be from 20 ms to 10 min.")
+    least, most = _arguments.INTERVALS_S
+    if not least <= seconds <= most:
+        raise BadRequest(f"The interval must be from {duration(least)} to {duration(most)}.")
     before = board.status.wanted_interval_s
     await board.start_monitoring(seconds)
     undo = None
