@@ -14,9 +14,7 @@ from cli_process import (
     LIMIT_S,
     SOON,
     CommandOnTerminal,
-    TerminalBoard,
     finish,
-    kill_started,
     line_of,
     one_sentence,
     run,
@@ -24,23 +22,7 @@ from cli_process import (
 )
 from places import REPO
 
-from boardwarden import testing
-
-
-@pytest.fixture(autouse=True)
-async def no_leftovers():
-    """End every command with its test, however that went."""
-    yield
-    await kill_started()
-
-
-@pytest.fixture
-async def fake():
-    """Return a fake board, up for 10 s, that samples when told to, at a terminal."""
-    terminal = TerminalBoard(testing.FakeBoard())
-    yield terminal
-    terminal.close()
-
+pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 # --- watching -----------------------------------------------------------------------------------
 

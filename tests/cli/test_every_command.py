@@ -18,33 +18,18 @@ from cli_process import (
     SHOWN_SOON,
     SOON,
     CommandOnTerminal,
-    TerminalBoard,
     finish,
-    kill_started,
     line_of,
     run,
     start,
 )
 from places import REPO
 
-from boardwarden import _program, testing
+from boardwarden import _program
 from boardwarden.cli import options
 from warden_schema import ids
 
-
-@pytest.fixture(autouse=True)
-async def no_leftovers():
-    """End every command with its test, however that went."""
-    yield
-    await kill_started()
-
-
-@pytest.fixture
-async def fake():
-    """Return a fake board at a terminal."""
-    terminal = TerminalBoard(testing.FakeBoard())
-    yield terminal
-    terminal.close()
+pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 
 @pytest.fixture
