@@ -29,15 +29,15 @@ export async function get(path) {
   }
 }
 
-// Browsers open six connections to a server at most, and keep those of pages that were left: a page
-// that is left or hidden gives its own back, else the others would wait for it.
-
 let ahead_s = 0; // the server's clock, of this computer's
 
 /** Return the server's time, in seconds since the epoch: what it sends is by its clock. */
 export function serverTime() {
   return Date.now() / 1000 + ahead_s;
 }
+
+// Browsers open six connections to a server at most, and keep those of pages that were left: a page
+// that is left or hidden gives its own back, else the others would wait for it.
 
 /**
  * Follow a stream: handlers are called by the name of the event with its data. onState(since) gets
