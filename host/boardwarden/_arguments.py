@@ -16,6 +16,7 @@ from .models import Action, Priority, ResourceType
 
 MAX_INT = 2**30 - 1  # of any number that is sent: a board without long integers holds it
 MAX_SECONDS = MAX_INT / 1000
+INTERVALS_S = ids.MIN_INTERVAL_MS / 1000, ids.MAX_INTERVAL_MS / 1000  # between samples
 LEARNED = -1  # as the memory of an operation: what those of its name needed at most so far
 _MAX_HOLD_S = 600
 
@@ -116,14 +117,13 @@ def _memory(memory: Any) -> int | None:
 
 def monitoring(interval: Any, budget: Any) -> tuple[int | None, int | None]:
     """Return the arguments of START_MONITORING; None for one that is not given."""
-    least, most = ids.MIN_INTERVAL_MS / 1000, ids.MAX_INTERVAL_MS / 1000
     share = (
         None
         if budget is None
         else require_number("budget", budget, 0.001, 1, "a fraction of a core")
     )
     return (
-        milliseconds("interval", interval, least, most),
+        milliseconds("interval", interval, *INTERVALS_S),
         None if share is None else round(share * 1000),
     )
 

@@ -248,8 +248,8 @@ def fail(sentence: str, status: int = FAILED) -> NoReturn:
 
 
 def checked(check: Callable[..., T], *given: Any) -> T:
-    """Return the result of a check; exit with the sentence of its ValueError."""
+    """Return the result of a check; exit with the sentence of its ValueError or BoardError."""
     try:
         return check(*given)
-    except ValueError as error:
+    except (ValueError, BoardError) as error:
         fail(str(error))

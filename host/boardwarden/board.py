@@ -17,7 +17,7 @@ from collections.abc import (
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from warden_schema import ids
 
@@ -76,6 +76,7 @@ _RENEW_METERS_S = 2.0
 _STOP_METERS_S = 1.0  # who ends waits no longer for a board that is silent
 _NOT_ADMITTED = (OperationState.WAITING, OperationState.ADMITTING)
 _ALREADY_ENDED = (NotFound, BoardRestarted, LinkLost)  # there is nothing left to give back
+T = TypeVar("T")
 
 
 @contextlib.asynccontextmanager
@@ -383,7 +384,7 @@ class Board:
         make no sense, Denied if the board refuses.
         """
         args = _arguments.allocation(resource, amount, owner, priority, ttl, mount)
-        lease_id = _int(await self._acquire(ids.ALLOCATE, args, ids.RELEASE))
+        lease_id = _typed(int, await self._acquire(ids.ALLOCATE, args, ids.RELEASE))
         found = next((lease for lease in self.allocations if lease.id == lease_id), None)
         return found or Lease(
             id=lease_id,
@@ -435,7 +436,8 @@ class Board:
         admitted, and up to two more for one that it preempts.
         """
         args = _arguments.operation(name, priority, timeout, memory, wait)
-        operation_id, state = _two_ints(await self._acquire(ids.BEGIN, args, ids.COMPLETE))
+        reply = _list(await self._acquire(ids.BEGIN, args, ids.COMPLETE), at_least=2)
+        operation_id, state = (_typed(int, item) for item in reply[:2])
         if state in _NOT_ADMITTED:
             return await self._admitted(operation_id, wait)
         return self._operation(operation_id) or Operation(
@@ -474,7 +476,7 @@ class Board:
 
     async def can_execute(self, priority: Priority = Priority.NORMAL) -> bool:
         """Return whether begin() with this priority would be admitted now, or by preemption."""
-        return _bool(await self._request(ids.CAN_EXECUTE, _arguments.priority(priority)))
+        return _typed(bool, await self._request(ids.CAN_EXECUTE, _arguments.priority(priority)))
 
     def _operation(self, operation_id: int) -> Operation | None:
         return next((each for each in self.operations if each.id == operation_id), None)
@@ -656,7 +658,7 @@ class Board:
 
     async def _request_stored_policy(self, what: str) -> StoredPolicy | int:
         reply = _list(await self._request(ids.KEEP, ids.KEEPING.index(what)), at_least=1)
-        return enum_or_int(StoredPolicy, _int(reply[0]))
+        return enum_or_int(StoredPolicy, _typed(int, reply[0]))
 
     async def _quotas(self) -> tuple[SessionQuota, ...] | None:
         found = []
@@ -668,7 +670,7 @@ class Board:
                 fields = _list(value, at_least=5)
                 memory, storage, operations, ttl_ms = _figures(fields[1:5])
                 quota = (memory, storage, operations, from_thousandths(ttl_ms))
-                found.append(SessionQuota(_str(fields[0]), *quota))
+                found.append(SessionQuota(_typed(str, fields[0]), *quota))
         except RequestRefused as error:
             if error.code != ids.UNKNOWN_REQUEST:
                 raise
@@ -684,7 +686,7 @@ class Board:
 
     async def safe_mode(self) -> bool:
         """Return whether the board is in safe mode, where its application does not run."""
-        return _bool(await self._request(ids.SAFE_MODE))
+        return _typed(bool, await self._request(ids.SAFE_MODE))
 
     # --- monitoring and the rest ----------------------------------------------------------------
 
@@ -716,7 +718,7 @@ class Board:
 
         Raises Denied if it did so a moment ago, or if the application does not allow it.
         """
-        return _int(await self._request(ids.COLLECT))
+        return _typed(int, await self._request(ids.COLLECT))
 
     async def fetch_history(
         self, metrics: Sequence[str] = BOARD_METRICS, statistics: Sequence[str] = ids.STATISTICS
@@ -916,27 +918,10 @@ async def _done(task: asyncio.Task[None]) -> None:
     await task
 
 
-def _int(value: Any) -> int:
-    if type(value) is not int:
+def _typed(kind: type[T], value: Any) -> T:
+    if type(value) is not kind:
         raise diagnosis.not_understood()
     return value
-
-
-def _bool(value: Any) -> bool:
-    if type(value) is not bool:
-        raise diagnosis.not_understood()
-    return value
-
-
-def _str(value: Any) -> str:
-    if type(value) is not str:
-        raise diagnosis.not_understood()
-    return value
-
-
-def _two_ints(value: Any) -> tuple[int, int]:
-    first, second = _list(value, at_least=2)[:2]
-    return _int(first), _int(second)
 
 
 def _list(value: Any, at_least: int = 0) -> list[Any]:
@@ -946,4 +931,4 @@ def _list(value: Any, at_least: int = 0) -> list[Any]:
 
 
 def _figures(value: Any) -> list[int | None]:
-    return [None if item is None else _int(item) for item in _list(value)]
+    return [None if item is None else _typed(int, item) for item in _list(value)]

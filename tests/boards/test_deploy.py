@@ -450,7 +450,7 @@ def test_without_its_extra_deploy_names_it():
     program = (
         "import sys; sys.modules['mpremote'] = sys.modules['mpremote.transport'] = None\n"
         "sys.argv = ['boardwarden', 'deploy', '/dev/ttyNOPE9']\n"
-        "from boardwarden.cli import main; main()"
+        "from boardwarden.__main__ import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "pip install 'boardwarden[deploy]'" in sentence_of(done)

@@ -32,7 +32,7 @@ async def test_the_graphs_begin_with_the_boards_history(monkeypatch):
             await board.start_monitoring(0.5)
             while board.status.cpu.uptime_s < 4:
                 await board.wait_sample()
-        feed = Feed(f"tcp://127.0.0.1:{port}")
+        feed = Feed(f"tcp://127.0.0.1:{port}", "station")
         async with watching(feed) as pilot:
             came = len(feed.board.history.samples)
             await until(pilot, lambda: len(feed.track.last("live", 600)) >= came + 5)
@@ -45,7 +45,7 @@ async def test_the_graphs_begin_with_the_boards_history(monkeypatch):
 
 
 async def test_the_live_view_shows_and_controls_a_real_board():
-    feed = Feed(f"sim:{TRACKER}", ping_s=0.2)
+    feed = Feed(f"sim:{TRACKER}", "tracker")
     async with watching(feed, size=(120, 40)) as pilot:
         app = pilot.app
         await until(pilot, lambda: "map blocks the loop for" in text(app))

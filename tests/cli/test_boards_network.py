@@ -7,7 +7,7 @@ import os
 import socket
 
 import pytest
-from cli_process import kill_started, run
+from cli_process import run
 from typer.testing import CliRunner
 from zeroconf import ServiceInfo
 from zeroconf.asyncio import AsyncZeroconf
@@ -16,12 +16,7 @@ from boardwarden.cli.app import app
 from boardwarden.doctor import boards
 from boardwarden.doctor.boards import SERVICE, NetworkBoard
 
-
-@pytest.fixture(autouse=True)
-async def no_leftovers():
-    """End every command with its test, however that went."""
-    yield
-    await kill_started()
+pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 
 @contextlib.asynccontextmanager

@@ -14,9 +14,7 @@ from cli_process import (
     LIMIT_S,
     SOON,
     CommandOnTerminal,
-    TerminalBoard,
     finish,
-    kill_started,
     line_of,
     one_sentence,
     run,
@@ -24,23 +22,7 @@ from cli_process import (
 )
 from places import REPO
 
-from boardwarden import testing
-
-
-@pytest.fixture(autouse=True)
-async def no_leftovers():
-    """End every command with its test, however that went."""
-    yield
-    await kill_started()
-
-
-@pytest.fixture
-async def fake():
-    """Return a fake board, up for 10 s, that samples when told to, at a terminal."""
-    terminal = TerminalBoard(testing.FakeBoard())
-    yield terminal
-    terminal.close()
-
+pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 # --- watching -----------------------------------------------------------------------------------
 
@@ -212,6 +194,12 @@ async def test_watch_without_textual_names_the_extra_to_install(fake, terminal, 
     assert "up 10 s" in await line_of(piped)
     piped.send_signal(signal.SIGINT)
     await finish(piped)
+
+
+async def test_watch_names_an_address_with_brackets_while_it_connects(terminal):
+    command = await terminal("--board", "tcp://127.0.0.1:9/[/b]")  # for Rich, the end of a style
+    assert await command.status() == 2
+    assert b"does not name a host and a port" in command.seen
 
 
 async def test_watch_is_on_the_terminal_though_errors_go_to_a_file(terminal, tmp_path):

@@ -9,32 +9,16 @@ from cli_process import (
     LIMIT_S,
     SILENT_SOON,
     CommandOnTerminal,
-    TerminalBoard,
     finish,
-    kill_started,
     line_of,
     one_sentence,
     run,
     start,
 )
 
-from boardwarden import testing
 from warden_schema import ids
 
-
-@pytest.fixture(autouse=True)
-async def no_leftovers():
-    """End every command with its test, however that went."""
-    yield
-    await kill_started()
-
-
-@pytest.fixture
-async def fake():
-    """Return a fake board at a terminal."""
-    terminal = TerminalBoard(testing.FakeBoard())
-    yield terminal
-    terminal.close()
+pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 
 async def test_ctrl_c_releases_the_lease_of_alloc(fake):

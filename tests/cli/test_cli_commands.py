@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import signal
 from dataclasses import replace
 
 import pytest
 
 from boardwarden import StoredPolicy, _program, connect, testing
 from boardwarden._program import print_rows
-from boardwarden.cli import doctor, look, terminal, watch
+from boardwarden.cli import doctor, look, plot, record, replay, terminal, watch
 from boardwarden.doctor import checkup
 from boardwarden.doctor.checkup import find_stored_policy
 from boardwarden.errors import BoardError, PortMissing
@@ -106,23 +107,18 @@ async def test_a_board_that_only_measures_is_not_asked_for_its_stored_policy(boa
     assert board.done == []
 
 
-async def test_watch_prints_each_sample_as_it_arrives(board, capsys):
-    board.interval_s = 0.02
-    for as_json in (False, True):
-        lines = await lines_of(
-            capsys, watch._watch([testing.FakeTransport(board)], as_json), count=3
-        )
-        assert len(lines) >= 3
-    assert all(json.loads(line)["memory"] for line in lines)
-
-
 @pytest.mark.parametrize("as_json", [False, True])
-async def test_watch_of_several_boards_names_the_board_on_each_line(board, capsys, as_json):
+async def test_watch_of_several_boards_names_the_board_on_each_line(
+    board, capsys, monkeypatch, as_json
+):
     board.interval_s = 0.02
     other = testing.FakeBoard()
     other.interval_s = 0.02
-    boards = [testing.FakeTransport(board, "one"), testing.FakeTransport(other, "two")]
-    lines = await lines_of(capsys, watch._watch(boards, as_json), count=6)
+    boards = {"one": board, "two": other}
+    monkeypatch.setattr(
+        watch, "connect", lambda name: connect(testing.FakeTransport(boards[name], name))
+    )
+    lines = await lines_of(capsys, watch._print_all(["one", "two"], as_json), count=6)
     if as_json:
         found = {json.loads(line)["address"] for line in lines}
     else:
@@ -134,11 +130,11 @@ async def test_watch_of_several_boards_ends_when_one_cannot_be_opened(board, cap
     absent = testing.FakeTransport(testing.FakeBoard(), "two")
     absent.refuse = PortMissing("There is no port two.")
     with pytest.raises(PortMissing):
-        await watch._watch([testing.FakeTransport(board, "one"), absent], False)
+        await watch._print_all([testing.FakeTransport(board, "one"), absent], False)
 
 
 def test_the_same_address_twice_gets_a_number():
-    assert list(watch.names(["sim", "a", "sim", "sim"])) == ["sim", "a", "sim (2)", "sim (3)"]
+    assert list(watch.numbered(["sim", "a", "sim", "sim"])) == ["sim", "a", "sim (2)", "sim (3)"]
 
 
 async def test_console_prints_text_as_it_arrives(board, capsys):
@@ -180,3 +176,24 @@ def test_every_error_is_one_sentence_and_exit_status_2(capsys):
 
 def test_an_interrupt_has_exit_status_130(capsys):
     assert outcome_of(KeyboardInterrupt(), capsys) == (130, "")
+
+
+@pytest.mark.parametrize("command", ["plot", "replay", "record --list"])
+def test_ctrl_c_ends_a_command_that_reads_a_recording_at_once(command, tmp_path, monkeypatch):
+    """It awaits nothing: in an event loop it would go on to its end."""
+
+    def interrupted(path):
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("it goes on")
+
+    monkeypatch.setattr("boardwarden.recording.reading.Recording", interrupted)
+    policy, file = tmp_path / "warden.toml", tmp_path / "a.db"
+    policy.write_text("")
+    begin = {
+        "plot": lambda: plot.plot(file),
+        "replay": lambda: replay.replay(file, policy),
+        "record --list": lambda: record.record(file, list_it=True),
+    }
+    with pytest.raises(SystemExit) as caught:
+        begin[command]()
+    assert caught.value.code == 130

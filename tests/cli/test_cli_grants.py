@@ -8,7 +8,16 @@ from dataclasses import replace
 import pytest
 from virtual_time import until
 
-from boardwarden import Denied, Event, LinkLost, Priority, ResourceType, _program, testing
+from boardwarden import (
+    Action,
+    Denied,
+    Event,
+    Priority,
+    ResourceType,
+    _program,
+    _quantities,
+    testing,
+)
 from boardwarden._protocol import diagnosis, subscription
 from boardwarden.cli import grants, limits, look, parse, terminal
 from boardwarden.grants import Lease, Meter, Threshold
@@ -260,17 +269,6 @@ async def test_alloc_ends_when_the_board_restarts(board, link, monkeypatch):
         await asyncio.wait_for(task, LIMIT_S)
 
 
-async def test_alloc_reports_a_lost_link(board, link, capsys):
-    task = asyncio.create_task(grants._alloc(link, wanted(seconds=60), False))
-    await asyncio.sleep(0.1)
-    link.refuse = LinkLost("out")
-    link.cut()
-    gone = "the connection is gone"
-    await until(lambda: gone in capsys.readouterr().err, LIMIT_S)
-    task.cancel()
-    await asyncio.wait([task])
-
-
 @pytest.mark.parametrize(
     ("address", "is_open", "what"),
     [
@@ -388,21 +386,22 @@ def test_cpu_time_and_levels_are_read_as_fractions_or_percent():
     assert parse.amount(ResourceType.CPU_TIME, "0.25") == 0.25
     with pytest.raises(ValueError, match="25%"):
         parse.amount(ResourceType.CPU_TIME, "8k")
-    assert parse.level("memory", "warn", "75%") == 0.75
-    assert parse.level("live_bytes", "warn", "64k") == 65536
-    assert parse.level("rssi_dbm", "warn", "-70") == -70
-    assert parse.level("memory", "warn", "none") is None
+    assert _quantities.level("memory", "--warn", "75%") == 0.75
+    assert _quantities.level("live_bytes", "--warn", "64k") == 65536
+    assert _quantities.level("rssi_dbm", "--warn", "-70") == -70
+    assert _quantities.level("memory", "--warn", "none") is None
     for metric in ("memory", "live_bytes", "tasks"):
         with pytest.raises(ValueError, match="--warn"):
-            parse.level(metric, "warn", "much")
+            _quantities.level(metric, "--warn", "much")
 
 
 def test_enum_words_are_parsed_and_wrong_ones_list_the_choices():
-    assert parse.resource("CPU-time") is ResourceType.CPU_TIME
-    assert parse.priority("critical") is Priority.CRITICAL
-    for wrong in (parse.resource, parse.priority, parse.action, parse.metric):
-        with pytest.raises(ValueError, match="there are "):
-            wrong("no such")
+    assert parse.member(ResourceType, "resource", "CPU-time") is ResourceType.CPU_TIME
+    assert parse.member(Priority, "priority", "critical") is Priority.CRITICAL
+    with pytest.raises(ValueError, match="There is no action 'no such'; there are tell, protect"):
+        parse.member(Action, "action", "no such")
+    with pytest.raises(ValueError, match="there are "):
+        parse.metric("no such")
 
 
 def test_columns_are_cut_where_the_terminal_is_narrow():

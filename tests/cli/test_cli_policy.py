@@ -109,7 +109,7 @@ async def test_a_policy_is_applied_stored_and_undone(board, file, tmp_path):
     shown = await run("policy", "--board", board.port)
     wanted = policy_file.loads(FILE)
     found = policy_file.loads(shown.out)
-    assert "has stored a policy" in shown.out
+    assert "a stored one is in force" in shown.out
     assert (found.thresholds, found.quotas) == (wanted.thresholds, wanted.quotas)
     told = json.loads((await run("policy", "--json", "--board", board.port)).out)
     assert (told["stored_policy"], told["interval_s"], told["quotas"][0]["operations"]) == (
@@ -284,7 +284,7 @@ async def test_an_old_agent_is_one_sentence(board, file):
     assert (old.status, "install a newer agent" in old.err) == (2, True)
     assert changing(board) == [(ids.KEEP, [0])] or changing(board) == []
     shown = await run("policy", "--board", board.port)
-    assert "Its agent is too old to store one" in shown.out
+    assert "its agent is too old to store one" in shown.out
     assert policy_file.loads(shown.out).quotas is None
 
 
@@ -320,7 +320,7 @@ async def test_a_policy_that_acts_at_once_is_stored_only_if_one_insists(board, f
     assert (done.status, fake.stored) == (0, 1)
     fake.stored = 3
     shown = await run("policy", "--board", board.port)
-    assert "set its stored policy aside" in shown.out
+    assert "the board set the stored one aside" in shown.out
 
 
 async def test_a_policy_that_is_not_stored_though_one_insists_is_in_force_until_a_restart(

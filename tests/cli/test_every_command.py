@@ -18,33 +18,18 @@ from cli_process import (
     SHOWN_SOON,
     SOON,
     CommandOnTerminal,
-    TerminalBoard,
     finish,
-    kill_started,
     line_of,
     run,
     start,
 )
 from places import REPO
 
-from boardwarden import _program, testing
+from boardwarden import _program
 from boardwarden.cli import options
 from warden_schema import ids
 
-
-@pytest.fixture(autouse=True)
-async def no_leftovers():
-    """End every command with its test, however that went."""
-    yield
-    await kill_started()
-
-
-@pytest.fixture
-async def fake():
-    """Return a fake board at a terminal."""
-    terminal = TerminalBoard(testing.FakeBoard())
-    yield terminal
-    terminal.close()
+pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 
 @pytest.fixture
@@ -85,18 +70,6 @@ def test_every_reading_command_has_json():
 async def test_each_error_has_its_exit_status(fake, words, status):
     finished = await run(*words, BOARDWARDEN_BOARD=fake.port)
     assert finished.status == status, finished.err
-
-
-async def test_ctrl_c_and_a_closed_pipe_end_a_command_quietly(fake):
-    fake.board.interval_s = 0.05
-    for how, status in (("interrupt", 130), ("close", 141)):
-        process = await start("watch", "--json", "--board", fake.port)
-        await line_of(process)
-        if how == "interrupt":
-            process.send_signal(signal.SIGINT)
-        else:
-            process.stdout._transport.close()
-        assert await asyncio.wait_for(process.wait(), LIMIT_S) == status
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
@@ -188,7 +161,7 @@ async def test_a_signal_that_is_ignored_stays_so_and_others_end_a_command_withou
 @pytest.mark.parametrize("slow", ["boardwarden.board", "typer"])
 async def test_ctrl_c_while_the_command_is_loading_has_exit_status_130(started, slow):
     begin = {
-        "command": "from boardwarden.cli import main; main()",
+        "command": "from boardwarden.__main__ import main; main()",
         "module": "import runpy; runpy.run_module('boardwarden', None, '__main__', True)",
     }[started]
     code = (
@@ -202,11 +175,11 @@ async def test_ctrl_c_while_the_command_is_loading_has_exit_status_130(started, 
 
 def test_nothing_slow_is_imported_before_ctrl_c_is_quiet():
     # Not as a command of the tests: coverage, where it measures those, would be loaded, too.
-    code = "import boardwarden.cli, sys; print(*sys.modules)"
+    code = "import boardwarden.__main__, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = done.stdout.split()
     ours = {name for name in loaded if name.partition(".")[0] == "boardwarden"}
-    assert ours == {"boardwarden", "boardwarden.cli", "boardwarden.cli.entry"}
+    assert ours == {"boardwarden", "boardwarden.__main__"}
     assert {"asyncio", "dataclasses", "logging", "typer"}.isdisjoint(loaded)
 
 
@@ -231,7 +204,7 @@ def only_port(*ports):
         "import types, sys, serial.tools.list_ports as known; "
         "known.comports = lambda: [types.SimpleNamespace("
         f"device=device, vid=vid, pid=vid, description='n/a') for device, vid in {ports!r}]; "
-        "from boardwarden.cli import main; sys.argv[0] = 'boardwarden'; main()"
+        "from boardwarden.__main__ import main; sys.argv[0] = 'boardwarden'; main()"
     )
     return [sys.executable, "-W", "error", "-c", code]
 

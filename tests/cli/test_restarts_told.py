@@ -46,8 +46,8 @@ def recorded(link, path):
 
 
 COMMANDS = {
-    "watch": lambda link, path: watch._watch([link], False),
-    "watch --json": lambda link, path: watch._watch([link], True),
+    "watch": lambda link, path: watch._print_all([link], False),
+    "watch --json": lambda link, path: watch._print_all([link], True),
     "events --follow": lambda link, path: look._events(link, True, False),
     "console": lambda link, path: look._console(link, False),
     "top": lambda link, path: look._top(link, False, False),

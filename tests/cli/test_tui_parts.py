@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+from boardwarden.grants import Operation
 from boardwarden.history import Column, History
 from boardwarden.models import Cpu, Memory, Status
 from boardwarden.render.text import Printable
 from boardwarden.tui.feed import Tail, Track
-from boardwarden.tui.figures import Plot, progress
+from boardwarden.tui.figures import Plot
+from boardwarden.tui.panels import _done
+from boardwarden.tui.text import every
 
 
 def drawn(rows):
@@ -26,7 +31,7 @@ def test_figures_above_the_top_are_drawn_at_the_top_and_a_missing_top_is_allowed
 
 
 def test_live_memory_is_solid_and_garbage_shaded():
-    rows = drawn(Plot(2, 4, 32.0).memory([8, 12], [24, 16], ("green", "yellow")))
+    rows = drawn(Plot(2, 4, 32.0).memory([8, 12], [24, 16]))
     assert rows == ["  ", "░ ", "░▄", "██"]
 
 
@@ -34,9 +39,23 @@ def test_only_the_newest_figures_are_drawn():
     assert drawn(Plot(2, 1, 8.0).area([8, 8, 1, 8], "red")) == ["▁█"]
 
 
+def test_an_interval_that_is_written_as_the_one_asked_for_is_not_said_to_be_over_budget():
+    shown = [
+        every(SimpleNamespace(status=Status(interval_s=actual, wanted_interval_s=1.0)))
+        for actual in (1.0, 1.02, 1.1)
+    ]
+    over = "a sample every 1.1 s, 1 s is over budget"
+    assert shown == ["a sample every 1 s", "a sample every 1 s", over]
+
+
 def test_a_progress_bar_shows_its_fraction():
-    assert [progress(each, 4) for each in (None, 0.0, 0.5, 1.0, 7.0)] == [
-        *("░░░░", "░░░░", "██░░", "████", "████"),
+    done = [_done(Operation(progress=each)) for each in (None, 0.0, 0.5, 1.0, 7.0)]
+    assert done == [
+        "–",
+        "░" * 10 + " 0 %",
+        "█████░░░░░ 50 %",
+        "█" * 10 + " 100 %",
+        "█" * 10 + " 700 %",
     ]
 
 
@@ -134,8 +153,3 @@ def test_control_sequences_are_removed_however_the_text_is_cut():
         printable = Printable()
         found = printable.feed(text[:cut]) + printable.feed(text[cut:])
         assert found == "ab\nc\nde\ufffd\tfg"
-
-
-def test_an_unfinished_control_sequence_is_given_up():
-    printable = Printable()
-    assert "x" in printable.feed("\x1b]" + "x" * 500)

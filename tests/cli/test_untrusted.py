@@ -5,12 +5,14 @@ import os
 import signal
 
 import pytest
-from cli_process import LIMIT_S, TerminalBoard, finish, kill_started, run, start
+from cli_process import LIMIT_S, TerminalBoard, finish, run, start
 from full_board import full_board
 from virtual_time import until
 
 from boardwarden.render.text import Printable, harmless, printable
 from warden_schema import ids
+
+pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 _EVIL = "\x1b]0;PWNED\x07\x1b[2J\x1b[31mEVIL\x9b31m\u202eabc\r\nFAKE LINE\x7f"
 _STRANGE = "\N{REPLACEMENT CHARACTER}"
@@ -22,13 +24,6 @@ _COMMANDS = (
     *(["alloc", "memory", "1M"], ["release", "99"]),
     *([name, "--json"] for name in ("status", "events", "leases", "ops")),
 )
-
-
-@pytest.fixture(autouse=True)
-async def no_leftovers():
-    """End every command with its test, however that went."""
-    yield
-    await kill_started()
 
 
 def _lying_board():

@@ -17,7 +17,6 @@ from cli_process import (
     COMMAND,
     LIMIT_S,
     CommandOnTerminal,
-    kill_started,
     line_of,
     one_sentence,
     run,
@@ -28,12 +27,7 @@ from web_page import users_file
 
 from boardwarden.web import users
 
-
-@pytest.fixture(autouse=True)
-async def no_leftovers():
-    """End every command with its test, however that went."""
-    yield
-    await kill_started()
+pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 
 async def typed(*words, text=""):

@@ -116,9 +116,10 @@ def test_a_login_without_a_password_or_of_nonsense_is_refused(client):
         assert client.post("/api/login", body)[0] == 400
 
 
-def test_after_three_failures_the_next_has_to_wait():
+def test_after_three_failures_the_next_has_to_wait(monkeypatch):
     now = [0.0]
-    brake = Brake(lambda: now[0])
+    monkeypatch.setattr("boardwarden.web.users.passed_s", lambda: now[0])
+    brake = Brake()
     for _ in range(3):
         assert brake.wait_s("peer") == 0
         brake.failed("peer", "ada")
@@ -132,9 +133,10 @@ def test_after_three_failures_the_next_has_to_wait():
     assert brake.wait_s("peer") == 0
 
 
-def test_sessions_end_when_they_are_idle_and_at_last_in_any_case():
+def test_sessions_end_when_they_are_idle_and_at_last_in_any_case(monkeypatch):
     now = [0.0]
-    sessions = Sessions(lambda: now[0])
+    monkeypatch.setattr("boardwarden.web.users.passed_s", lambda: now[0])
+    sessions = Sessions()
     token = sessions.begin("ada")
     assert len(token) >= 43  # 32 bytes
     now[0] += IDLE_S - 1

@@ -203,8 +203,9 @@ def test_a_proxy_is_known_on_a_socket_for_both_versions_of_the_internet_protocol
     assert not guard._is_proxy({"client": ("2001:db8::7", 1)})
 
 
-def test_guesses_from_the_addresses_of_one_network_are_counted_together():
-    brake = Brake(lambda: 0.0)
+def test_guesses_from_the_addresses_of_one_network_are_counted_together(monkeypatch):
+    monkeypatch.setattr("boardwarden.web.users.passed_s", lambda: 0.0)
+    brake = Brake()
     for number in range(3):
         brake.failed(f"2001:db8::{number}", "ada")
     assert brake.wait_s("2001:db8::ffff") == 2
@@ -213,8 +214,9 @@ def test_guesses_from_the_addresses_of_one_network_are_counted_together():
     assert brake.wait_s("2001:db8::ffff") == 0
 
 
-def test_ones_own_password_does_not_forget_the_guesses_of_anothers():
-    brake = Brake(lambda: 0.0)
+def test_ones_own_password_does_not_forget_the_guesses_of_anothers(monkeypatch):
+    monkeypatch.setattr("boardwarden.web.users.passed_s", lambda: 0.0)
+    brake = Brake()
     brake.failed("peer", "bob")
     for _ in range(3):
         brake.failed("peer", "ada")

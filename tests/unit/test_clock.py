@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from boardwarden.serve.metrics import METRICS
 from boardwarden.serve.watched import Snapshot, updated_at
 from boardwarden.testing.fake_board import SAMPLE
 from boardwarden.web.fleet_view import FleetView
+from boardwarden.web.row import Row
 from boardwarden.web.users import Sessions, User
 from warden_schema import ids
 
@@ -118,7 +121,7 @@ def test_what_a_host_shows_grows_older_and_a_sign_in_ends_while_the_host_sleeps(
 
 
 def test_the_page_knows_how_long_ago_a_board_restarted_where_the_clock_was_set(
-    clocks: Clocks,
+    clocks: Clocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clocks.passed, clocks.set_by = 3.0, -7200.0
     mirror = Mirror()
@@ -126,10 +129,17 @@ def test_the_page_knows_how_long_ago_a_board_restarted_where_the_clock_was_set(
     mirror.on_synced()
     (restart,) = mirror.restarts
     clocks.passed = 63.0
-    (data,) = (json.loads(line[6:]) for line in _page_lines() if line.startswith(b"data: "))
+    judged_at = []
+
+    def row_of(watched: Any, now: float) -> Row:
+        judged_at.append(now)
+        return Row("sim", "sim", "lost", "")
+
+    monkeypatch.setattr("boardwarden.web.fleet_view.row_of", row_of)
+    view = FleetView([SimpleNamespace(address="sim", board=None)])
+    view.tick()
+    lines = view._everything().splitlines()
+    (data,) = (json.loads(line[6:]) for line in lines if line.startswith(b"data: "))
     assert restart.at is not None
-    assert data["now"] - restart.at.timestamp() == pytest.approx(60.0, abs=0.1)
-
-
-def _page_lines() -> list[bytes]:
-    return FleetView([])._everything().splitlines()
+    for now in (*judged_at, data["now"]):
+        assert now - restart.at.timestamp() == pytest.approx(60.0, abs=0.1)

@@ -37,7 +37,7 @@ COMMAND = """
 import atexit, sys
 atexit.register(lambda: print(*sys.modules))
 sys.argv = ["boardwarden", COMMAND, "--board", "/none"]
-from boardwarden.cli import main
+from boardwarden.__main__ import main
 main()
 """
 

@@ -1,5 +1,1 @@
-"""The command line: `main()` is the command `boardwarden`."""
-
-from .entry import main
-
-__all__ = ["main"]
+"""The command line: `app` has the commands, and names the module of each."""

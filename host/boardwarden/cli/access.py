@@ -27,7 +27,7 @@ from boardwarden._protocol.keys import Secret
 from boardwarden.transport.address import is_mqtt, is_network, is_serial
 from warden_schema import ids
 
-from .options import BoardOption, JsonOption, given, one_of
+from .options import BoardOption, JsonOption, check_word, given, one_of, require
 
 _KEY_ACTIONS = ("new", "put", "check", "renew", "forget")
 _RIGHTS = ids.RIGHTS[ids.OBSERVE :]
@@ -104,10 +104,8 @@ def key(
     To change the secret: `renew` makes a new one and keeps the old one beside it, `put` writes both
     to each board, `forget` drops the old one, and `put` takes it off each board.
     """
-    if action not in _KEY_ACTIONS:
-        fail(f"key takes {', '.join(_KEY_ACTIONS[:-1])} or {_KEY_ACTIONS[-1]}, not {action}.")
-    if right not in _RIGHTS:
-        fail(f"--right takes {' or '.join(_RIGHTS)}, not {right}.")
+    check_word("key", action, _KEY_ACTIONS)
+    check_word("--right", right, _RIGHTS)
     with reported():
         if action == "new":
             keys.save(file, keys.new_secret(right))
@@ -133,24 +131,26 @@ def key(
 
 
 def _put(address: str, secret: Secret) -> None:
-    from .deploy import deploying_module
-
     if not is_serial(address):
         raise Failure(f"{address} is no serial port: keys are written over one only.")
-    unique_id = deploying_module("key put", "keys").put(address, secret)
+    require("boardwarden key put", "mpremote", "mpremote", "deploy")
+    from boardwarden.deploy import keys as board_keys
+
+    unique_id = board_keys.put(address, secret)
     print_line(f"The board {_name(unique_id)} has its keys; its program was started anew.")
 
 
 def _check(address: str, file: str, secret: Secret) -> None:
-    from .deploy import deploying_module
-
     if is_network(address) or is_mqtt(address):
         unique_id = asyncio.run(_prove(address, file))
         print_line(f"The board {_name(unique_id)} proves its key.")
         return
     if not is_serial(address):
         raise Failure(f"{address} is neither a serial port nor on a network.")
-    found, unique_id = deploying_module("key check", "keys").has(address, secret)
+    require("boardwarden key check", "mpremote", "mpremote", "deploy")
+    from boardwarden.deploy import keys as board_keys
+
+    found, unique_id = board_keys.has(address, secret)
     print_line(f"The board {_name(unique_id)} has {'' if found else 'not all of '}its keys.")
     if not found:
         raise typer.Exit(FAILED)
@@ -191,38 +191,32 @@ def users(
     Adding a user who exists changes password and right. A running `boardwarden serve` follows the
     file: a user who is removed is signed out.
     """
-    with reported():
-        _users(action, file, name, control, as_json)
-
-
-def _users(action: str, file: Path, name: str, control: bool, as_json: bool) -> None:
-    """Do it."""
     from boardwarden.web import users as store
 
-    if action not in _USER_ACTIONS:
-        fail(f"users takes {', '.join(_USER_ACTIONS[:-1])} or {_USER_ACTIONS[-1]}, not {action}.")
-    if bool(name) != (action != "list"):
-        fail(f"users {action} FILE takes {'no name' if name else 'the name of a user'}.")
-    if as_json and action != "list":
-        fail("--json goes with list.")
-    found = checked(store.load, file) if action != "add" or os.path.lexists(file) else {}
-    if action == "add":
-        checked(store.check_name, name)
-        right = store.CONTROL if control else store.OBSERVE
-        user = checked(store.new_user, name, right, _password())
-        checked(store.save, file, {**found, name: user})
-        print_line(f"{name} may {right}; boardwarden serve --users {file} lets them in")
-    elif action == "remove":
-        if name not in found:
-            fail(f"{file} has no user {name!r}.")
-        del found[name]
-        checked(store.save, file, found)
-        print_line(f"{name} may not look any more")
-    elif as_json:
-        print_json({"users": [{"name": each, "right": found[each].right} for each in found]})
-    else:
-        rows = [(each, found[each].right) for each in found]
-        print_table(("name", "may"), rows, "no users")
+    with reported():
+        check_word("users", action, _USER_ACTIONS)
+        if bool(name) != (action != "list"):
+            fail(f"users {action} FILE takes {'no name' if name else 'the name of a user'}.")
+        if as_json and action != "list":
+            fail("--json goes with list.")
+        found = checked(store.load, file) if action != "add" or os.path.lexists(file) else {}
+        if action == "add":
+            checked(store.check_name, name)
+            right = store.CONTROL if control else store.OBSERVE
+            user = checked(store.new_user, name, right, _password())
+            checked(store.save, file, {**found, name: user})
+            print_line(f"{name} may {right}; boardwarden serve --users {file} lets them in")
+        elif action == "remove":
+            if name not in found:
+                fail(f"{file} has no user {name!r}.")
+            del found[name]
+            checked(store.save, file, found)
+            print_line(f"{name} may not look any more")
+        elif as_json:
+            print_json({"users": [{"name": each, "right": found[each].right} for each in found]})
+        else:
+            rows = [(each, found[each].right) for each in found]
+            print_table(("name", "may"), rows, "no users")
 
 
 def _password() -> str:

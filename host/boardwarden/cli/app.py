@@ -178,19 +178,16 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-VersionOption = Annotated[
-    bool,
-    typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
-]
-
-
-VerboseOption = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Log on standard error what happens to links.")
-]
-
-
 @app.callback()
-def options(version: VersionOption = False, verbose: VerboseOption = False) -> None:
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log on standard error what happens to links.")
+    ] = False,
+) -> None:
     """Shows how a MicroPython board is doing, without slowing it down."""
     if verbose:
         terminal.show_logs(logging.DEBUG)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,6 @@ import typer
 
 from boardwarden._program import (
     FAILED,
-    Failure,
     fail,
     print_json,
     print_line,
@@ -20,7 +18,7 @@ from boardwarden._program import (
 from boardwarden.render.text import size
 from boardwarden.transport.address import is_serial
 
-from .options import ENVIRONMENT, JsonOption, YesOption, given, one_of
+from .options import ENVIRONMENT, JsonOption, YesOption, check_word, given, one_of, require
 from .terminal import TerminalReporter
 
 if TYPE_CHECKING:
@@ -83,18 +81,20 @@ def deploy(
     mode.
     """
     port = given(port, "PORT")
-    if start and start not in _STARTS:
-        fail(f"--start takes main.py or boot.py, not {start}.")
-    if way and way not in _WAYS:
-        fail(f"--as takes {', '.join(_WAYS[:-1])} or {_WAYS[-1]}, not {way}.")
+    if start:
+        check_word("--start", start, _STARTS)
+    if way:
+        check_word("--as", way, _WAYS)
     if start and remove:
         fail("--remove takes the start line out too, so it goes without --start.")
     if remove and (way or force or plan):
         fail("--remove goes without --as, --force and --plan.")
     if not is_serial(port):
         fail(f"{port} is no serial port: deploy goes through the REPL on one.")
+    require("boardwarden deploy", "mpremote", "mpremote", "deploy")
+    from boardwarden.deploy import deploying
+
     with reported(), _Reporter(yes, silent=as_json) as reporter:
-        deploying = deploying_module("deploy", "deploying")
         wishes = deploying.Wishes(way, force)
         if remove:
             deploying.remove(port, reporter)
@@ -111,18 +111,6 @@ def deploy(
         if plan and found.choice is None:
             sys.stdout.flush()
             raise typer.Exit(FAILED)
-
-
-def deploying_module(command: str, name: str) -> Any:
-    """Import a module of boardwarden.deploy; a Failure says which extra a command needs."""
-    try:
-        return importlib.import_module(f"boardwarden.deploy.{name}")
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "mpremote":
-            raise
-        raise Failure(
-            f"boardwarden {command} needs mpremote: pip install 'boardwarden[deploy]'."
-        ) from error
 
 
 class _Reporter(TerminalReporter):

@@ -124,7 +124,7 @@ def boards(
 
 
 def _doctor(address: str, seconds: float, yes: bool, as_json: bool) -> int:
-    """Examine a board, print what was found, and return the exit status."""
+    """Return the exit status."""
     with TerminalReporter(yes) as reporter:
 
         def progress(elapsed: float) -> None:
@@ -165,7 +165,6 @@ def _may_stop(yes: bool, reporter: TerminalReporter) -> bool:
 
 
 def _boards(addresses: Sequence[str], as_json: bool) -> None:
-    """Print what answers at the given serial ports, or at all."""
     given = [Port(address) for address in addresses]
     what = "looking at the ports"
     ports = asyncio.run(_waited_for(what, examined, given or serial_ports()))
@@ -184,7 +183,6 @@ def _boards(addresses: Sequence[str], as_json: bool) -> None:
 
 
 def _broker_boards(address: str, uptime: bool, as_json: bool) -> None:
-    """Print the boards that a broker knows."""
     what = f"asking {address}, and listening to its boards"
     found = asyncio.run(_waited_for(what, broker_boards, address, uptime))
     if as_json:
@@ -209,7 +207,6 @@ def _broker_boards(address: str, uptime: bool, as_json: bool) -> None:
 
 
 def _network_boards(as_json: bool) -> None:
-    """Print the boards that announce themselves."""
     try:
         what = "listening for boards on this network"
         found = asyncio.run(_waited_for(what, network_boards))

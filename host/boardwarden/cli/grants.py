@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
 import typer
@@ -33,8 +32,8 @@ from boardwarden.render.status import link_state
 from boardwarden.render.tables import amount, denial
 
 from . import parse
-from .options import BoardOption, JsonOption, PriorityOption, given, one_of
-from .terminal import answer, connect, paced
+from .options import BoardOption, JsonOption, given, one_of
+from .terminal import answer, connect, on_signal, paced
 
 LeaseArgument = Annotated[
     int, typer.Argument(metavar="ID", help="The id that `boardwarden leases` shows.")
@@ -74,7 +73,6 @@ def cancel(
 
 
 async def _leases(address: str, as_json: bool) -> None:
-    """Print the leases."""
     async with connect(address) as board:
         found = board.allocations
         if as_json:
@@ -84,7 +82,6 @@ async def _leases(address: str, as_json: bool) -> None:
 
 
 async def _operations(address: str, as_json: bool) -> None:
-    """Print the operations, and how much memory those of each name took."""
     async with connect(address) as board:
         found, profiles = board.operations, board.memory_profiles
         if as_json:
@@ -98,7 +95,6 @@ async def _operations(address: str, as_json: bool) -> None:
 
 
 async def _sessions(address: str, as_json: bool) -> None:
-    """Print the sessions."""
     async with connect(address) as board:
         found = board.sessions
         if as_json:
@@ -108,7 +104,6 @@ async def _sessions(address: str, as_json: bool) -> None:
 
 
 async def _release(address: str, number: int, as_json: bool) -> None:
-    """Release a lease, and print that."""
     async with connect(address) as board:
         async with answer():
             await board.release(number)
@@ -116,7 +111,6 @@ async def _release(address: str, number: int, as_json: bool) -> None:
 
 
 async def _cancel(address: str, number: int, as_json: bool) -> None:
-    """Tell an operation to stop, and print that."""
     async with connect(address) as board:
         async with answer():
             await board.cancel(number)
@@ -139,7 +133,14 @@ def alloc(
     ],
     board: BoardOption = "",
     owner: Annotated[str, typer.Option(metavar="NAME", help="Who it is for.")] = "boardwarden",
-    priority: PriorityOption = "normal",
+    priority: Annotated[
+        str,
+        typer.Option(
+            metavar="LEVEL",
+            help="low, normal, high or critical.",
+            autocompletion=one_of(parse.words(Priority)),
+        ),
+    ] = "normal",
     mount: Annotated[
         str | None, typer.Option(metavar="PATH", help="The file system, for storage.")
     ] = None,
@@ -150,9 +151,9 @@ def alloc(
     as_json: JsonOption = False,
 ) -> None:
     """Hold a lease while this command runs. Exit status 3 if the board denies it."""
-    kind = checked(parse.resource, resource)
+    kind = checked(parse.member, ResourceType, "resource", resource)
     size = checked(parse.amount, kind, amount)
-    rank = checked(parse.priority, priority)
+    rank = checked(parse.member, Priority, "priority", priority)
     checked(parse.options, _arguments.allocation, kind, size, owner, rank, None, mount)
     length = None if seconds is None else checked(parse.duration, "--for", seconds)
     wanted = Wanted(kind, size, owner, rank, mount, length)
@@ -171,10 +172,10 @@ class Wanted(NamedTuple):
 
 
 async def _alloc(address: str, wanted: Wanted, as_json: bool) -> None:
-    """Hold a lease for its time or until Ctrl-C, release it, and print that."""
     async with connect(address) as board:
         lease = await _granted(board, wanted, as_json)
-        with _interrupts() as interrupt:
+        interrupt = asyncio.Event()  # so that there is time to release
+        with on_signal(signal.SIGINT, interrupt.set):
             interrupted = await _hold(board, lease, wanted, interrupt, as_json)
         if interrupted:
             raise Interrupted
@@ -188,7 +189,8 @@ async def _hold(
         print_json({"lease": lease.to_dict()})
     else:
         what = f"{amount(lease.resource, lease.amount)} of {enum_name(lease.resource)}"
-        print_line(f"lease {lease.id}: {what}, {_how_long(wanted)}")
+        how_long = "until Ctrl-C" if wanted.seconds is None else f"for {wanted.seconds:g} s"
+        print_line(f"lease {lease.id}: {what}, {how_long}")
     interrupted = await _wait_for_end(board, lease, wanted.seconds, interrupt)
     with contextlib.suppress(NotFound):  # its time may be over now, too
         async with answer():
@@ -243,21 +245,3 @@ async def _lost(board: Board, number: int) -> str:
             return "nobody remembers why"
         listed = listed or here
     return "the connection is closed"
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[asyncio.Event]:
-    """Turn Ctrl-C into an event, so that there is time to release."""
-    loop = asyncio.get_running_loop()
-    interrupt = asyncio.Event()
-    with contextlib.suppress(NotImplementedError):  # Windows: the lease ends with the connection
-        loop.add_signal_handler(signal.SIGINT, interrupt.set)
-    try:
-        yield interrupt
-    finally:
-        with contextlib.suppress(NotImplementedError):
-            loop.remove_signal_handler(signal.SIGINT)
-
-
-def _how_long(wanted: Wanted) -> str:
-    return "until Ctrl-C" if wanted.seconds is None else f"for {wanted.seconds:g} s"

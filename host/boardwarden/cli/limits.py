@@ -116,12 +116,12 @@ def thresholds(
         run(_thresholds(given(board), name, as_json))
         return
     changed: dict[str, object] = {
-        key: checked(parse.level, name, key, text) for key, text in wanted.items()
+        key: checked(_quantities.level, name, f"--{key}", text) for key, text in wanted.items()
     }
     if hold is not None:
         changed["hold_s"] = checked(_quantities.seconds, "--hold", hold)
     if action is not None:
-        changed["action"] = checked(parse.action, action)
+        changed["action"] = checked(parse.member, Action, "action", action)
 
     def change(before: Threshold | None) -> Threshold | None:
         return None if off else replace(before or Threshold(name), **changed)  # type: ignore[arg-type]
@@ -160,7 +160,6 @@ def _limit_options(before: Limits, now: Limits) -> str:
 
 
 async def _thresholds(address: str, metric: str | None, as_json: bool) -> None:
-    """Print the thresholds, or only that of one metric."""
     async with connect(address) as board:
         async with answer():
             await board.set_limits()  # changes none, but has the board begin to decide

@@ -7,7 +7,7 @@ import contextlib
 import sys
 import textwrap
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -89,7 +89,6 @@ def events(
 
 
 async def _status(address: str, as_json: bool) -> None:
-    """Print the board's state once."""
     async with connect(address) as board:
         async with waiting("waiting for the load of a whole interval"):
             now = await wait_full_interval(board)
@@ -102,7 +101,6 @@ async def _status(address: str, as_json: bool) -> None:
 
 
 async def _trends(address: str, period: float, as_json: bool) -> None:
-    """Print trends, from the board's own history."""
     async with connect(address) as board:
         async with waiting("reading the board's history"):
             await board.fetch_history()
@@ -114,7 +112,6 @@ async def _trends(address: str, period: float, as_json: bool) -> None:
 
 
 async def _capabilities(address: str, as_json: bool) -> None:
-    """Print what the board can measure, and why it cannot measure the rest."""
     async with connect(address) as board:
         known = board.capabilities
         if as_json:
@@ -127,7 +124,6 @@ async def _capabilities(address: str, as_json: bool) -> None:
 
 
 async def _console(address: str, as_json: bool) -> None:
-    """Print what the application prints, until interrupted."""
     async with connect(address) as board:
         if is_mqtt(board.address) or is_network(board.address):
             print_note(
@@ -147,7 +143,6 @@ async def _console(address: str, as_json: bool) -> None:
 
 
 async def _events(address: str, follow: bool, as_json: bool) -> None:
-    """Print the events that the board remembers, and with `follow` new ones until Ctrl-C."""
     async with connect(address) as board:
         if follow:
             await _follow(board, as_json)
@@ -180,12 +175,12 @@ def top(
 
 
 async def _top(address: str, once: bool, as_json: bool) -> None:
-    """Show the meters until interrupted, or once."""
     async with connect(address) as board, board.metering():
         async with waiting("waiting for the meters of a whole interval"):
             await _first_meters(board)
         if as_json:
-            print_json(_meters_json(board))
+            meters = dicts(tables.busiest(board.meters))
+            print_json({"cpu": board.status.cpu.to_dict(), "meters": meters})
         elif once:
             print_line(meters_picture(board, terminal_width()))
         elif sys.stdout.isatty():
@@ -222,13 +217,6 @@ async def _two_samples(board: Board) -> None:
     await board.wait_sample()
 
 
-def _meters_json(board: Board) -> dict[str, Any]:
-    return {
-        "cpu": board.status.cpu.to_dict(),
-        "meters": [each.to_dict() for each in tables.busiest(board.meters)],
-    }
-
-
 def crashes(
     board: BoardOption = "",
     source: Annotated[
@@ -255,7 +243,6 @@ def safe(
 
 
 async def _crashes(address: str, source: Path | None, as_json: bool) -> None:
-    """Print resets, then exceptions."""
     async with connect(address) as board:
         resets, exceptions = board.resets, board.exceptions
     if as_json:
@@ -268,7 +255,6 @@ async def _crashes(address: str, source: Path | None, as_json: bool) -> None:
 
 
 async def _safe(address: str, leave: bool, as_json: bool) -> None:
-    """Print whether the board is in safe mode, or end that."""
     async with connect(address) as board, answer():
         if leave:
             await board.leave_safe_mode()

@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from boardwarden._program import checked, fail
-from boardwarden.models import Priority
 from boardwarden.transport.address import FORMS
 
 from . import parse
@@ -49,25 +48,15 @@ BoardOption = Annotated[
     ),
 ]
 BoardsOption = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         "--board",
         metavar="ADDRESS",
         help=f"{FORMS}; may be repeated. Else {ENVIRONMENT}, or the only USB serial port.",
-        show_default=False,
         autocompletion=addresses,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
-PriorityOption = Annotated[
-    str,
-    typer.Option(
-        "--priority",
-        metavar="LEVEL",
-        help="low, normal, high or critical.",
-        autocompletion=one_of(parse.words(Priority)),
-    ),
-]
 
 
 def given(board: str, how: str = "--board") -> str:
@@ -87,9 +76,15 @@ def given(board: str, how: str = "--board") -> str:
     return found[0].address
 
 
-def all_given(boards: Sequence[str]) -> list[str]:
+def all_given(boards: Sequence[str] | None) -> list[str]:
     """Return the addresses, or the one in the environment, or exit."""
-    return list(boards) or [given(os.environ.get(ENVIRONMENT, ""))]
+    return list(boards or [given(os.environ.get(ENVIRONMENT, ""))])
+
+
+def check_word(of: str, word: str, allowed: Sequence[str]) -> None:
+    """Exit with a sentence if an argument's or option's word is none of those it takes."""
+    if word not in allowed:
+        fail(f"{of} takes {', '.join(allowed[:-1])} or {allowed[-1]}, not {word}.")
 
 
 def require(command: str, module: str, library: str, extra: str) -> None:
@@ -130,9 +125,10 @@ LastOption = Annotated[
 ]
 
 
-def window(
-    since: str | None, until: str | None, last: str | None
-) -> tuple[float | None, float | None, float | None]:
+Times = tuple[float | None, float | None, float | None]
+
+
+def window(since: str | None, until: str | None, last: str | None) -> Times:
     """Return --since and --until as moments and --last as a duration."""
     if since is not None and last is not None:
         fail("--last goes with --until, not with --since.")

@@ -14,7 +14,7 @@ from typing import TypeVar
 from boardwarden import _quantities
 from boardwarden._arguments import MAX_SECONDS
 from boardwarden._quantities import THRESHOLD_METRICS
-from boardwarden.models import Action, Priority, ResourceType, enum_name
+from boardwarden.models import ResourceType, enum_name
 from boardwarden.render.text import duration as written
 
 E = TypeVar("E", bound=IntEnum)
@@ -31,19 +31,13 @@ def words(kind: type[IntEnum]) -> list[str]:
     return [enum_name(each).replace("_", "-") for each in kind]
 
 
-def resource(text: str) -> ResourceType:
-    """Return a resource by its name: memory, storage, cpu-time, network-bandwidth."""
-    return _enum_by_name(ResourceType, text, "resource")
-
-
-def priority(text: str) -> Priority:
-    """Return a priority by its name."""
-    return _enum_by_name(Priority, text, "priority")
-
-
-def action(text: str) -> Action:
-    """Return a threshold's action by its name."""
-    return _enum_by_name(Action, text, "action")
+def member(kind: type[E], what: str, text: str) -> E:
+    """Return an enum's member by its name, as words() has it; `what` it is, for the error."""
+    try:
+        return kind[text.upper().replace("-", "_")]
+    except KeyError:
+        names = ", ".join(words(kind))
+        raise ValueError(f"There is no {what} {text!r}; there are {names}.") from None
 
 
 def amount(kind: ResourceType, text: str) -> float:
@@ -51,11 +45,6 @@ def amount(kind: ResourceType, text: str) -> float:
     if kind is ResourceType.CPU_TIME:
         return _quantities.fraction("The amount", text)
     return _quantities.size("The amount", text)
-
-
-def level(metric: str, name: str, text: str) -> float | None:
-    """Return a threshold's level in the metric's unit; None for "none"."""
-    return _quantities.level(metric, f"--{name}", text)
 
 
 def metric(text: str) -> str:
@@ -75,14 +64,6 @@ def options(check: Callable[..., T], *given: object) -> T:
         if name not in _ARGUMENTS:
             raise
         raise ValueError(f"--{name.replace('_', '-')} {rest}") from None
-
-
-def _enum_by_name(kind: type[E], text: str, what: str) -> E:
-    try:
-        return kind[text.upper().replace("-", "_")]
-    except KeyError:
-        names = ", ".join(words(kind))
-        raise ValueError(f"There is no {what} {text!r}; there are {names}.") from None
 
 
 def duration(name: str, text: str, least: float = 0.001, most: float = MAX_SECONDS) -> float:

@@ -6,11 +6,11 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boardwarden._program import Failure, fail, print_json, print_line, run
+from boardwarden._program import Failure, fail, print_json, print_line, reported
 from boardwarden.render.text import count, duration, size, utc
 from boardwarden.transport.address import short_names
 
@@ -20,7 +20,9 @@ from .options import (
     JsonOption,
     LastOption,
     SinceOption,
+    Times,
     UntilOption,
+    require,
     window,
 )
 
@@ -62,39 +64,29 @@ def plot(
         if name not in METRICS:
             fail(f"There is no metric {name!r} to draw; there are {', '.join(METRICS)}.")
     times = window(since, until, last)
-    run(_plot(Wanted(file, picture, names, board or [], *times), as_json))
+    require("boardwarden plot", "matplotlib.figure", "matplotlib", "plot")
+    with reported():
+        _plot(file, picture, names, board or [], times, as_json)
 
 
-class Wanted(NamedTuple):
-    """What is to be drawn, and where to; no metrics: the usual ones; no boards: all."""
-
-    path: Path
-    out: Path
-    metrics: list[str]
-    addresses: list[str]
-    since: float | None
-    until: float | None
-    last_s: float | None
-
-
-async def _plot(wanted: Wanted, as_json: bool) -> None:
-    """Draw a picture, and print what is in it."""
-    _check_matplotlib()
+def _plot(
+    path: Path, out: Path, metrics: list[str], addresses: list[str], times: Times, as_json: bool
+) -> None:
+    """Draw a picture, and print what is in it. No metrics: the usual ones; no addresses: all."""
     from boardwarden.plotting.picture import draw
     from boardwarden.plotting.plot import read
     from boardwarden.recording.reading import Recording
 
-    with _progress("reading"), Recording(wanted.path) as recording:
-        window = recording.window(wanted.since, wanted.until, wanted.last_s, wanted.addresses)
-        drawn = read(recording, wanted.metrics, wanted.addresses, window)
+    with _progress("reading"), Recording(path) as recording:
+        drawn = read(recording, metrics, addresses, recording.window(*times, addresses))
     with _progress("drawing"):
-        title = f"{wanted.path.name}: {', '.join(short_names(drawn.boards))}"
-        picture = draw(drawn, title, wanted.out.suffix[1:].lower())
+        title = f"{path.name}: {', '.join(short_names(drawn.boards))}"
+        picture = draw(drawn, title, out.suffix[1:].lower())
     try:
-        _write(wanted.out, picture)
+        _write(out, picture)
     except OSError as error:
-        raise Failure(f"{wanted.out} cannot be written: {error.strerror}.") from None
-    _sum_up(wanted, drawn, len(picture), as_json)
+        raise Failure(f"{out} cannot be written: {error.strerror}.") from None
+    _sum_up(out, drawn, len(picture), as_json)
 
 
 def _write(out: Path, picture: bytes) -> None:
@@ -109,15 +101,6 @@ def _write(out: Path, picture: bytes) -> None:
         raise
 
 
-def _check_matplotlib() -> None:
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        raise Failure(
-            "boardwarden plot needs matplotlib: pip install 'boardwarden[plot]'."
-        ) from None
-
-
 @contextlib.contextmanager
 def _progress(doing: str) -> Iterator[None]:
     """Show what is being done, on a terminal."""
@@ -130,12 +113,12 @@ def _progress(doing: str) -> Iterator[None]:
         yield
 
 
-def _sum_up(wanted: Wanted, drawn: Drawn, length: int, as_json: bool) -> None:
+def _sum_up(out: Path, drawn: Drawn, length: int, as_json: bool) -> None:
     begin, end = drawn.window
     if as_json:
         print_json(
             {
-                "picture": str(wanted.out),
+                "picture": str(out),
                 "boards": drawn.boards,
                 "metrics": list(drawn.panels),
                 "since": utc(begin),
@@ -158,4 +141,4 @@ def _sum_up(wanted: Wanted, drawn: Drawn, length: int, as_json: bool) -> None:
         count(len(drawn.gaps), "gap"),
         f"over {duration(end - begin)}",
     )
-    print_line(f"{wanted.out} ({size(length)}): {', '.join(parts)}")
+    print_line(f"{out} ({size(length)}): {', '.join(parts)}")

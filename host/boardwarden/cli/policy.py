@@ -15,6 +15,7 @@ from boardwarden._program import (
     DENIED,
     FAILED,
     Failure,
+    checked,
     fail,
     print_json,
     print_line,
@@ -23,10 +24,11 @@ from boardwarden._program import (
     run,
 )
 from boardwarden.board import Board
-from boardwarden.errors import BoardError, Denied, PolicyError, RequestRefused
+from boardwarden.errors import BoardError, Denied, RequestRefused
 from boardwarden.models import StoredPolicy, enum_name
 from boardwarden.policy import file as policy_file
 from boardwarden.policy.model import Policy, Step
+from boardwarden.render.status import stored_policy_text
 from boardwarden.render.tables import difference_rows
 from boardwarden.rollout import one_board
 from warden_schema import ids
@@ -35,13 +37,6 @@ from .options import ENVIRONMENT, BoardOption, JsonOption, YesOption, given
 from .terminal import confirm, connect, waiting
 
 _FILE = Path("warden.toml")
-_STORED: dict[int, str] = {
-    StoredPolicy.NOTHING: "The board stores none: after a restart it follows its application.",
-    StoredPolicy.IN_FORCE: "The board has stored a policy, which holds after a restart.",
-    StoredPolicy.BROKEN: "The board's stored policy is damaged, and was ignored: apply one again.",
-    StoredPolicy.SET_ASIDE: "The board set its stored policy aside: it refused or ended all for "
-    "ten minutes, or three boots ended early under it.",
-}
 
 
 def policy(
@@ -127,9 +122,7 @@ def apply(
         if forget or board not in ("", os.environ.get(ENVIRONMENT)):
             fail("--boards names boards of a broker, so it goes without --board and --forget.")
         how = fleet.How(dry_run, yes, as_json)
-        fleet.apply(
-            _loaded(file or _FILE), file or _FILE, boards, watch or "1m", insist, backup, how
-        )
+        fleet.apply(file or _FILE, boards, watch or "1m", insist, backup, how)
         return
     if watch:
         fail("--watch is about --boards, which is missing.")
@@ -139,15 +132,8 @@ def apply(
             fail("--forget deletes the stored policy: it takes no file and no other option.")
         run(_forget(address, yes, as_json))
         return
-    options = Applying(_loaded(file or _FILE), dry_run, yes, backup, as_json, insist)
-    run(_apply(address, options))
-
-
-def _loaded(file: Path) -> Policy:
-    try:
-        return policy_file.load(file)
-    except PolicyError as error:
-        fail(str(error))
+    wanted = checked(policy_file.load, file or _FILE)
+    run(_apply(address, Applying(wanted, dry_run, yes, backup, as_json, insist)))
 
 
 @dataclass(frozen=True)
@@ -163,7 +149,6 @@ class Applying:
 
 
 async def _policy(address: str, as_json: bool) -> None:
-    """Print the board's policy as a policy file."""
     async with connect(address) as board:
         async with waiting("reading the board's policy"):
             found, stored = await board.policy(), await _stored_or_none(board)
@@ -184,12 +169,9 @@ async def _stored_or_none(board: Board) -> StoredPolicy | int | None:
 
 
 def _text(board: Board, found: Policy, stored: StoredPolicy | int | None) -> str:
-    whether_stored = "Its agent is too old to store one."
-    if stored is not None:
-        whether_stored = _STORED.get(stored, str(stored))
+    state = "its agent is too old to store one" if stored is None else stored_policy_text(stored)
     machine = "".join(filter(str.isprintable, board.status.board.machine or "a board"))
-    head = f"# The policy of {machine}.\n# {whether_stored}\n"
-    return head + policy_file.dumps(found)
+    return f"# The policy of {machine};\n# {state}.\n{policy_file.dumps(found)}"
 
 
 async def _apply(address: str, options: Applying) -> None:
@@ -304,7 +286,6 @@ def _save(path: Path, text: str) -> None:
 
 
 async def _forget(address: str, yes: bool, as_json: bool) -> None:
-    """Have the board delete its stored policy."""
     async with connect(address) as board:
         stored = await board.stored_policy()
         if stored != StoredPolicy.NOTHING:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -22,6 +22,7 @@ from boardwarden._program import (
     print_line,
     print_note,
     print_table,
+    reported,
     run,
 )
 from boardwarden.board import Board, connect
@@ -31,10 +32,10 @@ from boardwarden.render.text import count, duration, size, utc
 from . import parse
 from .options import BoardsOption, FileArgument, JsonOption, all_given
 from .record_progress import RecordProgress
-from .terminal import waiting
+from .terminal import on_signal, waiting
 
 if TYPE_CHECKING:
-    from boardwarden.recording.reading import LinkChange, Span
+    from boardwarden.recording.reading import Span
     from boardwarden.recording.recorder import Recorder
     from boardwarden.recording.store import Rotation, Store
 
@@ -43,13 +44,12 @@ _LOCKED_PAUSE_S = 0.2  # with so long between
 _CLOSE_S = 1.0  # that boards have to end
 _AGAIN_S = 3.0  # until a board that is not there is tried again
 _NEVER = (AddressError, SimulatorMissing)
-_STOPS = ("SIGINT", "SIGTERM")  # a service manager's stop is as good as Ctrl-C
 _HEAD = ("BOARD", "BOOT", "FROM", "FOR", "SAMPLES", "EVENTS", "LOST")
 
 
 def record(
     file: FileArgument,
-    board: BoardsOption = (),  # type: ignore[assignment]  # Typer makes a list of it
+    board: BoardsOption = None,
     seconds: Annotated[
         str | None,
         typer.Option(
@@ -79,7 +79,8 @@ def record(
     Appends to an existing recording.
     """
     if list_it:
-        run(_list(file, [], as_json))
+        with reported():
+            _list(file, as_json)
         return
     from boardwarden.recording.store import Rotation
 
@@ -90,7 +91,7 @@ def record(
             fail("--keep goes with --rotate-size or --rotate-age.")
     every = None
     if interval is not None:
-        every = checked(parse.duration, "--interval", interval, 0.02, 600)
+        every = checked(parse.duration, "--interval", interval, *_arguments.INTERVALS_S)
     rotation = Rotation(
         None if rotate_size is None else checked(_quantities.size, "--rotate-size", rotate_size),
         None if rotate_age is None else checked(parse.duration, "--rotate-age", rotate_age),
@@ -120,20 +121,31 @@ async def _record(wanted: Wanted, as_json: bool) -> None:
     await _open(store)  # before the boards: connecting takes them from whoever has them
     if store.put_aside is not None:
         print_note(f"{wanted.path} was damaged: it is {store.put_aside} now, and a new one begins.")
+    stop, interrupted = asyncio.Event(), False  # so that there is time to write what came last
+
+    def interrupt() -> None:
+        nonlocal interrupted
+        interrupted = True
+        stop.set()
+
     try:
         async with _Opener(wanted.interval) as opener:
             found, missing = await opener.open_all(wanted.addresses)
-            with _stops() as stop, RecordProgress(wanted.path, wanted.addresses) as progress:
+            with (
+                on_signal(signal.SIGINT, interrupt),
+                on_signal(signal.SIGTERM, stop.set),  # a service manager's stop is as good
+                RecordProgress(wanted.path, wanted.addresses) as progress,
+            ):
                 shows = (progress.show, progress.show_link_changes, progress.show_gap)
                 recorder = Recorder(store, found, wanted.interval, *shows)
                 if as_json:
                     print_json({"recording": str(wanted.path), "boards": wanted.addresses})
                 async with opener.trying_again(missing, recorder, progress):
-                    await recorder.run(stop.event, wanted.seconds)
+                    await recorder.run(stop, wanted.seconds)
     finally:
         store.close()
     _sum_up(recorder, as_json)
-    if stop.interrupted:
+    if interrupted:
         raise Interrupted
 
 
@@ -235,32 +247,6 @@ class _Opener:
         return board
 
 
-class _Stop:
-    def __init__(self) -> None:
-        self.event = asyncio.Event()
-        self.interrupted = False
-
-    def __call__(self, name: str) -> None:
-        self.interrupted = self.interrupted or name == "SIGINT"
-        self.event.set()
-
-
-@contextlib.contextmanager
-def _stops() -> Iterator[_Stop]:
-    """Turn Ctrl-C and SIGTERM into an event, so that there is time to write what came last."""
-    loop = asyncio.get_running_loop()
-    stop = _Stop()
-    with contextlib.suppress(NotImplementedError):  # Windows: the last half second is lost
-        for name in _STOPS:
-            loop.add_signal_handler(getattr(signal, name), stop, name)
-    try:
-        yield stop
-    finally:
-        with contextlib.suppress(NotImplementedError):
-            for name in _STOPS:
-                loop.remove_signal_handler(getattr(signal, name))
-
-
 def _sum_up(recorder: Recorder, as_json: bool) -> None:
     """Print a summary of what was recorded."""
     store, passed = recorder.store, time.monotonic() - recorder.began_at
@@ -288,13 +274,15 @@ def _sum_up(recorder: Recorder, as_json: bool) -> None:
     )
 
 
-async def _list(path: Path, addresses: list[str], as_json: bool) -> None:
+def _list(path: Path, as_json: bool) -> None:
     """Print the spans of a recording: one boot of one board each."""
     from boardwarden.recording.reading import Recording
 
     with Recording(path) as recording:
-        spans = recording.spans(addresses)
-        lost = {span.id: _count_lost(list(recording.links(span))) for span in spans}
+        spans = recording.spans()
+        lost = {
+            span.id: sum(link.state == "lost" for link in recording.links(span)) for span in spans
+        }
     if as_json:
         for span in spans:
             times = {"began": utc(span.began), "ended": utc(span.ended)}
@@ -302,10 +290,6 @@ async def _list(path: Path, addresses: list[str], as_json: bool) -> None:
         return
     rows = [_row(span, lost[span.id]) for span in spans]
     print_table(_HEAD, rows, "There is nothing in it yet.", uncut=("FROM",))
-
-
-def _count_lost(links: list[LinkChange]) -> int:
-    return sum(link.state == "lost" for link in links)
 
 
 def _row(span: Span, lost: int) -> tuple[str, ...]:

@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boardwarden._program import print_json, print_line, print_table, run
+from boardwarden._program import print_json, print_line, print_table, reported
 from boardwarden.grants import Event
 from boardwarden.policy.model import Policy
 from boardwarden.render.tables import event_text
@@ -24,6 +24,7 @@ from .options import (
     JsonOption,
     LastOption,
     SinceOption,
+    Times,
     UntilOption,
     window,
 )
@@ -52,32 +53,24 @@ def replay(
 ) -> None:
     """Show what a policy would have done over a recording."""
     times = window(since, until, last)
-    run(_replay(Wanted(file, policy, board or [], *times), as_json))
+    with reported():
+        _replay(file, policy, board or [], times, as_json)
 
 
-class Wanted(NamedTuple):
-    """What is to be replayed: a recording, a policy file, and which boards and time; none: all."""
-
-    path: Path
-    policy: Path
-    addresses: list[str]
-    since: float | None
-    until: float | None
-    last_s: float | None
-
-
-async def _replay(wanted: Wanted, as_json: bool) -> None:
-    """Replay, and print what would have been done."""
+def _replay(
+    path: Path, policy_path: Path, addresses: list[str], times: Times, as_json: bool
+) -> None:
+    """Replay, and print what would have been done. No addresses: all."""
     from boardwarden.policy import file as policy_file
     from boardwarden.recording.reading import Recording
     from boardwarden.replaying.replay import replay as replay_recording
 
-    policy = policy_file.load(wanted.policy)
-    with Recording(wanted.path) as recording, _progress() as passed:
-        window = recording.window(wanted.since, wanted.until, wanted.last_s, wanted.addresses)
-        found = replay_recording(recording, policy, wanted.addresses, window, passed)
+    policy = policy_file.load(policy_path)
+    with Recording(path) as recording, _progress() as passed:
+        window = recording.window(*times, addresses)
+        found = replay_recording(recording, policy, addresses, window, passed)
     if as_json:
-        _print_json(wanted, policy, found)
+        _print_json(path, policy, found)
     else:
         _print(policy, found)
 
@@ -157,12 +150,12 @@ def _notes(policy: Policy) -> Iterator[str]:
         yield "Its interval and budget are not replayed: samples are as they were recorded."
 
 
-def _print_json(wanted: Wanted, policy: Policy, found: Replayed) -> None:
+def _print_json(path: Path, policy: Policy, found: Replayed) -> None:
     for decision in found.decisions:
         print_json({**decision.to_dict(), "at": utc(decision.at)})
     print_json(
         {
-            "replayed": str(wanted.path),
+            "replayed": str(path),
             "policy": policy.to_dict(),
             "boards": found.boards,
             "samples": found.samples,

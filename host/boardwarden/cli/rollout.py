@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -16,15 +15,13 @@ from boardwarden._program import (
     Failure,
     Interrupted,
     checked,
-    fail,
     print_json,
     print_line,
     print_note,
     print_rows,
     run,
 )
-from boardwarden.errors import AddressError, PolicyError
-from boardwarden.policy.model import Policy
+from boardwarden.policy import file as policy_file
 from boardwarden.render.tables import difference_rows
 from boardwarden.render.text import count, duration
 from boardwarden.rollout import undo_file
@@ -43,7 +40,7 @@ from boardwarden.rollout.rollout import undo as undo_all
 from boardwarden.rollout.undo_file import Changed, UndoFile
 
 from . import parse
-from .terminal import TerminalReporter, confirm, waiting
+from .terminal import TerminalReporter, confirm, on_signal, waiting
 
 _NAME_WIDTH = 24  # at most, of the column with the boards' names
 _TICK_S = 0.3
@@ -60,25 +57,17 @@ class How(NamedTuple):
     as_json: bool
 
 
-def apply(
-    policy: Policy, file: Path, boards: str, watch: str, insist: bool, backup: Path | None, how: How
-) -> None:
-    """Roll a policy out over the boards that a pattern names."""
-    try:
-        pattern = parse_pattern(boards)
-    except AddressError as error:
-        fail(str(error))
+def apply(file: Path, boards: str, watch: str, insist: bool, backup: Path | None, how: How) -> None:
+    """Roll a policy file out over the boards that a pattern names."""
+    policy = checked(policy_file.load, file)
+    pattern = checked(parse_pattern, boards)
     wanted = Wanted(policy, insist, how.dry_run, checked(parse.duration, "--watch", watch, 1))
     run(_apply(wanted, pattern, file, backup, how))
 
 
 def undo(path: Path, how: How) -> None:
     """Put back what each board of a roll-out had before."""
-    try:
-        changed = undo_file.read(path)
-    except PolicyError as error:
-        fail(str(error))
-    run(_undo(changed, path, how))
+    run(_undo(checked(undo_file.read, path), path, how))
 
 
 async def _apply(
@@ -164,7 +153,6 @@ async def _undo(changed: Sequence[Changed], path: Path, how: How) -> None:
 
 async def _run(shown: _Shown, begin: Callable[[], Awaitable[Summary]]) -> Summary:
     """Run it; the first Ctrl-C has it end after the board in hand, a second one at once."""
-    loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(begin())
     ticking = asyncio.create_task(shown.tick())
 
@@ -175,20 +163,15 @@ async def _run(shown: _Shown, begin: Callable[[], Awaitable[Summary]]) -> Summar
         shown.stop.set()
         print_note("ending after the board in hand; Ctrl-C once more ends at once")
 
-    with contextlib.suppress(NotImplementedError):  # Windows: then Ctrl-C ends at once
-        loop.add_signal_handler(signal.SIGINT, interrupt)
     try:
-        return await task
+        with on_signal(signal.SIGINT, interrupt):
+            return await task
     except asyncio.CancelledError:
         if shown.file is not None and shown.file.has_boards:
             print_note(f"interrupted in the middle of a board; to undo: {_UNDO} {shown.file.path}")
         raise Interrupted from None
-    except PolicyError as error:
-        raise Failure(str(error)) from None
     finally:
         ticking.cancel()
-        with contextlib.suppress(NotImplementedError):
-            loop.remove_signal_handler(signal.SIGINT)
 
 
 def _end(summary: Summary, how: How, shown: _Shown, used: Path | None = None) -> None:
@@ -238,7 +221,7 @@ class _Shown(Progress):
 
     def close(self) -> None:
         """Leave the terminal clean."""
-        self._reporter.__exit__(None, None, None)
+        self._reporter.end_progress()
 
     def on_result(self, result: BoardResult) -> None:
         """Print what became of a board."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 from collections.abc import Callable, Coroutine, Sequence
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from boardwarden._program import Failure, checked, fail, print_line, run
-from boardwarden.errors import AddressError
 from boardwarden.web.users import AccessError
 
 from . import terminal
@@ -28,146 +26,102 @@ if TYPE_CHECKING:
 
 _ALL = "1/1"  # of one worker alone
 
-ListenOption = Annotated[
-    str,
-    typer.Option(
-        "--listen",
-        metavar="HOST:PORT",
-        help="Where Prometheus scrapes /metrics; port 0 picks a free one.",
-    ),
-]
-OtlpOption = Annotated[
-    str | None,
-    typer.Option(
-        "--otlp",
-        metavar="URL",
-        help="Also push to this OTLP collector, such as http://localhost:4318.",
-    ),
-]
-PageOption = Annotated[
-    str | None,
-    typer.Option(
-        "--page",
-        metavar="HOST:PORT",
-        help="Where the web page is, such as 127.0.0.1:8080.",
-    ),
-]
-UsersOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--users",
-        metavar="FILE",
-        help="Who may see the page, and who may control: see boardwarden users.",
-        readable=False,
-    ),
-]
-CertificateOption = Annotated[
-    Path | None,
-    typer.Option("--tls-cert", metavar="FILE", help="The page's certificate.", readable=False),
-]
-TlsKeyOption = Annotated[
-    Path | None,
-    typer.Option("--tls-key", metavar="FILE", help="The certificate's key.", readable=False),
-]
-ProxyOption = Annotated[
-    list[str],
-    typer.Option(
-        "--proxy",
-        metavar="ADDRESS",
-        help="The page is reached through this reverse proxy only; may be repeated.",
-        show_default=False,
-    ),
-]
-UserHeaderOption = Annotated[
-    str,
-    typer.Option(
-        "--user-header",
-        metavar="NAME",
-        help="The header in which the proxy names the user.",
-        show_default=False,
-    ),
-]
-RecordingOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--recording",
-        metavar="FILE",
-        help="A recording of these boards: the page's graphs go back as far.",
-        readable=False,
-    ),
-]
-NameOption = Annotated[
-    list[str],
-    typer.Option(
-        "--name",
-        metavar="HOST",
-        help="A host name by which browsers reach the page; may be repeated.",
-        show_default=False,
-    ),
-]
-BrokerArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="BROKER",
-        help="mqtt://broker or mqtts://user@broker: all boards of a broker, as they come.",
-    ),
-]
-ShardOption = Annotated[
-    str,
-    typer.Option(
-        "--shard",
-        metavar="K/N",
-        help="Of a broker's boards only this share: one worker has 1/2, another 2/2.",
-    ),
-]
-NotifyOption = Annotated[
-    str | None,
-    typer.Option(
-        "--notify",
-        metavar="URL",
-        help="Post to this webhook: crossed thresholds, crashes, boards that are lost or back.",
-    ),
-]
-QuietOption = Annotated[
-    str | None,
-    typer.Option(
-        "--quiet",
-        metavar="HH:MM-HH:MM",
-        help="Post nothing at these times, and one summary after them.",
-    ),
-]
-HomeAssistantOption = Annotated[
-    bool,
-    typer.Option("--home-assistant", help="Show the boards in Home Assistant, at their broker."),
-]
-HomeAssistantAtOption = Annotated[
-    str,
-    typer.Option(
-        "--home-assistant-at",
-        metavar="BROKER",
-        help="Likewise, at another broker: mqtt://user@homeassistant.local.",
-    ),
-]
-
 
 def serve(
-    board: BoardsOption = (),  # type: ignore[assignment]  # Typer makes a list of it
-    listen: ListenOption = "127.0.0.1:9477",
-    otlp: OtlpOption = None,
-    notify: NotifyOption = None,
-    quiet: QuietOption = None,
-    home_assistant: HomeAssistantOption = False,
-    home_assistant_at: HomeAssistantAtOption = "",
-    shard: ShardOption = _ALL,
-    page: PageOption = None,
-    users: UsersOption = None,
-    tls_cert: CertificateOption = None,
-    tls_key: TlsKeyOption = None,
-    proxy: ProxyOption = (),  # type: ignore[assignment]
-    user_header: UserHeaderOption = "",
-    name: NameOption = (),  # type: ignore[assignment]
-    recording: RecordingOption = None,
-    broker: BrokerArgument = "",
+    board: BoardsOption = None,
+    listen: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT", help="Where Prometheus scrapes /metrics; port 0 picks a free one."
+        ),
+    ] = "127.0.0.1:9477",
+    otlp: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Also push to this OTLP collector, such as http://localhost:4318."
+        ),
+    ] = None,
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Post to this webhook: crossed thresholds, crashes, boards that are lost or back.",
+        ),
+    ] = None,
+    quiet: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HH:MM-HH:MM", help="Post nothing at these times, and one summary after them."
+        ),
+    ] = None,
+    home_assistant: Annotated[
+        bool,
+        typer.Option(
+            "--home-assistant", help="Show the boards in Home Assistant, at their broker."
+        ),
+    ] = False,
+    home_assistant_at: Annotated[
+        str,
+        typer.Option(
+            metavar="BROKER", help="Likewise, at another broker: mqtt://user@homeassistant.local."
+        ),
+    ] = "",
+    shard: Annotated[
+        str,
+        typer.Option(
+            metavar="K/N",
+            help="Of a broker's boards only this share: one worker has 1/2, another 2/2.",
+        ),
+    ] = _ALL,
+    page: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Where the web page is, such as 127.0.0.1:8080."),
+    ] = None,
+    users: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Who may see the page, and who may control: see boardwarden users.",
+            readable=False,
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The page's certificate.", readable=False)
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The certificate's key.", readable=False)
+    ] = None,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="The page is reached through this reverse proxy only; may be repeated.",
+        ),
+    ] = None,
+    user_header: Annotated[
+        str, typer.Option(metavar="NAME", help="The header in which the proxy names the user.")
+    ] = "",
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST", help="A host name by which browsers reach the page; may be repeated."
+        ),
+    ] = None,
+    recording: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A recording of these boards: the page's graphs go back as far.",
+            readable=False,
+        ),
+    ] = None,
+    broker: Annotated[
+        str,
+        typer.Argument(
+            metavar="BROKER",
+            help="mqtt://broker or mqtts://user@broker: all boards of a broker, as they come.",
+        ),
+    ] = "",
 ) -> None:
     """Serve metrics to Prometheus, push them over OTLP, show a web page, until Ctrl-C."""
     if broker and board:
@@ -184,7 +138,7 @@ def serve(
         otlp = checked(endpoint, otlp)
     from boardwarden.serve import service
 
-    access = PageAccess(users, tls_cert, tls_key, proxy, user_header, name, recording)
+    access = PageAccess(users, tls_cert, tls_key, proxy or (), user_header, name or (), recording)
     shown = None if page is None else _page(checked(service.parse_listen, page), access)
     if page is None and any(vars(access).values()):
         fail(
@@ -199,17 +153,11 @@ def serve(
         from boardwarden.serve.fleet import Fleet, parse_shard
 
         share = checked(parse_shard, shard)
-        try:
-            fleet = Fleet(broker, share)
-        except AddressError as error:
-            fail(str(error))
+        fleet = checked(Fleet, broker, share)
         what = f"the boards of {broker}, share {shard}"
         run(_serve(what, outlets, partial(service.serve_fleet, fleet, outlets)))
         return
-    try:
-        checked(service.check_boards, boards)
-    except AddressError as error:
-        fail(str(error))
+    checked(service.check_boards, boards)
     run(_serve(", ".join(boards), outlets, partial(service.serve, boards, outlets)))
 
 
@@ -219,10 +167,7 @@ def _in_home_assistant(broker: str) -> Follower:
     require("boardwarden serve --home-assistant", "paho.mqtt", "paho-mqtt", "mqtt")
     from boardwarden.serve.home_assistant import HomeAssistant
 
-    try:
-        return HomeAssistant(broker)
-    except AddressError as error:
-        fail(str(error))
+    return checked(HomeAssistant, broker)
 
 
 def _notices(notify: str | None, quiet: str | None) -> list[Follower]:
@@ -272,13 +217,9 @@ def _page(place: tuple[str, int], given: PageAccess) -> PageOptions:
     )
     checked(guard.check_access, place[0], access)
     if given.recording is not None:
-        from boardwarden.errors import RecordingError
         from boardwarden.recording.reading import Recording
 
-        try:
-            Recording(given.recording).close()
-        except RecordingError as error:
-            fail(str(error))
+        checked(Recording, given.recording).close()
     return PageOptions(*place, access, given.recording)
 
 
@@ -296,14 +237,13 @@ async def _serve(
             print_line(f"the page is at {page_url}; {outlets.page.access.words()}")
 
     task = asyncio.ensure_future(begin(serving))
-    with contextlib.suppress(NotImplementedError):  # Windows
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    try:
-        await asyncio.wait([task])
-    except asyncio.CancelledError:  # Ctrl-C
-        task.cancel()
-        await asyncio.wait([task])
-        raise
+    with terminal.on_signal(signal.SIGTERM, task.cancel):
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:  # Ctrl-C
+            task.cancel()
+            await asyncio.wait([task])
+            raise
     if not task.cancelled():
         try:
             task.result()

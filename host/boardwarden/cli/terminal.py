@@ -9,8 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from types import TracebackType
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from boardwarden import board as boards
@@ -132,6 +131,22 @@ def _is_yes(line: str) -> bool:
     return line.strip().lower() in _YES
 
 
+@contextlib.contextmanager
+def on_signal(number: int, act: Callable[[], object]) -> Iterator[None]:
+    """Call act() in the event loop, when a signal comes during the block, instead of ending.
+
+    Not on Windows: there the signal ends what runs.
+    """
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(NotImplementedError):
+        loop.add_signal_handler(number, act)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(NotImplementedError):
+            loop.remove_signal_handler(number)
+
+
 class TerminalReporter:
     """Lines on standard output; progress on standard error, where that is a terminal.
 
@@ -148,17 +163,12 @@ class TerminalReporter:
     def __enter__(self) -> TerminalReporter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._end_progress()
+    def __exit__(self, *_: object) -> None:
+        self.end_progress()
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self._end_progress()
+        self.end_progress()
         print_line(text)
 
     def step(self, name: str, done: int, total: int) -> None:
@@ -166,10 +176,10 @@ class TerminalReporter:
         if not sys.stderr.isatty():
             return
         if name != self._name:
-            self._end_progress()
+            self.end_progress()
             self._name, self._began = name, time.monotonic()
         if done >= total:
-            self._end_progress()
+            self.end_progress()
         elif self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, total=total)
         elif time.monotonic() - self._began >= _SOON_S:
@@ -177,7 +187,7 @@ class TerminalReporter:
 
     def confirm(self, question: str) -> bool:
         """Ask on the terminal; raise Failure if there is none and --yes was not given."""
-        self._end_progress()
+        self.end_progress()
         if self._yes:
             return True
         try:
@@ -202,7 +212,8 @@ class TerminalReporter:
         self._progress.start()
         self._task = self._progress.add_task(name, completed=done, total=total)
 
-    def _end_progress(self) -> None:
+    def end_progress(self) -> None:
+        """Leave the terminal clean."""
         progress, self._progress, self._name = self._progress, None, ""
         if progress is not None:
             progress.stop()

@@ -7,46 +7,36 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from boardwarden._program import Failure, print_json, print_line, print_note, run
 from boardwarden.board import Board, connect
-from boardwarden.errors import BoardError
 from boardwarden.render.status import LinkChanges, sample_line
 from boardwarden.transport.address import short_names
-from boardwarden.transport.base import Transport
 
-from .options import BoardsOption, JsonOption, all_given
-from .terminal import print_link_changes, ticks
+from .options import BoardsOption, JsonOption, all_given, require
+from .terminal import print_link_changes, ticks, waiting
 
-if TYPE_CHECKING:
-    from boardwarden.tui.feed import Feed
-
-_NO_TEXTUAL = "boardwarden watch needs Textual: pip install 'boardwarden[tui]'."
 _DRAWN = "╭─┤█░▁⠋"  # some of what the view draws with
 _NOT_DRAWN = (
     "In this terminal's encoding, {}, the live view cannot be drawn: here is a line for each "
     "sample. If the terminal shows UTF-8, set LC_ALL=C.UTF-8."
 )
-Address = str | Transport
 
 
-def watch(board: BoardsOption = [], as_json: JsonOption = False) -> None:  # noqa: B006  Typer's way
+def watch(board: BoardsOption = None, as_json: JsonOption = False) -> None:
     """Show one or several boards live in the terminal; q quits.
 
     The keys are shown at the bottom; ? explains them.
     If standard output is no terminal, or one that cannot be drawn on, prints a line for each
     sample.
     """
-    run(_watch(all_given(board), as_json))
-
-
-async def _watch(addresses: Sequence[Address], as_json: bool) -> None:
-    """Show boards until interrupted."""
+    addresses = all_given(board)
     if as_json or not _on_terminal():
-        await _print_all(addresses, as_json)
-    else:
-        await _show(addresses)
+        run(_print_all(addresses, as_json))
+        return
+    require("boardwarden watch", "textual", "Textual", "tui")
+    run(_show(addresses))
 
 
 def _on_terminal() -> bool:
@@ -62,25 +52,17 @@ def _on_terminal() -> bool:
     return True
 
 
-def names(addresses: Sequence[Address]) -> Iterator[str]:
-    """Yield a name for each address; repeated ones get a number."""
-    yield from _numbered(_texts(addresses))
-
-
-def _texts(addresses: Sequence[Address]) -> list[str]:
-    return [each if isinstance(each, str) else each.address for each in addresses]
-
-
-def _numbered(texts: Sequence[str]) -> Iterator[str]:
-    for place, text in enumerate(texts):
-        before = texts[:place].count(text)
-        yield f"{text} ({before + 1})" if before else text
+def numbered(names: Sequence[str]) -> Iterator[str]:
+    """Yield the names; repeated ones get a number."""
+    for place, name in enumerate(names):
+        before = names[:place].count(name)
+        yield f"{name} ({before + 1})" if before else name
 
 
 # --- line by line -------------------------------------------------------------------------------
 
 
-async def _print_all(addresses: Sequence[Address], as_json: bool) -> None:
+async def _print_all(addresses: Sequence[str], as_json: bool) -> None:
     """Print the samples of each board; nothing if one of them cannot be opened."""
     async with contextlib.AsyncExitStack() as opened:
         opening = (opened.enter_async_context(connect(address)) for address in addresses)
@@ -89,7 +71,7 @@ async def _print_all(addresses: Sequence[Address], as_json: bool) -> None:
             if isinstance(found, BaseException):
                 raise found
             boards.append(found)
-        names_shown = names(addresses) if len(boards) > 1 else [""]
+        names_shown = numbered(addresses) if len(boards) > 1 else [""]
         printing = _print_objects if as_json else _print_lines
         await asyncio.gather(*map(printing, boards, names_shown))
 
@@ -119,23 +101,22 @@ async def _print_objects(board: Board, name: str) -> None:
 # --- on a terminal ------------------------------------------------------------------------------
 
 
-async def _show(addresses: Sequence[Address]) -> None:
+async def _show(addresses: Sequence[str]) -> None:
     """Show the live view until the user quits."""
-    try:
-        from boardwarden.tui.app import WatchApp
-        from boardwarden.tui.ending import ends_in_time
-        from boardwarden.tui.feed import Feed
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "textual":
-            raise
-        raise Failure(_NO_TEXTUAL) from None
+    from boardwarden.tui.app import WatchApp
+    from boardwarden.tui.ending import ends_in_time
+    from boardwarden.tui.feed import Feed
+
     if not os.environ.get("NO_COLOR"):
         os.environ.pop("NO_COLOR", None)  # empty, it says nothing; Textual takes it for a yes
-    shown = _numbered(short_names(_texts(addresses)))
+    shown = numbered(short_names(addresses))
     feeds = [Feed(*each) for each in zip(addresses, shown, strict=True)]
     with contextlib.ExitStack() as ending:
         try:
-            await _open(feeds)
+            async with waiting(f"connecting to {', '.join(feed.name for feed in feeds)}"):
+                await asyncio.gather(*(feed.open() for feed in feeds))
+            if all(feed.problem for feed in feeds):  # else the view tries again
+                raise Failure(" ".join(feed.problem for feed in feeds))
             app = WatchApp(feeds)
             app.screen_file = ending.enter_context(ends_in_time(app.exit))
             result = await app.run_async()
@@ -143,23 +124,3 @@ async def _show(addresses: Sequence[Address]) -> None:
             await asyncio.gather(*(feed.close() for feed in feeds))
     if result or app.return_code:
         sys.exit(result or app.return_code)
-
-
-async def _open(feeds: Sequence[Feed]) -> None:
-    """Connect to all; fail if none answers. The view retries those that do not."""
-    from rich.console import Console
-
-    where = ", ".join(feed.name for feed in feeds)
-    with Console(stderr=True, highlight=False).status(f"connecting to {where}"):
-        found = await asyncio.gather(*(_opened(feed) for feed in feeds))
-    if all(found):
-        raise Failure(" ".join(found))
-
-
-async def _opened(feed: Feed) -> str:
-    """Return why a board cannot be opened, "" if it can."""
-    try:
-        await feed.open()
-    except BoardError as error:
-        feed.problem = str(error)
-    return feed.problem

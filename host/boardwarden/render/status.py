@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
 
 from boardwarden._clock import unread_s
 from boardwarden.board import Board
@@ -80,7 +79,12 @@ def status_rows(status: Status, why: Reasons) -> Iterator[Row]:
 def policy_rows(stored: StoredPolicy | int | None) -> Iterator[Row]:
     """Yield the row of the stored policy; none where its state is not known."""
     if stored is not None:
-        yield "policy", _STORED.get(stored, f"state {stored}, which this version does not know")
+        yield "policy", stored_policy_text(stored)
+
+
+def stored_policy_text(stored: StoredPolicy | int) -> str:
+    """Return the state of a board's stored policy, in a clause."""
+    return _STORED.get(stored, f"state {stored}, which this version does not know")
 
 
 def sample_line(status: Status) -> str:
@@ -164,12 +168,11 @@ def _network(network: Network, why: Reasons) -> str:
 
 
 def _agent(status: Status) -> str:
-    overhead = status.overhead
-    actual, wanted = status.interval_s, status.wanted_interval_s
+    overhead, actual = status.overhead, status.interval_s
     every = f"a sample every {duration(actual)}" if actual else "sampling stopped"
-    if actual and wanted and actual > wanted and duration(actual) != duration(wanted):
+    if asked := over_budget(status):
         budget = percent(overhead.budget)
-        every += f" ({duration(wanted)} was asked for, and takes more than its budget of {budget})"
+        every += f" ({asked} was asked for, and takes more than its budget of {budget})"
     return ", ".join(
         (
             f"{percent(overhead.cpu)} of the core",
@@ -180,10 +183,23 @@ def _agent(status: Status) -> str:
     )
 
 
-def because(value: object, capability: str, why: Reasons) -> str:
-    """Return the reason in brackets if there is no value and the board gave one; else ""."""
+def over_budget(status: Status) -> str:
+    """Return the interval that was asked for, where the budget makes it longer; else ""."""
+    actual, wanted = status.interval_s, status.wanted_interval_s
+    is_over = actual and wanted and actual > wanted and duration(actual) != duration(wanted)
+    return duration(wanted) if is_over else ""
+
+
+def reason(value: object, capability: str, why: Reasons) -> str:
+    """Return why there is no value, if there is none and the board gave a reason; else ""."""
     known = why.get(capability)
-    return f" ({known.reason})" if value is None and known and known.reason else ""
+    return known.reason or "" if value is None and known is not None else ""
+
+
+def because(value: object, capability: str, why: Reasons) -> str:
+    """Return reason() in brackets, to be put behind the value."""
+    found = reason(value, capability, why)
+    return f" ({found})" if found else ""
 
 
 def trend_rows(trends: Trends) -> Iterator[Row]:
@@ -217,7 +233,8 @@ def link_state(board: Board) -> str:
     last_sample = board.status.last_updated
     if last_sample is None:
         return f"link lost; waiting for the board: {loss(board)}"
-    since = f"the last sample came at {_local(last_sample)}, {_ago(board)} ago"
+    at, age = f"{last_sample.astimezone():%H:%M:%S}", duration(board.status.age_s)
+    since = f"the last sample came at {at}, {age} ago"
     return f"asleep; {since}" if board.asleep else f"link lost; {since}: {loss(board)}"
 
 
@@ -238,14 +255,6 @@ def loss(board: Board) -> str:
     if is_simulated(board.address):
         return "the simulated board has ended"
     return "the connection is gone"
-
-
-def _local(moment: datetime) -> str:
-    return moment.astimezone().strftime("%H:%M:%S")
-
-
-def _ago(board: Board) -> str:
-    return duration(board.status.age_s)
 
 
 class LinkChanges:

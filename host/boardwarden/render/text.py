@@ -107,15 +107,16 @@ def _cut(cell: str, width: int) -> str:
 
 def printable(text: str) -> str:
     """Return text as one line, without escape sequences, control and invisible characters."""
-    return _replaced(_ESCAPE.sub("", text), "")
+    return _cleaned(text, "")
 
 
 def harmless(text: str) -> str:
     """Return text without escape sequences, control and invisible characters; lines stay."""
-    return _replaced(_ESCAPE.sub("", text), "\n\t")
+    return _cleaned(text, "\n\t")
 
 
-def _replaced(text: str, allowed: str) -> str:
+def _cleaned(text: str, allowed: str) -> str:
+    text = _ESCAPE.sub("", text)
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() or char in allowed else _STRANGE for char in text)

@@ -32,6 +32,7 @@ REMEMBERED = {"live": "memory", "cpu": "cpu"}
 MAX_CHARACTERS = 64 * 1024
 _AGAIN_S = 3.0  # until a board that could not be opened is tried again
 _POLL_S = 1.0
+_PING_S = 5.0  # between two measurements of the latency
 
 
 class Track:
@@ -44,7 +45,8 @@ class Track:
 
     def add(self, status: Status) -> None:
         """Add a sample's figures; drop the oldest."""
-        before, now = self._last_uptime_s(), status.cpu.uptime_s
+        uptimes, now = self._figures["uptime"], status.cpu.uptime_s
+        before = uptimes[-1] if uptimes else None
         interval_s = status.interval_s or 0.0
         if before is not None and now is not None and is_gap(now - before, interval_s):
             self.gap()
@@ -74,10 +76,6 @@ class Track:
         figures["uptime"] = list(times)
         for name, values in self._figures.items():
             values.extendleft(figures[name][: max(known, default=-1) + 1])
-
-    def _last_uptime_s(self) -> Figure:
-        uptimes = self._figures["uptime"]
-        return uptimes[-1] if uptimes else None
 
     def last(self, name: str, count: int) -> list[Figure]:
         """Return a figure's last values, at most `count`, oldest first."""
@@ -118,13 +116,12 @@ class Feed:
     """A followed board: open() or follow(), then close(). `board` is None until it is open.
 
     problem: why it could not be opened, a sentence; latency_s: of the last request, None if
-    unknown; unmetered: why the board sends no meters. `ping_s`: between two measurements of the
-    latency, 0 for none.
+    unknown; unmetered: why the board sends no meters.
     """
 
-    def __init__(self, address: str | Transport, name: str = "", ping_s: float = 5.0) -> None:
+    def __init__(self, address: str | Transport, name: str) -> None:
         self._address = address
-        self.name = name or (address if isinstance(address, str) else address.address)
+        self.name = name
         self.board: Board | None = None
         self.problem = ""
         self.unmetered = ""
@@ -132,26 +129,21 @@ class Feed:
         self.track = Track()
         self.events = Tail()
         self.console = Tail()
-        self._ping_s = ping_s
         self._opened = contextlib.AsyncExitStack()
 
-    @property
-    def connected(self) -> bool:
-        """Whether the board is there."""
-        return self.board is not None and self.board.connected
-
     async def open(self) -> None:
-        """Connect; raise a ConnectError if that fails."""
-        self.board = await self._opened.enter_async_context(connect(self._address))
-        self.problem = ""
+        """Connect; where that fails, `problem` says why."""
+        try:
+            self.board = await self._opened.enter_async_context(connect(self._address))
+            self.problem = ""
+        except BoardError as error:
+            self.problem = str(error)
 
     async def follow(self) -> None:
         """Follow the board until cancelled; one that cannot be opened is tried again."""
         while self.board is None:
-            try:
-                await self.open()
-            except BoardError as error:
-                self.problem = str(error)
+            await self.open()
+            if self.problem:
                 await asyncio.sleep(_AGAIN_S)
         await asyncio.gather(
             self._follow_samples(self.board),
@@ -219,9 +211,9 @@ class Feed:
             self.unmetered = str(error)
 
     async def _measure(self, board: Board) -> None:
-        while self._ping_s:
+        while True:
             try:
                 self.latency_s = await board.ping() if board.connected else None
             except BoardError:
                 self.latency_s = None
-            await asyncio.sleep(self._ping_s)
+            await asyncio.sleep(_PING_S)

@@ -16,10 +16,11 @@ from textual.widget import Widget
 
 from boardwarden.board import Board
 from boardwarden.models import Storage
+from boardwarden.render.status import reason
 from boardwarden.render.text import NOTHING, count, duration, percent, printable, size
 
 from .feed import Feed
-from .text import because, link_text
+from .text import link_text
 
 Values = Sequence[float | None]
 Styled = tuple[str, str]  # a character, and Rich's style of it
@@ -28,7 +29,7 @@ _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _SHADE = "░"
 _NO_LEVEL = -1
 _DARK = "#4d3a10"  # behind what is shaded
-_STYLES = ("#3fb950", "#d29922")  # live, used
+_LIVE, _USED = "#3fb950", "#d29922"
 _LARGEST = "#58a6ff"
 _CPU, _LAG = "#a371f7", "#ff7b72"
 _LEAST_LAG_S = 0.02  # the top of the bars, where all are shorter
@@ -52,11 +53,11 @@ class Plot:
         for floor in self._floors():
             yield [(_eighth(level - floor), style) for level in levels]
 
-    def memory(self, live: Values, used: Values, styles: tuple[str, str]) -> Iterator[list[Styled]]:
+    def memory(self, live: Values, used: Values) -> Iterator[list[Styled]]:
         """Yield the rows: live memory is solid, other used memory is shaded."""
         columns = list(zip(self._levels(live), self._levels(used), strict=True))
         for floor in self._floors():
-            yield [_memory_cell(low - floor, high - floor, styles) for low, high in columns]
+            yield [_memory_cell(low - floor, high - floor) for low, high in columns]
 
     def row_of(self, figure: float) -> int:
         """Return the number of the row, from the top, that a figure is in."""
@@ -81,25 +82,18 @@ class Plot:
         return max(1, round(min(1.0, share) * self._height * 8))
 
 
-def _memory_cell(live: int, used: int, styles: tuple[str, str]) -> Styled:
-    solid, shaded = styles
+def _memory_cell(live: int, used: int) -> Styled:
     if live >= 8:
-        return _eighth(live), solid
+        return _eighth(live), _LIVE
     if live > 0:
-        return _eighth(live), f"{solid} on {_DARK}" if used >= 8 else solid
+        return _eighth(live), f"{_LIVE} on {_DARK}" if used >= 8 else _LIVE
     if used >= 8:
-        return _SHADE, f"{shaded} on {_DARK}"
-    return _eighth(used), shaded
+        return _SHADE, f"{_USED} on {_DARK}"
+    return _eighth(used), _USED
 
 
 def _eighth(level: int) -> str:
     return _EIGHTHS[max(0, min(8, level))]
-
-
-def progress(fraction: float | None, width: int) -> str:
-    """Return a progress bar for a fraction of one; empty for None."""
-    full = round(max(0.0, min(1.0, fraction or 0.0)) * width)
-    return "█" * full + _SHADE * (width - full)
 
 
 class Figures(Widget):
@@ -146,14 +140,13 @@ class MemoryPlot(Figures):
         self.border_subtitle = f"the last {duration(span_s)}" if span_s else ""
 
     def lines(self, feed: Feed, board: Board, width: int, height: int) -> Iterator[Text]:
-        """See Figures."""
         memory, track = board.status.memory, feed.track
         below = list(_largest(feed, board, width))
         room, rows = max(1, width - _AXIS - 1), max(1, height - 1 - len(below))
         plot = Plot(room, rows, float(memory.total_bytes or 0))
         live, used = track.last("live", room), track.last("used", room)
         marks = _marks(board, plot)
-        for number, row in enumerate(plot.memory(live, used, _STYLES)):
+        for number, row in enumerate(plot.memory(live, used)):
             mark = marks.get(number)
             if mark is None:
                 yield _axis(_total_or_zero(number, rows, memory.total_bytes)).append_text(
@@ -162,10 +155,9 @@ class MemoryPlot(Figures):
             else:
                 label, char, style = mark
                 yield _axis(label, style).append_text(_joined(_crossed(row, char, style)))
-        solid, shaded = _STYLES
         text = f" used {size(memory.used_bytes)} ({percent(memory.usage)})"
         live_text = f" live {size(memory.live_bytes)}  "
-        yield Text.assemble(("█", solid), live_text, ("░", shaded), text)
+        yield Text.assemble(("█", _LIVE), live_text, ("░", _USED), text)
         yield from below
 
 
@@ -195,7 +187,7 @@ def _axis(label: str, style: str = "") -> Text:
 
 def _crossed(row: list[Styled], char: str, style: str) -> list[Styled]:
     """Return a row with a line through all but the tops of what is drawn in it."""
-    behind = {"█": f"{style} on {_STYLES[0]}", _SHADE: f"{style} on {_DARK}", " ": style}
+    behind = {"█": f"{style} on {_LIVE}", _SHADE: f"{style} on {_DARK}", " ": style}
     return [(char, behind[cell]) if cell in behind else (cell, old) for cell, old in row]
 
 
@@ -203,17 +195,16 @@ class Load(Figures):
     """CPU, the loop's longest step, tasks, storage, the agent's own cost, and the link."""
 
     def lines(self, feed: Feed, board: Board, width: int, height: int) -> Iterator[Text]:
-        """See Figures."""
         cpu, overhead = board.status.cpu, board.status.overhead
         heap = board.status.system_heap
         below = 4 if heap is None else 5
         room, rows = width - _LABEL - _FIGURE, max(1, (height - below) // 2)
-        why = because(board, cpu.usage, "cpu")
+        why = reason(cpu.usage, "cpu", board.capabilities)
         picture = Plot(room, rows, 1.0).area(feed.track.last("cpu", room), _CPU)
         yield from _pictured("cpu", percent(cpu.usage), why, picture, width)
         lags = feed.track.last("lag", room)
         longest = max([_LEAST_LAG_S, *(lag for lag in lags if lag is not None)])
-        why = because(board, cpu.loop_lag_worst_s, "loop_lag")
+        why = reason(cpu.loop_lag_worst_s, "loop_lag", board.capabilities)
         picture = Plot(room, rows, longest).area(lags, _LAG)
         yield from _pictured("lag max", duration(cpu.loop_lag_worst_s), why, picture, width)
         tasks, threads = count(cpu.active_tasks, "task"), count(cpu.active_threads, "thread")
@@ -221,7 +212,7 @@ class Load(Figures):
         if board.status.storage:
             yield _line("storage", _storage(board.status.storage))
         else:
-            yield from _missing("storage", because(board, None, "storage"), width)
+            yield from _missing("storage", reason(None, "storage", board.capabilities), width)
         if heap is not None:
             largest = size(heap.largest_free_block_bytes)
             yield _line("system", f"{size(heap.free_bytes)} free, largest block {largest}")
@@ -266,7 +257,7 @@ def _largest(feed: Feed, board: Board, width: int) -> Iterator[Text]:
     """Yield the line of the largest free block, or why there is none."""
     memory = board.status.memory
     largest = memory.largest_free_block_bytes
-    if why := because(board, largest, "largest_free_block"):
+    if why := reason(largest, "largest_free_block", board.capabilities):
         for part in textwrap.wrap(f"largest free block {NOTHING} {why}", max(1, width)):
             yield Text(part)
         return

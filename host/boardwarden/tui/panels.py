@@ -28,11 +28,10 @@ from boardwarden.render.tables import (
 from boardwarden.render.text import NOTHING, count, duration, integer, percent, printable, size
 
 from .feed import Feed, Tail
-from .figures import progress
 from .text import about, level_text
 
 Cells = tuple[str, ...]
-_BAR = 10
+_BAR = 10  # characters of a progress bar
 _LOUD = {"WARN": "bold yellow", "CRITICAL": "bold red", "stopping": "yellow", "overdue": "red"}
 MAX_LINES = 2000
 
@@ -76,11 +75,9 @@ class TablePanel(Panel):
         )
 
     def compose(self) -> ComposeResult:
-        """Make the table."""
         yield self._table
 
     def on_mount(self) -> None:
-        """Add the columns."""
         for name in self.head:
             self._table.add_column(name, key=name)
 
@@ -93,7 +90,6 @@ class TablePanel(Panel):
         return "" if self._shown else self.nothing
 
     def show(self, feed: Feed) -> None:
-        """See Panel."""
         rows = [] if feed.board is None else list(self.rows(feed.board))
         if [row[0] for row in rows] != [row[0] for row in self._shown]:
             self._replace(rows)
@@ -136,7 +132,6 @@ class Operations(TablePanel):
     head = ("id", "name", "state", "priority", "done", "left", "memory", "what")
 
     def rows(self, board: Board) -> Iterator[Cells]:
-        """See TablePanel."""
         for each in board.operations:
             yield (
                 *(str(each.id), each.name, enum_name(each.state), enum_name(each.priority)),
@@ -161,7 +156,6 @@ class Leases(TablePanel):
     head = LEASES
 
     def rows(self, board: Board) -> Iterator[Cells]:
-        """See TablePanel."""
         yield from lease_rows(board.allocations)
 
 
@@ -173,7 +167,6 @@ class Tasks(TablePanel):
     nothing = "nothing is metered, see warden.spawn() and warden.thread()"
 
     def rows(self, board: Board) -> Iterator[Cells]:
-        """See TablePanel."""
         for each in busiest(board.meters):
             yield (
                 *(str(each.id), each.name, each.kind, percent(each.cpu), duration(each.worst_s)),
@@ -195,7 +188,6 @@ class Thresholds(TablePanel):
     head = THRESHOLDS
 
     def rows(self, board: Board) -> Iterator[Cells]:
-        """See TablePanel."""
         for each, cells in zip(board.thresholds, threshold_rows(board.thresholds), strict=True):
             yield (cells[0], level_text(each.level), *cells[2:])
 
@@ -203,7 +195,8 @@ class Thresholds(TablePanel):
 def _done(each: Operation) -> str:
     if each.progress is None:
         return NOTHING
-    return f"{progress(each.progress, _BAR)} {percent(each.progress)}"
+    full = round(max(0.0, min(1.0, each.progress)) * _BAR)
+    return f"{'█' * full}{'░' * (_BAR - full)} {percent(each.progress)}"
 
 
 def _cell(text: str) -> Text:
@@ -221,7 +214,6 @@ class TailPanel(Panel):
         self._place = 0
 
     def compose(self) -> ComposeResult:
-        """Make the text."""
         yield self._log
 
     def tail(self, feed: Feed) -> Tail:
@@ -229,7 +221,6 @@ class TailPanel(Panel):
         raise NotImplementedError
 
     def show(self, feed: Feed) -> None:
-        """See Panel."""
         tail = self.tail(feed)
         if tail is not self._tail:
             self._log.clear()
@@ -245,7 +236,6 @@ class Events(TailPanel):
     label = "events"
 
     def tail(self, feed: Feed) -> Tail:
-        """See TailPanel."""
         return feed.events
 
 
@@ -255,7 +245,6 @@ class Console(TailPanel):
     label = "console"
 
     def tail(self, feed: Feed) -> Tail:
-        """See TailPanel."""
         return feed.console
 
 
@@ -265,7 +254,6 @@ class TextPanel(Panel):
     _text = ""
 
     def compose(self) -> ComposeResult:
-        """Make the text."""
         with VerticalScroll():
             yield Static(markup=False)
 
@@ -274,7 +262,6 @@ class TextPanel(Panel):
         raise NotImplementedError
 
     def show(self, feed: Feed) -> None:
-        """See Panel."""
         text = self.text(feed, max(20, self.content_size.width - 2))
         if text != self._text:
             grows = text.count("\n") != self._text.count("\n") or not self._text
@@ -288,7 +275,6 @@ class About(TextPanel):
     label = "board"
 
     def text(self, feed: Feed, width: int) -> str:
-        """See TextPanel."""
         return aligned(about(feed), width)
 
 
@@ -298,7 +284,6 @@ class Crashes(TextPanel):
     label = "crashes"
 
     def text(self, feed: Feed, width: int) -> str:
-        """See TextPanel."""
         board = feed.board
         if board is None:
             return ""

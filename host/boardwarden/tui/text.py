@@ -6,7 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from boardwarden.board import Board
 from boardwarden.models import Level, enum_name
-from boardwarden.render.status import Row, board_name, link_state, status_rows, trend_rows
+from boardwarden.render.status import (
+    Row,
+    board_name,
+    link_state,
+    over_budget,
+    status_rows,
+    trend_rows,
+)
 from boardwarden.render.tables import limit_rows, memory_profile_rows, session_rows
 from boardwarden.render.text import NOTHING, columns, count, duration, integer, percent, size
 from boardwarden.transport.address import short_names
@@ -55,8 +62,7 @@ def every(board: Board) -> str:
     if not now.interval_s:
         return "no samples: stopped"
     text = f"a sample every {duration(now.interval_s)}"
-    wanted = now.wanted_interval_s or now.interval_s
-    return f"{text}, {duration(wanted)} is over budget" if now.interval_s > wanted else text
+    return f"{text}, {asked} is over budget" if (asked := over_budget(now)) else text
 
 
 def trouble(feed: Feed) -> str:
@@ -67,12 +73,6 @@ def trouble(feed: Feed) -> str:
         return ""
     state, _, rest = link_state(feed.board).partition(";")
     return f"{state.upper()};{rest}; figures are of then"
-
-
-def because(board: Board, value: object, capability: str) -> str:
-    """Return why there is no value, if the board gave a reason; else ""."""
-    known = board.capabilities.get(capability)
-    return known.reason or "" if value is None and known is not None else ""
 
 
 def link_text(feed: Feed) -> str:

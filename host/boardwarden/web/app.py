@@ -25,7 +25,7 @@ from .fleet_view import FleetView
 from .guard import Access, Guard
 from .requests import Answer, BadRequest, RequestLog
 from .row import STATES
-from .users import LONGEST_S, Brake, Sessions, is_password
+from .users import CONTROL, LONGEST_S, Brake, Sessions, is_password
 
 STATIC = Path(__file__).parent / "static"
 _MAX_BODY = 128 * 1024
@@ -136,17 +136,15 @@ class Page:
     # --- streams --------------------------------------------------------------------------------
 
     async def _fleet_events(self, request: Request) -> Response:
-        if not self._may_look(request):
-            return _error(401, "Sign in first.")
         return self._stream(request, self._fleet.messages())
 
     async def _board_events(self, request: Request) -> Response:
-        if not self._may_look(request):
-            return _error(401, "Sign in first.")
         address = request.query_params.get("board", "")
         return self._stream(request, BoardView(self._fleet, address, self._recording).messages())
 
     def _stream(self, request: Request, messages: AsyncIterator[bytes]) -> Response:
+        if not self._may_look(request):
+            return _error(401, "Sign in first.")
         if request.method == "HEAD":
             return Response(media_type="text/event-stream")
         packed = "gzip" in request.headers.get("accept-encoding", "")
@@ -179,9 +177,10 @@ class Page:
     async def _board_request(self, request: Request) -> Response:
         """Have a board do something, for those who may; answer what it said."""
         user = self._user(request)
-        if self._access.right(user) is None:
+        right = self._access.right(user)
+        if right is None:
             return _error(401, "Sign in first.")
-        if user is None or not self._access.may_control(user):
+        if user is None or right != CONTROL:
             return _error(403, "You may look, and not change anything.")
         body = await _body(request)
         name, arguments = body.get("name"), body.get("arguments", {})

@@ -7,7 +7,6 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ from boardwarden.board import Board
 from boardwarden.errors import BoardError
 from boardwarden.grants import Meter, Threshold
 from boardwarden.history import History
-from boardwarden.models import OperationState, enum_name
+from boardwarden.models import OperationState, Status, enum_name
 from boardwarden.render import tables
-from boardwarden.render.status import Reasons, because, status_rows, trend_rows
+from boardwarden.render.status import Reasons, because, over_budget, status_rows, trend_rows
 from boardwarden.render.status import Row as TextRow
 from boardwarden.render.tables import busiest, event_text, exception_lines, reset_lines
 from boardwarden.render.text import (
@@ -109,7 +108,7 @@ def sections(board: Board) -> Section:
             ["Sends", f"{size(status.overhead.bytes_per_s)}/s"],
             ["Frames dropped", integer(status.overhead.dropped_frames)],
             ["Faults inside it", integer(status.overhead.faults)],
-            ["Samples", _interval(status.interval_s, status.wanted_interval_s)],
+            ["Samples", _interval(status)],
         ],
         "interval": status.interval_s,
         "decides": decides,
@@ -152,13 +151,12 @@ def _why(value: object, capability: str, why: Reasons) -> str:
     return printable(because(value, capability, why))
 
 
-def _interval(actual: float | None, wanted: float | None) -> str:
-    if not actual:
+def _interval(status: Status) -> str:
+    if not status.interval_s:
         return "stopped"
-    text = f"every {duration(actual)}"
-    if wanted and actual > wanted and duration(actual) != duration(wanted):
-        text += f" ({duration(wanted)} would take more than the budget)"
-    return text
+    asked = over_budget(status)
+    more = f" ({asked} would take more than the budget)" if asked else ""
+    return f"every {duration(status.interval_s)}{more}"
 
 
 def _writes(writes: Any) -> str:
@@ -198,17 +196,16 @@ def _operations(board: Board) -> Section:
 
 
 def _tasks(meters: Sequence[Meter]) -> Section:
-    rows = [[*map(printable, cells)] for cells in tables.meter_rows(meters)]
-    return {"head": tables.METERS, "rows": rows, "blocks": printable(tables.blocker(meters))}
+    found = _table(tables.METERS, tables.meter_rows(meters), meters)
+    return {**found, "blocks": printable(tables.blocker(meters))}
 
 
 def _events(board: Board) -> list[list[Any]]:
-    """Return [number, seconds since the epoch, text], the newest first."""
+    """Return [seconds since the epoch, text, uptime], the newest first."""
     zero = uptime_zero(board.status)
     # Rounded: it moves by a few milliseconds with each sample, and the events do not.
     return [
         [
-            each.number,
             None if zero is None else round((zero + each.uptime_s) / 2) * 2,
             event_text(each),
             f"up {duration(each.uptime_s)}",
@@ -337,15 +334,14 @@ class BoardView:
         return {"series": series}
 
     def _changed(self, board: Board | None) -> Section:
-        found = self._sections(board)
+        row = self._fleet.row(self._address)
+        found = {"row": row, **({} if board is None else sections(board))}
         changed = {
             name: value for name, value in found.items() if self._sent.get(name, ...) != value
         }
         self._sent.update(changed)
-        status = None if board is None else board.status
-        if board is not None and board.connected and status is not self._point:
-            self._point = status
-            assert status is not None
+        if board is not None and board.connected and board.status is not self._point:
+            status = self._point = board.status
             if status.last_updated is not None:
                 at = round(status.last_updated.timestamp(), 1)
                 changed["point"] = [
@@ -353,11 +349,6 @@ class BoardView:
                     *(None if each is None else _rounded(each) for each in figures(status)),
                 ]
         return changed
-
-    def _sections(self, board: Board | None) -> Section:
-        found = self._fleet.row(self._address)
-        row = None if found is None else {**asdict(found[0]), "since": round(found[1], 1)}
-        return {"row": row, **({} if board is None else sections(board))}
 
 
 def _stored(history: History, name: str, zero: float | None) -> Points:

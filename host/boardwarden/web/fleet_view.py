@@ -57,12 +57,7 @@ class Viewer:
     """Who looks at the fleet: what it has not been sent yet."""
 
     unread: deque[bytes] = field(default_factory=deque)
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def put(self, message: bytes) -> None:
-        """Add a message, and wake messages()."""
-        self.unread.append(message)
-        self.ready.set()
+    ready: asyncio.Event = field(default_factory=asyncio.Event)  # set: look at it
 
 
 class FleetView:
@@ -87,10 +82,10 @@ class FleetView:
         tracked = self._tracked.get(board_id)
         return Past() if tracked is None else tracked.past
 
-    def row(self, board_id: str) -> tuple[Row, float] | None:
-        """Return a board's row, and since when it is in its state."""
+    def row(self, board_id: str) -> dict[str, Any] | None:
+        """Return a board's row as it is sent, with since when it is in its state."""
         tracked = self._tracked.get(board_id)
-        return None if tracked is None or tracked.row is None else (tracked.row, tracked.since)
+        return None if tracked is None or tracked.row is None else _shown(tracked.row, tracked)
 
     async def run(self) -> None:
         """Make the rows anew until cancelled."""
@@ -135,15 +130,13 @@ class FleetView:
         self._ticks += 1
         new = self._changed - before
         if self._viewers and (changed or gone or new):
-            self._send({"rows": changed, "gone": gone, "changes": self._last(new)})
-
-    def _last(self, count: int) -> list[dict[str, Any]]:
-        return list(self._changes)[-count:] if count else []
+            changes = list(self._changes)[-new:] if new else []
+            self._send({"rows": changed, "gone": gone, "changes": changes})
 
     def _update(self, watched: Watched, tracked: Tracked, now: float) -> dict[str, Any] | None:
         """Return a board's row if it differs from before."""
         old, board = tracked.row, watched.board
-        self._list_events(watched, board, tracked, now)
+        self._list_events(board, tracked, now)
         row = row_of(watched, now)
         if old is not None and _is_same_start(old.started, row.started):
             row = replace(row, started=old.started)  # it moves a little with each sample
@@ -162,10 +155,7 @@ class FleetView:
             tracked.since = row.since or now
             self._list_state(row, old, tracked.was_here, now)
         tracked.was_here = tracked.was_here or row.state not in ("lost", "connecting")
-        return self._shown(row, tracked)
-
-    def _shown(self, row: Row, tracked: Tracked) -> dict[str, Any]:
-        return {**asdict(row), "since": round(tracked.since, 1)}
+        return _shown(row, tracked)
 
     def _list_state(self, row: Row, old: Row | None, was_here: bool, now: float) -> None:
         if old is None or (old.state == "connecting" and row.state == "well"):
@@ -179,9 +169,7 @@ class FleetView:
         elif row.state == "asleep":
             self._list(row, now, row.state, row.note)
 
-    def _list_events(
-        self, watched: Watched, board: Board | None, tracked: Tracked, now: float
-    ) -> None:
+    def _list_events(self, board: Board | None, tracked: Tracked, now: float) -> None:
         """List a board's restarts and events, from when it was first followed on."""
         if board is None:
             return
@@ -223,7 +211,6 @@ class FleetView:
         self._changed += 1
         self._changes.append(
             {
-                "number": self._changed,
                 "at": round(at, 1),
                 "id": row.id,
                 "name": row.name,
@@ -264,7 +251,7 @@ class FleetView:
         for tracked in self._tracked.values():
             if tracked.row is not None:
                 past = {name: tracked.past.shares(name) for name in SHARES}
-                rows.append({**self._shown(tracked.row, tracked), "past": past})
+                rows.append({**_shown(tracked.row, tracked), "past": past})
         changes = list(self._changes)
         self._full_state = sse("fleet", {"rows": rows, "changes": changes, "now": steady_time()})
         return self._full_state
@@ -273,7 +260,12 @@ class FleetView:
         message = sse("rows", {**data, "now": steady_time()})
         for viewer in self._viewers:
             if len(viewer.unread) <= _MAX_UNREAD:
-                viewer.put(message)
+                viewer.unread.append(message)
+                viewer.ready.set()
+
+
+def _shown(row: Row, tracked: Tracked) -> dict[str, Any]:
+    return {**asdict(row), "since": round(tracked.since, 1)}
 
 
 def _is_same_start(before: float | None, now: float | None) -> bool:

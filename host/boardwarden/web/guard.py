@@ -6,17 +6,16 @@ Every answer of the page goes through Guard, whatever it is.
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .users import CONTROL, OBSERVE, AccessError, UsersFile
+from .users import OBSERVE, AccessError, UsersFile
 
 # Nothing but what this server itself sends: no inline script, no frame, no other site.
 POLICY = (
@@ -71,10 +70,6 @@ class Access:
         if self.users is not None:
             return "the file of users says who may look, and who may control"
         return "whoever uses this machine may look, and nobody controls: see boardwarden users"
-
-    def may_control(self, user: str | None) -> bool:
-        """Return whether a user may send boards requests."""
-        return self.right(user) == CONTROL
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -143,11 +138,11 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        problem = self._problem(scope, Headers(scope=scope))
+        app, problem = self._app, self._problem(scope, Headers(scope=scope))
         if problem is not None:
-            await _refuse(_safe(send, scope), *problem)
-            return
-        await self._app(scope, receive, _safe(send, scope))
+            status, sentence = problem
+            app = JSONResponse({"error": sentence}, status, {"connection": "close"})
+        await app(scope, receive, _safe(send, scope))
 
     def _problem(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         """Return status and sentence of a refusal; None if there is none."""
@@ -155,7 +150,7 @@ class Guard:
             return 403, "This page is reached through its proxy only."
         if "content-length" in headers and "transfer-encoding" in headers:
             # A proxy may take one and this server the other: what follows would be a request that
-            # no proxy saw. _refuse closes the connection.
+            # no proxy saw. A refusal closes the connection.
             return 400, "A request has one length."
         hosts = headers.getlist("host")
         if len(hosts) != 1 or _name(hosts[0]) not in self._names:
@@ -222,14 +217,3 @@ def _safe(send: Send, scope: Scope) -> Send:
         await send(message)
 
     return sending
-
-
-async def _refuse(send: Send, status: int, sentence: str) -> None:
-    body = json.dumps({"error": sentence}).encode()
-    headers: list[Any] = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -61,22 +61,18 @@ class RequestLog:
 
     def __init__(self) -> None:
         self._entries: deque[dict[str, Any]] = deque(maxlen=_MAX_LOG)
-        self._number = 0
 
     def add(self, who: str, address: str, what: str, answer: Answer) -> None:
         """Add a request to the board at an address that was answered; it is logged, too."""
-        self._number += 1
-        entry = {"number": self._number, "at": round(time.time(), 1), "who": printable(who)}
-        entry.update(board=board_name(address), what=printable(what), answer=printable(answer.text))
-        self._entries.append({**entry, "id": address, "ok": answer.ok})
-        _log.info("%s: %s asks for %s: %s", *(entry[each] for each in _LOGGED))
+        name, said = board_name(address), printable(answer.text)
+        who, what = printable(who), printable(what)
+        entry = {"at": round(time.time(), 1), "who": who, "board": name, "what": what}
+        self._entries.append({**entry, "answer": said, "id": address, "ok": answer.ok})
+        _log.info("%s: %s asks for %s: %s", name, who, what, said)
 
     def entries(self, address: str = "") -> list[dict[str, Any]]:
         """Return the requests to the board at an address, or all; the newest first."""
         return [each for each in reversed(self._entries) if address in ("", each["id"])]
-
-
-_LOGGED = ("board", "who", "what", "answer")
 
 
 async def send(board: Board, name: str, arguments: Arguments) -> Answer:
@@ -107,8 +103,9 @@ def words(name: str, arguments: Arguments) -> str:
 
 async def _interval(board: Board, arguments: Arguments) -> Answer:
     seconds = _quantities.seconds("The interval", _text(arguments, "interval"))
-    if not 0.02 <= seconds <= 600:
-        raise BadRequest("The interval must be from 20 ms to 10 min.")
+    least, most = _arguments.INTERVALS_S
+    if not least <= seconds <= most:
+        raise BadRequest(f"The interval must be from {duration(least)} to {duration(most)}.")
     before = board.status.wanted_interval_s
     await board.start_monitoring(seconds)
     undo = None

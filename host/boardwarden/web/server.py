@@ -204,7 +204,7 @@ async def served(options: PageOptions, boards: Iterable[Watched]) -> AsyncIterat
     for task in tasks:
         task.add_done_callback(_log_end)
     try:
-        yield _url(options, listening)
+        yield _url(options, port)
     finally:
         fleet.close()
         server.should_exit = True
@@ -242,7 +242,6 @@ def _listen(host: str, port: int) -> Listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(_MAX_WAITING)  # who comes before the server runs waits for it
-        listening.set_inheritable(False)
     except OSError as error:
         listening.close()
         reason = error.strerror or error
@@ -250,8 +249,8 @@ def _listen(host: str, port: int) -> Listening:
     return listening
 
 
-def _url(options: PageOptions, listening: socket.socket) -> str:
+def _url(options: PageOptions, port: int) -> str:
     scheme = "https" if options.access.tls else "http"
     host = options.access.names[0] if options.access.names else options.host
     name = f"[{host}]" if ":" in host else host
-    return f"{scheme}://{name}:{listening.getsockname()[1]}/"
+    return f"{scheme}://{name}:{port}/"

@@ -15,7 +15,7 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -150,8 +150,7 @@ class UsersFile:
     def __init__(self, path: Path) -> None:
         """Raise UsersError where it cannot be read now."""
         self._path = path
-        self._stamp: tuple[int, int, int] | None = None
-        self._users: dict[str, User] = load(path)
+        self._users = load(path)
         self._stamp = self._now()
 
     def get(self, name: str) -> User | None:
@@ -175,7 +174,7 @@ class UsersFile:
 
 @dataclass
 class Session:
-    """A user's session; times are of the clock that Sessions has."""
+    """A user's session; times are of passed_s()."""
 
     user: User  # as of the begin, with the password's hash of then
     began: float
@@ -185,8 +184,7 @@ class Session:
 class Sessions:
     """Sessions by their tokens, of which only hashes are stored."""
 
-    def __init__(self, clock: Callable[[], float] = passed_s) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._sessions: dict[bytes, Session] = {}
 
     def begin(self, user: User) -> str:
@@ -195,7 +193,7 @@ class Sessions:
         while len(self._sessions) >= _MAX_SESSIONS:
             del self._sessions[min(self._sessions, key=lambda key: self._sessions[key].used)]
         token = secrets.token_urlsafe(32)
-        now = self._clock()
+        now = passed_s()
         self._sessions[_key(token)] = Session(user, now, now)
         return token
 
@@ -204,7 +202,7 @@ class Sessions:
         found = self._sessions.get(_key(token))
         if found is None or self._has_ended(found):
             return None
-        found.used = self._clock()
+        found.used = passed_s()
         return found.user
 
     def end(self, token: str) -> None:
@@ -212,7 +210,7 @@ class Sessions:
         self._sessions.pop(_key(token), None)
 
     def _has_ended(self, each: Session) -> bool:
-        now = self._clock()
+        now = passed_s()
         return now - each.used > IDLE_S or now - each.began > LONGEST_S
 
     def _drop_ended(self) -> None:
@@ -232,14 +230,13 @@ class Brake:
     others: one's own password is no way to guess another's.
     """
 
-    def __init__(self, clock: Callable[[], float] = passed_s) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         # How many of a network and a name, and when the last was.
         self._failures: dict[tuple[str, bytes], tuple[int, float]] = {}
 
     def wait_s(self, peer: str) -> float:
         """Return for how many more seconds a peer has to wait; 0 if it has not to."""
-        network, now = _network(peer), self._clock()
+        network, now = _network(peer), passed_s()
         found = [
             each
             for key, each in self._failures.items()
@@ -255,7 +252,7 @@ class Brake:
     def failed(self, peer: str, name: str) -> None:
         """Count a failure of a peer to sign in by a name."""
         key = _network(peer), _key(name)
-        now = self._clock()
+        now = passed_s()
         if len(self._failures) >= _MAX_PEERS:
             recent = {
                 key: each for key, each in self._failures.items() if now - each[1] < _FORGET_S

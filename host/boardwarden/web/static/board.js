@@ -1,13 +1,13 @@
 // One board in depth: graphs, tables, what happened and what it printed.
 
-import { askCancel, askCollect, askInterval, askPolicy, askRelease, askThreshold } from "./asks.js";
-import { Chart } from "./chart.js";
+import { Chart, thinned } from "./chart.js";
 import { h, setText } from "./dom.js";
 import { boardLink, stateMark } from "./fleet.js";
 import { duration, fullMoment, moment, percent, size } from "./format.js";
-import { showRequests } from "./log.js";
-import { follow, serverTime } from "./stream.js";
-import { thinned } from "./thinned.js";
+import {
+  askCancel, askCollect, askInterval, askPolicy, askRelease, askThreshold, showRequests,
+} from "./requests.js";
+import { follow, serverTime } from "./server.js";
 
 const SPANS = { "2m": ["2 min", 120], "10m": ["10 min", 600], "1h": ["1 h", 3600], "24h": ["24 h", 86400], "7d": ["7 d", 604800] };
 const FIGURES = ["live", "used", "largest", "cpu", "lag", "fragmentation"]; // of a point
@@ -261,8 +261,8 @@ class Board {
       limits: () => this.renderThresholds(),
       events: () => put("events", this.events()),
       crashes: () => put("crashes", crashes(shown.crashes)),
-      about: () => put("about", pairs([...shown.about, ...(shown.link ?? [])])),
-      link: () => put("about", pairs([...(shown.about ?? []), ...shown.link])),
+      about: () => put("about", pairs([...shown.about, ...shown.link])),
+      link: () => draw.about(),
       unknown: () => {
         cards.unknown.element.hidden = shown.unknown.length === 0;
         put("unknown", pairs(shown.unknown));
@@ -273,12 +273,11 @@ class Board {
 
   renderStorage() {
     const { storage, network, no_storage: none } = this.shown;
-    if (!storage || !network) return;
     this.cards.storage.body.replaceChildren(
       ...storage.map((each) => h("div", { class: "mount" },
         h("p", {}, h("b", {}, each.mount), ` ${each.text}`, each.writes ? h("small", {}, ` · ${each.writes}`) : null),
         bar(each.share))),
-      ...(none ?? []).map((text) => h("p", {}, `Storage: ${text}`)),
+      ...none.map((text) => h("p", {}, `Storage: ${text}`)),
       pairs(network.map((text) => ["Network", text])));
   }
 
@@ -298,7 +297,6 @@ class Board {
 
   renderThresholds() {
     const { thresholds, limits } = this.shown;
-    if (!thresholds) return;
     const found = table({ ...thresholds, ids: thresholds.edit }, "Nothing is watched.", this.mayControl && {
       text: "Change…", action: (each) => askThreshold(this.id, this.session.metrics, each),
     });
@@ -307,13 +305,13 @@ class Board {
       const level = thresholds.levels[at];
       row.children[1].replaceChildren(h("span", { class: `state ${words[level] ?? ""}` }, level));
     });
-    this.cards.thresholds.body.replaceChildren(found, pairs(limits ?? []));
+    this.cards.thresholds.body.replaceChildren(found, pairs(limits));
   }
 
   events() {
     const { events } = this.shown;
     if (!events.length) return [h("p", { class: "nothing" }, "No events in this boot.")];
-    return [h("ol", { class: "events", tabindex: "0", "aria-label": "Events, the newest first" }, events.map(([, at, text, up]) => h("li", {},
+    return [h("ol", { class: "events", tabindex: "0", "aria-label": "Events, the newest first" }, events.map(([at, text, up]) => h("li", {},
       at === null ? h("span", {}, up) : h("time", { title: `${fullMoment(at)}, ${up}` }, moment(at)),
       h("span", { class: "what" }, text))))];
   }

@@ -7,6 +7,9 @@ const SPARK = { width: 100, height: 24 };
 const MARGIN = { left: 58, right: 12, top: 10, bottom: 22 };
 const GAP_S = 15; // between two points of seconds; coarser ones are of the board's own history
 const STEPS_S = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400];
+const RECENT_S = 600; // of which a graph that is open for long keeps every point
+const DAY_S = 86400;
+const LONGEST_S = 7 * DAY_S; // that a graph shows
 
 /** Return a small graph without words: the figure stands beside it. */
 export function spark(kind) {
@@ -171,6 +174,23 @@ export class Chart {
     });
     return `${this.options.title}: ${parts.join("; ") || "no figures in this time"}`;
   }
+}
+
+/**
+ * Return [seconds, figure] points, oldest first, fewer of what is longer ago, as the server has of a
+ * recording: the highest of each minute, before a day of ten.
+ */
+export function thinned(points, now) {
+  const found = [];
+  for (const [at, value] of points) {
+    const age = now - at;
+    const step = age > DAY_S ? 600 : age > RECENT_S ? 60 : 0;
+    const last = found.at(-1);
+    if (age > LONGEST_S) continue;
+    if (last && at - last[0] < step) last[1] = Math.max(last[1], value);
+    else found.push([at, value]);
+  }
+  return found;
 }
 
 /** Return the paths of a line and of the area under it; longer pauses are gaps. */

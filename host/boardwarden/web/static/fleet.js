@@ -3,8 +3,8 @@
 import { drawSpark, spark } from "./chart.js";
 import { h, setText } from "./dom.js";
 import { duration, fullMoment, moment, NOTHING } from "./format.js";
-import { showRequests } from "./log.js";
-import { follow, serverTime } from "./stream.js";
+import { showRequests } from "./requests.js";
+import { follow, serverTime } from "./server.js";
 
 const POINTS = 60;
 const POINT_MS = 2000;
@@ -185,7 +185,7 @@ class Fleet {
       }
       if (board.shown?.isVisible) {
         this.drawSparks(board);
-        setText(board.shown.up, up(row, now));
+        setText(board.shown.texts.up, up(row, now));
       }
     }
     if (!isOrdered) this.render();
@@ -204,7 +204,7 @@ class Fleet {
   }
 
   showMore() {
-    this.limit = Math.max(this.limit * 10, FIRST);
+    this.limit *= 10;
     this.render();
   }
 
@@ -244,7 +244,7 @@ class Fleet {
     const all = this.boards.size;
     setText(this.count, found.length === all ? `${boards(all)}` : `${found.length} of ${boards(all)}`);
     this.more.hidden = found.length <= rows.length;
-    setText(this.more, `Show ${Math.min(found.length, Math.max(this.limit * 10, FIRST)) - rows.length} more`);
+    setText(this.more, `Show ${Math.min(found.length, this.limit * 10) - rows.length} more`);
     this.table.hidden = rows.length === 0;
     this.renderEmpty(found.length);
   }
@@ -337,7 +337,7 @@ class Fleet {
       cell("cell-lag", label("longest step"), texts.lag),
       cell("cell-operations", label("operations"), texts.operations),
       cell("cell-up", label("up"), texts.up));
-    return { element, state, name, note, memory, cpu, texts, up: texts.up, isVisible: false };
+    return { element, state, name, note, memory, cpu, texts, isVisible: false };
   }
 
   update({ row, shown }) {
@@ -353,7 +353,7 @@ class Fleet {
     shown.note.title = isGone ? fullMoment(row.since) : "";
     shown.note.hidden = shown.note.textContent === "";
     for (const key of ["memory", "cpu", "lag", "operations"]) setText(shown.texts[key], row[key]);
-    setText(shown.up, up(row, serverTime()));
+    setText(shown.texts.up, up(row, serverTime()));
   }
 
   drawSparks({ shown, past }) {

@@ -1,10 +1,10 @@
 // The page: who is signed in, which view is shown, and whether the server answers.
 
-import { get, post } from "./api.js";
 import { showBoard } from "./board.js";
 import { announce, h } from "./dom.js";
 import { showFleet } from "./fleet.js";
 import { fullMoment, moment } from "./format.js";
+import { get, post } from "./server.js";
 
 const main = document.getElementById("main");
 const banner = document.getElementById("banner");

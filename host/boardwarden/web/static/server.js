@@ -1,11 +1,33 @@
-// Follows a stream of the server, and says when it is lost and back.
+// Asks the server, follows its streams, and says when they are lost and back.
 
 const SILENCE_MS = 12000; // the server says something every 5 s
 const RETRY_MS = 1500;
 const HIDDEN_MS = 15000; // a page that nobody sees for longer needs no stream
 
-// Browsers open six connections to a server at most, and keep those of pages that were left: a page
-// that is left or hidden gives its own back, else the others would wait for it.
+/** Post JSON; return the answer's JSON, with `error` where it is a refusal. */
+export async function post(path, data) {
+  try {
+    const answer = await fetch(path, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "X-Boardwarden": "1" },
+      body: JSON.stringify(data),
+    });
+    const found = await answer.json();
+    return answer.ok ? found : { error: found.error ?? `The server answered ${answer.status}.` };
+  } catch {
+    return { error: "The server does not answer." };
+  }
+}
+
+/** Get JSON; null where that fails. */
+export async function get(path) {
+  try {
+    const answer = await fetch(path);
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
+  }
+}
 
 let ahead_s = 0; // the server's clock, of this computer's
 
@@ -13,6 +35,9 @@ let ahead_s = 0; // the server's clock, of this computer's
 export function serverTime() {
   return Date.now() / 1000 + ahead_s;
 }
+
+// Browsers open six connections to a server at most, and keep those of pages that were left: a page
+// that is left or hidden gives its own back, else the others would wait for it.
 
 /**
  * Follow a stream: handlers are called by the name of the event with its data. onState(since) gets
@@ -70,14 +95,12 @@ export function follow(url, handlers, onState, onRefused) {
     clearTimeout(timer);
     timer = setTimeout(async () => {
       if (ended) return;
-      try {
-        const answer = await fetch("/api/session");
-        if (answer.ok && (await answer.json()).right === null) {
-          close();
-          onRefused();
-          return;
-        }
-      } catch { /* still gone */ }
+      const session = await get("/api/session");
+      if (session?.right === null) {
+        close();
+        onRefused();
+        return;
+      }
       open();
     }, RETRY_MS);
   }
