@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import msgpack
 import pytest
 from cli_process import TerminalBoard, finish, kill_started, line_of, run, start
+from fake_stream import FakeStreamBoard
 from full_board import full_board
 from home_assistant_like import Device, HomeAssistantLike, check_topic
 from hypothesis import given
@@ -32,7 +33,7 @@ from boardwarden.serve.fleet import Fleet
 from boardwarden.serve.home_assistant import HomeAssistant
 from boardwarden.serve.home_assistant_messages import object_id, topics
 from boardwarden.serve.watched import Watched
-from boardwarden.testing import FakeBoard, FakeStreamBoard
+from boardwarden.testing import FakeBoard
 from boardwarden.transport import mqtt_address
 from warden_schema import ids
 

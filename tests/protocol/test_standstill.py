@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any, cast
 
 import pytest
+from fake_stream import FakeStreamBoard
 from virtual_time import run, stand_still, until
 
 import boardwarden
@@ -25,7 +26,7 @@ from boardwarden.rollout.boards import BoardResult
 from boardwarden.rollout.one_board import Health
 from boardwarden.rollout.rollout import Progress, Rollout, Wanted, _Watched
 from boardwarden.serve.notify import Notifier
-from boardwarden.testing import FakeBoard, FakeStreamBoard, FakeTransport
+from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
 
 
