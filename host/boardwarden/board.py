@@ -22,7 +22,7 @@ from typing import Any
 from warden_schema import ids
 
 from . import _arguments, keys
-from ._clock import SmallEvent, attended_s, passed_s, unread_s, wait_until
+from ._clock import SmallEvent, attended_s, passed_s, wait_until
 from ._mirror import tables
 from ._mirror.mirror import Mirror
 from ._mirror.readers import Console
@@ -127,7 +127,7 @@ class Board:
         self._meter_readers = 0
         self._meter_renewal: asyncio.Task[None] | None = None
         self._console = Console()
-        self._mirror = Mirror(self._on_sample, self._on_change, self._on_gap, unread_s=unread_s)
+        self._mirror = Mirror(self._on_sample, self._on_change, self._on_gap)
         self._session = Session(transport, self._mirror, self._console.put, secret)
 
     # --- the mirror: no I/O ---------------------------------------------------------------------

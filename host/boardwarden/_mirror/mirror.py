@@ -51,7 +51,6 @@ class Mirror:
     """The last state that a board sent.
 
     `on_sample` is called at each new sample, `on_change` when anything else may have changed,
-    `unread_s` returns for how long what comes now may have lain unread on this host.
     `on_gap` with two uptimes when samples between them are missing, before on_sample().
     `restarts` are the last 16 that were seen, `restart_count` counts all.
     """
@@ -61,7 +60,7 @@ class Mirror:
         *("leases", "operations", "sessions", "thresholds", "meters", "memory_profiles"),
         *("exceptions", "resets", "_tables", "restarts", "restart_count", "_restarted", "_ended"),
         *("_is_hello_old", "_early", "_slept", "_last_reset", "_metered", "_state", "_cached"),
-        *("_on_sample", "_on_change", "_on_gap", "_unread_s"),
+        *("_on_sample", "_on_change", "_on_gap"),
     )
 
     def __init__(
@@ -69,7 +68,6 @@ class Mirror:
         on_sample: Callable[[], None] = lambda: None,
         on_change: Callable[[], None] = lambda: None,
         on_gap: Callable[[float, float], None] = lambda begin_s, end_s: None,
-        unread_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.connected = False
         self.asleep = False  # as the board said last
@@ -108,7 +106,6 @@ class Mirror:
         self._on_sample = on_sample
         self._on_change = on_change
         self._on_gap = on_gap
-        self._unread_s = unread_s
         self._state = State()
         self._cached: tuple[State, Status] = (State(), Status())
 
@@ -217,7 +214,7 @@ class Mirror:
 
     def _late_s(self, values: tuple[Figure, ...], now: float) -> float:
         """Return how long ago a sample came that lay unread: by its uptime, and the last one's."""
-        unread_s, updated_at = self._unread_s(), self._state.updated_at
+        unread_s, updated_at = _clock.unread_s(), self._state.updated_at
         before_s, after_s = uptime_s(self._state.values), uptime_s(values)
         if not unread_s or updated_at is None or before_s is None or after_s is None:
             return 0.0
