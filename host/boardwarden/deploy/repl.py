@@ -11,7 +11,6 @@ import io
 import struct
 import sys
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from mpremote.transport import TransportError, TransportExecError
@@ -143,12 +142,7 @@ class Repl:
     def __enter__(self) -> Repl:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         _unlock(self._port)
         self._port.close()
 
