@@ -13,7 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from mpremote.transport import TransportError, TransportExecError
+from mpremote.transport import TransportError
 from mpremote.transport_serial import SerialTransport
 
 from boardwarden.errors import DeployError, LinkLost
@@ -48,13 +48,9 @@ class FileError(DeployError):
         self.number = number
 
 
-class BoardRestarted(LinkLost):
-    """The board restarted by itself while it was busy."""
-
-
 def _check_restart(printed: bytes, address: str) -> None:
     if any(mark in printed for mark in _RESTARTED):
-        raise BoardRestarted(f"The board at {address} restarted by itself")
+        raise LinkLost(f"The board at {address} restarted by itself")
 
 
 class _Limit:
@@ -205,29 +201,27 @@ class Repl:
         except OSError as error:
             raise self._gone() from error
 
-    def call(self, body: str, timeout: float = _PROGRAM_S) -> Any:
+    def call(self, body: str) -> Any:
         """Run the body of a function on the board; return what it returns, a Python literal.
 
         Raises FileError where it met an OSError.
         """
-        return self._answer(self._run(body, timeout))
+        return self._answer(self._run(body))
 
     def call_printing(self, body: str) -> tuple[Any, str]:
         """Run the body of a function; return what it returns and what it printed before."""
-        printed = self._run(body, _PROGRAM_S)
+        printed = self._run(body)
         before = printed.partition(ANSWER_BEGIN.encode())[0]
         return self._answer(printed), before.decode(errors="replace")
 
-    def _run(self, body: str, timeout: float) -> bytes:
+    def _run(self, body: str) -> bytes:
         """Run the body of a function on the board; return all that is printed meanwhile."""
-        limit = _Limit(timeout)
+        limit = _Limit(_PROGRAM_S)
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # mpremote prints what it wonders at
                 self._line.exec_raw_no_follow(wrapped(body))
             printed = self._until_end(limit)
             traceback = self._until_end(limit)
-        except TransportExecError as error:  # cannot happen: only exec_raw() raises it
-            raise DeployError(str(error)) from error
         except (TransportError, OSError, struct.error) as error:
             raise self._gone() from error
         if traceback:
