@@ -11,6 +11,7 @@ from boardwarden.errors import DeployError
 
 from . import programs
 from .compiler import architecture_of, format_of
+from .footprint import DESKTOP
 from .parts import PACKAGES
 from .programs import OLD, WORK
 from .repl import FileError, Repl
@@ -19,7 +20,6 @@ _PIECE_BYTES = 768  # of a file in one program: a small board must hold and comp
 _STEP_BYTES = 4 * _PIECE_BYTES  # after which a file is closed on a board that restarts by itself
 _FULL = (ENOSPC, 27)  # 27: EFBIG, how the unix port says it
 _READ_ONLY = (EROFS,)
-_DESKTOP = ("linux", "darwin", "win32")
 
 Advance = Callable[[int], None]
 
@@ -110,7 +110,7 @@ class BoardFiles:
         text = ".".join(str(part) for part in version[:3])
         firmware = f"{text}-{version[3]}" if len(version) > 3 and version[3] else text
         root = root.rstrip("/")
-        desktop = platform in _DESKTOP
+        desktop = platform in DESKTOP
         place = tuple(root + "/lib" if entry == "lib" else entry for entry in path)
         return About(machine, firmware, mpy, root, place, hashes, base64, frozen, desktop, loaded)
 
