@@ -9,8 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from boardwarden.models import Model
 from boardwarden.render.text import size
@@ -148,10 +147,6 @@ class Plan(Model):
     refused: str | None = None
     copies_files: int | None = None
     copies_bytes: int | None = None
-
-    def with_(self, **changes: Any) -> Plan:
-        """Return a plan that differs in some fields."""
-        return replace(self, **changes)
 
 
 def option(

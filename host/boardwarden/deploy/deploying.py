@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from boardwarden.errors import DeployError, LinkLost
@@ -214,7 +214,7 @@ class _Run:
         if found.frozen:
             return plan
         copies = found.copies(plan.choice.way)
-        return plan.with_(copies_files=len(copies), copies_bytes=sum(copies.values()))
+        return replace(plan, copies_files=len(copies), copies_bytes=sum(copies.values()))
 
     def _examine(
         self, about: About, compiler: Compiler, wishes: Wishes, changing: bool = True
@@ -283,8 +283,10 @@ class _Run:
             watching = plan.choice.state == WATCHING
             with self._stop.at_once():
                 edits = starting.plan(self.files, start, watching, self._reporter)
-        if not found.frozen:
-            self._install(plan.choice.way, found)
+        if plan.choice.way == ROMFS:
+            self._install_romfs(found)
+        elif not found.frozen:
+            self._install_files(plan.choice.way, found)
         if edits:
             self._stop.check()
             for edit in edits:
@@ -301,24 +303,12 @@ class _Run:
         """
         if plan.choice is None:
             raise DeployError(plan.refused or "")
-        answers: dict[str, bool] = {}
         for option in found.candidates(plan):
             questions = tuple(found.questions(option, plan, only))
-            for question in questions:
-                if question not in answers:
-                    with self._stop.at_once():
-                        answers[question] = self._reporter.confirm(question)
-                if not answers[question]:
-                    break
-            else:
-                return plan.with_(choice=option, questions=questions)
+            with self._stop.at_once():
+                if all(map(self._reporter.confirm, questions)):  # which asks none twice
+                    return replace(plan, choice=option, questions=questions)
         raise DeployError("No other way of installing fits, and nothing was done")
-
-    def _install(self, way: str, found: Situation) -> None:
-        if way == ROMFS:
-            self._install_romfs(found)
-        else:
-            self._install_files(way, found)
 
     def _install_files(self, way: str, found: Situation) -> None:
         work, lib = found.work, self.files.about.lib

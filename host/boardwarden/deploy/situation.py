@@ -208,11 +208,13 @@ class Situation:
         if not fit:
             best = smallest(found.options)
             by = self.started.name if self.started is not None else None
-            found = found.with_(refused=refusal(best, self.heap, found.frozen.get(best.state), by))
+            found = replace(
+                found, refused=refusal(best, self.heap, found.frozen.get(best.state), by)
+            )
             fit = [best] if force else []
         if not fit:
             return found
-        return found.with_(choice=fit[0], questions=tuple(self.questions(fit[0], found, only)))
+        return replace(found, choice=fit[0], questions=tuple(self.questions(fit[0], found, only)))
 
     def candidates(self, found: Plan) -> list[Option]:
         """Return what the user may agree to, best first."""
