@@ -16,10 +16,11 @@ from boardwarden.errors import DeployError, LinkLost
 from boardwarden.render.text import count, size
 
 from . import programs
+from .board import BoardFiles
 from .choosing import Partition
 from .installing import NAME, AgentsFiles, Manifest, Wanted, parse, refuse_another
 from .parts import PACKAGES
-from .repl import FileError, Repl
+from .repl import FileError
 from .romfs import HEADER, Tree, UnknownImage, build, files, with_files
 from .romfs import parse as parse_image
 from .user import Interrupts, Reporter
@@ -33,18 +34,11 @@ class RomFiles:
     """The files in a ROMFS partition, read once; raises UnknownImage where some could get lost."""
 
     def __init__(
-        self,
-        repl: Repl,
-        found: Partition,
-        hashes: bool,
-        base64: bool,
-        reporter: Reporter,
-        stop: Interrupts,
+        self, board: BoardFiles, found: Partition, reporter: Reporter, stop: Interrupts
     ) -> None:
-        self._repl = repl
+        self._repl = board.repl
+        self._about = board.about
         self._found = found
-        self._hashes = hashes
-        self._base64 = base64
         self._reporter = reporter
         self._stop = stop
         self._agents = AgentsFiles()
@@ -232,7 +226,7 @@ class RomFiles:
         found = self._found
         data = data[: found.size_bytes - start]
         self._change(
-            programs.write_rom(start, data, found.block_bytes, found.is_device, self._base64)
+            programs.write_rom(start, data, found.block_bytes, found.is_device, self._about.base64)
         )
 
     def _change(self, program: str) -> Any:
@@ -252,7 +246,7 @@ class RomFiles:
         """Return whether the partition has this image, b"" for none."""
         if not image:
             return self._read(0, len(HEADER)) != HEADER
-        if self._hashes:
+        if self._about.hashes:
             there: bytes = self._repl.call(programs.hash_rom(len(image)))
             return there == hashlib.sha256(image).digest()
         pieces = range(0, len(image), _PIECE_BYTES)

@@ -250,9 +250,7 @@ def rom_files(
     """Return the files in a board's ROMFS, and why it cannot be changed; None and "" for none."""
     if partition is None:
         return None, ""
-    about = files.about
     try:
-        given = (files.repl, partition, about.hashes, about.base64, reporter, stop)
-        return RomFiles(*given), ""
+        return RomFiles(files, partition, reporter, stop), ""
     except UnknownImage as error:
         return None, str(error)
