@@ -85,7 +85,9 @@ class Requests:
                 amount = begin.row.get("amount")
                 self.denials.append(Denial(begin.what, subject, reason, amount))
                 return
-            granted = self._request_with_room(begin, row, timeout_ms)
+            granted = None
+            with self._room(), suppress(self._denied):
+                granted = self._request(begin, row, timeout_ms)
             if granted is None:  # many ends were lost
                 return
         self._granted[key] = granted
@@ -181,10 +183,6 @@ class Requests:
         subject = Subject(number, name)
         if begin is not None and begin.ran:
             self.denials.append(Denial("operation", subject, "operations", None))
-
-    def _request_with_room(self, begin: Begin, row: dict[str, Any], timeout_ms: int | None) -> Any:
-        with self._room(), suppress(self._denied):
-            return self._request(begin, row, timeout_ms)
 
     @contextmanager
     def _room(self) -> Iterator[None]:
