@@ -132,13 +132,8 @@ class FdTransport:
     """A transport over an FdStream, which open() of a subclass makes."""
 
     def __init__(self, address: str) -> None:
-        self._address = address
+        self.address = address
         self._stream: FdStream | None = None
-
-    @property
-    def address(self) -> str:
-        """The address, as the user gave it."""
-        return self._address
 
     async def read(self) -> bytes:
         """Wait for bytes; b"" when the other end is gone."""
@@ -152,7 +147,7 @@ class FdTransport:
     async def write(self, data: bytes) -> None:
         """Send all of data; raise LinkLost when the other end is gone."""
         if self._stream is None:
-            raise LinkLost(f"The link to {self._address} is closed.")
+            raise LinkLost(f"The link to {self.address} is closed.")
         await self._stream.write(data)
 
     def offer(self, data: bytes) -> bool:

@@ -90,16 +90,11 @@ class Mqtt:
                 address,
                 f"{address!r} does not name a board with 1 to 64 of A-Z a-z 0-9 . _ -",
             )
-        self._address = address
+        self.address = address
         self.online: bool | None = None
         self._broker: Broker | None = None
         self._received: Callable[[bytes], None] = lambda data: None
         self._on_presence: Callable[[], None] = lambda: None
-
-    @property
-    def address(self) -> str:
-        """The address, as the user gave it."""
-        return self._address
 
     def watch(self, on_presence: Callable[[], None]) -> None:
         """Call on_presence() whenever the board's state comes, from now on."""
@@ -111,12 +106,12 @@ class Mqtt:
             return BoardOffline(
                 f"No board {self._id!r} has been at the broker {self._place}: `boardwarden boards "
                 f"--broker {self._place}` lists those that have, as far as this user may read.",
-                self._address,
+                self.address,
             )
         if not self.online:
             return BoardOffline(
                 f"The board {self._id!r} is not connected to the broker {self._place} now.",
-                self._address,
+                self.address,
             )
         return None
 
@@ -131,13 +126,13 @@ class Mqtt:
         except BaseException as error:
             await self.close()
             if isinstance(error, LinkLost):
-                raise ConnectError(str(error), self._address) from error
+                raise ConnectError(str(error), self.address) from error
             raise
         if not granted:
             await self.close()
             raise PermissionDenied(
                 f"The broker {self._place} does not let this user read the board {self._id!r}.",
-                self._address,
+                self.address,
             )
 
     def _topics(self, *names: str) -> list[str]:
