@@ -91,7 +91,7 @@ async def examine(
     """
     try:
         async with connect(address, timeout=_HELLO_S) as board:
-            link = await measure(board, seconds, progress, is_mqtt(board.address))
+            link = await measure(board, seconds, progress)
             identity, known = board.status.board, dict(board.capabilities)
             stored = await find_stored_policy(board)
             return Checkup(
