@@ -185,9 +185,13 @@ def _thresholds(before: tuple[Threshold, ...], wanted: tuple[Threshold, ...]) ->
     for metric, each in new.items():
         is_now = old.get(metric)
         if is_now is None or _set(is_now) != _set(each):
-            args = _arguments.threshold(metric, *_set(each))
             difference = Difference(f"threshold.{metric}", is_now, each)
-            yield Step(ids.SET_THRESHOLD, args, (difference,))
+            yield Step(ids.SET_THRESHOLD, arguments(each), (difference,))
+
+
+def arguments(each: Threshold) -> tuple[Any, ...]:
+    """Return the arguments of the request that sets a threshold."""
+    return _arguments.threshold(each.metric, *_set(each))
 
 
 def _set(each: Threshold) -> tuple[Any, ...]:
