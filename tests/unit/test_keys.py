@@ -171,7 +171,7 @@ def test_what_has_to_be_signed_is_not_sent_until_the_key_is_proved():
     assert counters == [1, 2, 3]
     host.on_open(1.0)
     assert host.sign(request) is None
-    greeting = messages.greeting(1, 2, bytes(16))
+    greeting = messages.greeting(2, bytes(16))
     assert host.sign(greeting) == greeting
     assert Keys(None, Outcome()).sign(request) == request
 
@@ -257,7 +257,7 @@ def test_mutants_of_a_boards_handshake_prove_nothing_and_raise_nothing():
         host = Keys(SECRET, outcome)
         host.on_open(0.0)
         for _ in range(4):
-            for payload in host.due(0.0) or [messages.greeting(1, 2, bytes(16))]:
+            for payload in host.due(0.0) or [messages.greeting(2, bytes(16))]:
                 for answer in board.receive(payload):
                     mutant = bytearray(answer)
                     for _ in range(chance.randrange(4)):

@@ -150,7 +150,7 @@ class Keys:
         self._due_at = now
 
     def _greeting(self) -> bytes:
-        return messages.greeting(ids.KEYS_VERSION, self._right, self._nonce)
+        return messages.greeting(self._right, self._nonce)
 
     def _proof_of(self, proofs: list[bytes]) -> bytes:
         return messages.proof(*proofs)

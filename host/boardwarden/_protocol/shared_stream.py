@@ -282,7 +282,7 @@ class SharedKeys(Keys):
 
     def _greeting(self) -> bytes:
         host_id = self._subscription.host_id
-        return messages.greeting(ids.KEYS_VERSION, self._right, self._nonce, host_id)
+        return messages.greeting(self._right, self._nonce, host_id)
 
     def _proof_of(self, proofs: list[bytes]) -> bytes:
         self._pause_s = _REPEAT_S[0]
