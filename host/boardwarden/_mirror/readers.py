@@ -81,10 +81,7 @@ class EventLog:
     """Holds the last 256 events; their places keep counting across restarts of the board."""
 
     def __init__(self) -> None:
-        self._events: tuple[int, tuple[Event, ...]] = (
-            0,
-            (),
-        )  # their end, and they
+        self._events: tuple[int, tuple[Event, ...]] = (0, ())  # their end, and they
         self._boot = 0  # the place of the first of this boot
 
     def add(self, event: Event) -> None:

@@ -27,10 +27,7 @@ _INTERRUPT_AND_ENTER = b"\r\x03\r\x01"  # two interrupts at once would end the u
 _PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
 _RUN = b"\x04"
 _AGAIN_S = 0.5
-_PIECE_BYTES, _PIECE_PAUSE_S = (
-    256,
-    0.01,
-)  # as mpremote: a UART has no more room
+_PIECE_BYTES, _PIECE_PAUSE_S = 256, 0.01  # as mpremote: a UART has no more room
 
 
 class RawRepl:
