@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-import msgpack
 import pytest
 from cli_process import TerminalBoard, finish, kill_started, line_of, run, start
 from fake_stream import FakeStreamBoard
@@ -35,6 +34,7 @@ from boardwarden.serve.home_assistant_messages import object_id, topics
 from boardwarden.serve.watched import Watched
 from boardwarden.testing import FakeBoard
 from boardwarden.transport import mqtt_address
+from boardwarden.transport.mqtt import BoardState
 from warden_schema import ids
 
 _CPU = THRESHOLD_METRICS.index("cpu")
@@ -203,9 +203,9 @@ def test_followers_are_told_of_no_board_that_goes_and_was_never_there() -> None:
     told: list[str] = []
     fleet = Fleet("mqtt://127.0.0.1:1")
     fleet.followers = [SimpleNamespace(forget=told.append)]
-    fleet._on_state("boardwarden/never/state", b"", False)
-    fleet._on_state("boardwarden/green-1/state", msgpack.packb([0]), True)
-    fleet._on_state("boardwarden/green-1/state", b"", False)
+    fleet._on_state("never", None)
+    fleet._on_state("green-1", BoardState(False))
+    fleet._on_state("green-1", None)
     assert told == ["mqtt://127.0.0.1:1/green-1"]
 
 
