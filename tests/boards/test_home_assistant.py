@@ -7,8 +7,7 @@ import contextlib
 import re
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 
 import pytest
@@ -42,12 +41,6 @@ _ALL = {
     *("Memory live", "Memory used", "Largest free block", "CPU", "Loop lag", "Storage"),
     *("Signal", "Pressure", "Uptime", "Boots"),
 }
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path) as started:
-        yield started
 
 
 @pytest.fixture(autouse=True)

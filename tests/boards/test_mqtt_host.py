@@ -28,12 +28,6 @@ from boardwarden.transport import mqtt, mqtt_address, tcp
 from boardwarden.transport.mqtt_broker import Broker, Receiver
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path) as started:
-        yield started
-
-
 def boards(*names: str) -> dict[str, FakeStreamBoard]:
     """Return fake boards that sample ten times a second."""
     made = {name: FakeStreamBoard() for name in names}

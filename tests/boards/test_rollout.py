@@ -6,12 +6,12 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from cli_process import COMMAND, CommandOnTerminal, finish, kill_started, run, start
+from cli_process import COMMAND, CommandOnTerminal, finish, run, start
 from fake_stream import FakeStreamBoard
 from mosquitto_server import Mosquitto
 from mqtt_boards import MqttBoards
@@ -53,18 +53,6 @@ _CRITICAL_CPU = [
     2,
     990,
 ]  # its row
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path) as started:
-        yield started
-
-
-@pytest.fixture
-async def no_leftovers():
-    yield
-    await kill_started()
 
 
 @pytest.fixture
