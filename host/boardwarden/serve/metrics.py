@@ -190,11 +190,6 @@ def _identity(snapshot: Snapshot) -> Iterable[Point]:
     return [((*known, snapshot.boot), 1)]
 
 
-def _updated(status: Status) -> float | None:
-    """Return when the figures came; not where they are not shown."""
-    return updated_at(status) if status.interval_s != 0 else None
-
-
 _IDENTITY = ("machine", "firmware", "port", "unique_id", "reset_cause", "protocol")
 _MOUNT = ("mount",)
 
@@ -215,7 +210,7 @@ _BOARD = (
     Metric("sample.wanted_interval", "s", "As asked for; the agent's budget may stretch it.",
            _of_status(lambda s: s.wanted_interval_s)),
     Metric("sample.timestamp", "s", "When the newest sample came, by the host's clock.",
-           _of_status(_updated)),
+           _of_status(lambda s: updated_at(s) if s.interval_s != 0 else None)),  # as they are shown
 )  # fmt: skip
 
 _MEMORY = (
