@@ -170,9 +170,9 @@ class Installation:
 
     def compare(self, found: Found, wanted: Wanted, listed: Manifest) -> Change:
         """Find out what has to be copied."""
-        there = self._equal(found.installed, wanted, self._lib, "comparing")
+        there = self._equal(found.installed, wanted, self._lib)
         rest = {name: size for name, size in found.staged.items() if name not in there}
-        staged = self._equal(rest, wanted, f"{self._lib}/{WORK}/new", "comparing")
+        staged = self._equal(rest, wanted, f"{self._lib}/{WORK}/new")
         others = [name for name in found.installed if name not in wanted.files]
         obsolete = tuple(name for name in others if self._agents.has(name, listed))
         return Change(
@@ -182,12 +182,10 @@ class Installation:
             obsolete=obsolete,
         )
 
-    def _equal(
-        self, names: Mapping[str, int], wanted: Wanted, folder: str, step: str
-    ) -> tuple[str, ...]:
+    def _equal(self, names: Mapping[str, int], wanted: Wanted, folder: str) -> tuple[str, ...]:
         """Return the names of the files in a folder that are as wanted."""
         same = [n for n, size in names.items() if len(wanted.files.get(n, b"")) == size and size]
-        digests = self._files.hashes(folder, same, self._counted(step, len(same)))
+        digests = self._files.hashes(folder, same, self._counted("comparing", len(same)))
         return tuple(name for name in same if digests[name] == wanted.digest(name))
 
     def apply(self, change: Change, found: Found, wanted: Wanted) -> int:
@@ -199,18 +197,18 @@ class Installation:
         stale = [name for name in found.staged if name not in (*change.staged, *change.copy)]
         if stale:
             self._files.remove(f"{new}/{name}" for name in stale)
-        self._copy(change.copy, wanted, new, total)
+        self._copy(change.copy, wanted, new)
         bad = self._damaged(change.copy, wanted, new)
         if bad:
-            self._copy(bad, wanted, new, sum(len(wanted.files[name]) for name in bad))
+            self._copy(bad, wanted, new)
             if self._damaged(bad, wanted, new):
                 raise DeployError("What is copied to the board arrives damaged: check the line")
         self._stop.check()
         self._files.switch(change.keep)
         return total
 
-    def _copy(self, names: tuple[str, ...], wanted: Wanted, folder: str, total: int) -> None:
-        copied = 0
+    def _copy(self, names: tuple[str, ...], wanted: Wanted, folder: str) -> None:
+        copied, total = 0, sum(len(wanted.files[name]) for name in names)
         for name in names:
             data = wanted.files[name]
 
