@@ -315,7 +315,7 @@ class _Run:
         self._had_lib = found.there.has_lib
         wanted = found.wanted(way)
         change = work.compare(found.there, wanted, found.listed)
-        files = f"{len(wanted.files)} files for {found.architecture_of(way)}"
+        files = f"{len(wanted)} files for {found.architecture_of(way)}"
         if not change.needed:
             if found.there.working:
                 self.files.drop_work()
@@ -336,7 +336,7 @@ class _Run:
         assert found.rom is not None
         wanted = found.wanted(ROMFS)
         written = found.rom.install(wanted)
-        files = f"{len(wanted.files)} files for {found.architecture_of(ROMFS)}"
+        files = f"{len(wanted)} files for {found.architecture_of(ROMFS)}"
         if written:
             self._state = "The agent is in the ROMFS partition; --remove takes it away"
             others = found.rom.others

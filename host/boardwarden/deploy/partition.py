@@ -8,7 +8,6 @@ others have in it is in a file on this machine until the new image is checked.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from boardwarden.render.text import count, size
 from . import programs
 from .board import BoardFiles
 from .choosing import Partition
-from .installing import NAME, AgentsFiles, Manifest, Wanted, parse, refuse_another
+from .installing import NAME, AgentsFiles, Contents, Manifest, parse, refuse_another
 from .parts import PACKAGES
 from .repl import FileError
 from .romfs import HEADER, Tree, UnknownImage, build, files, with_files
@@ -99,8 +98,8 @@ class RomFiles:
 
     # --- changing -------------------------------------------------------------------------------
 
-    def planned(self, wanted: Mapping[str, bytes]) -> bytes:
-        """Return the image with the agent's files, by name below lib, in the place of older ones.
+    def planned(self, wanted: Contents) -> bytes:
+        """Return the image with the agent's files in the place of older ones.
 
         Raises DeployError where it does not fit, or where another package has the agent's name.
         """
@@ -116,9 +115,9 @@ class RomFiles:
             )
         return image
 
-    def install(self, wanted: Wanted) -> int:
+    def install(self, wanted: Contents) -> int:
         """Write the agent's files; return the bytes of the image, 0 if it was there as wanted."""
-        image = self.planned(wanted.files)
+        image = self.planned(wanted)
         if image == self.image:
             return 0
         self._replace(image)

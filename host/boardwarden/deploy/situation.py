@@ -35,7 +35,7 @@ from .footprint import (
     footprints,
     with_run,
 )
-from .installing import Installation, Manifest, Wanted, compiled, listed_too
+from .installing import Contents, Installation, Manifest, compiled, listed_too
 from .partition import RomFiles
 from .romfs import UnknownImage
 from .user import Interrupts, Reporter
@@ -90,7 +90,7 @@ class Situation:
             )
         if self.rom is not None and not self.unusable:
             try:
-                self.rom.planned(self.wanted(ROMFS).files)
+                self.rom.planned(self.wanted(ROMFS))
             except UnknownImage as error:
                 self.unusable = str(error)
 
@@ -112,8 +112,8 @@ class Situation:
         """Return what the files of a way are compiled for."""
         return ANY if way == BYTECODE else self._architecture
 
-    def wanted(self, way: str) -> Wanted:
-        """Return the files that a way puts on the board, compiled once."""
+    def wanted(self, way: str) -> Contents:
+        """Return what a way puts on the board, compiled once: contents by name below lib."""
         architecture = self.architecture_of(way)
         if architecture not in self._compiled:
             made = compiled(self._compiler, architecture, self._reporter, self._stop)
@@ -130,10 +130,10 @@ class Situation:
         wanted = self.wanted(way)
         if way == ROMFS:
             assert self.rom is not None
-            image = self.rom.planned(wanted.files)
+            image = self.rom.planned(wanted)
             return {} if image == self.rom.image else {"image": len(image)}
         change = self.work.compare(self.there, wanted, self.listed)
-        return {name: len(wanted.files[name]) for name in change.copy}
+        return {name: len(wanted[name]) for name in change.copy}
 
     # --- the choice -----------------------------------------------------------------------------
 
