@@ -41,7 +41,6 @@ class Subject(NamedTuple):
 class Denial(NamedTuple):
     """The replayed policy refused what the board granted."""
 
-    what: str  # lease or operation
     subject: Subject
     reason: str
     amount: float | None
@@ -83,7 +82,7 @@ class Requests:
             reason = str(error.reason)
             if self._compare(reason) > 0:
                 amount = begin.row.get("amount")
-                self.denials.append(Denial(begin.what, subject, reason, amount))
+                self.denials.append(Denial(subject, reason, amount))
                 return
             granted = None
             with self._room(), suppress(self._denied):
@@ -182,7 +181,7 @@ class Requests:
         name = begin.row.get("name") if begin else None
         subject = Subject(number, name)
         if begin is not None and begin.ran:
-            self.denials.append(Denial("operation", subject, "operations", None))
+            self.denials.append(Denial(subject, "operations", None))
 
     @contextmanager
     def _room(self) -> Iterator[None]:
