@@ -110,19 +110,19 @@ class Rollout:
             while pending and trouble is None and not self._progress.stop.is_set():
                 trouble = await self._group(pending, next(sizes))
         except asyncio.CancelledError:
-            self._note(counted(self._results.values()), "interrupted", None)
+            self._note("interrupted", None)
             raise
         except (PolicyError, ConnectError) as error:  # the file cannot be written; no broker
-            return self._note(counted(self._results.values()), "stopped", str(error))
+            return self._note("stopped", str(error))
         ended, reason = "done", None
         if trouble is not None:
             ended, reason = "stopped", f"{trouble.board}: {trouble.reason}"
         elif self._progress.stop.is_set():
             ended = "interrupted"
-        return self._note(counted(self._results.values()), ended, reason)
+        return self._note(ended, reason)
 
-    def _note(self, counts: dict[str, int], ended: str, reason: str | None) -> Summary:
-        summary = Summary(ended, reason, counts)
+    def _note(self, ended: str, reason: str | None) -> Summary:
+        summary = Summary(ended, reason, counted(self._results.values()))
         if self._file is not None:
             with contextlib.suppress(PolicyError):  # what matters is in it already
                 self._file.add_result(summary.to_dict())
