@@ -28,7 +28,23 @@ _NOTHING_NEW = (ids.ALIVE, ids.CHALLENGE, ids.PROVED, ids.KEY_REFUSED)
 _UNHURRIED = (*_HEARTBEAT, ids.REPLY)  # acknowledged with the next keepalive only
 
 
-class StateListener(Protocol):
+class _BoardListener(Protocol):
+    """Is told of the board as a whole: the session is, and tells the mirror."""
+
+    def on_synced(self) -> None:
+        """The board has sent its full state."""
+        ...
+
+    def on_restart(self) -> None:
+        """The board restarted: what it sent before no longer holds."""
+        ...
+
+    def on_link_change(self, connected: bool) -> None:
+        """The board was lost, or answers (again)."""
+        ...
+
+
+class StateListener(_BoardListener, Protocol):
     """Holds the board's state: the mirror."""
 
     def on_message(self, message: Message) -> None:
@@ -39,33 +55,9 @@ class StateListener(Protocol):
         """The next EVENT came; so many before it were lost for good."""
         ...
 
-    def on_synced(self) -> None:
-        """The board has sent its full state."""
-        ...
 
-    def on_restart(self) -> None:
-        """The board restarted: what it sent before no longer holds."""
-        ...
-
-    def on_link_change(self, connected: bool) -> None:
-        """The board was lost, or answers (again)."""
-        ...
-
-
-class Listener(Protocol):
+class Listener(_BoardListener, Protocol):
     """Acts on what the subscription finds out: the session."""
-
-    def on_synced(self) -> None:
-        """The board has sent its full state."""
-        ...
-
-    def on_restart(self) -> None:
-        """The board restarted: what it sent before no longer holds."""
-        ...
-
-    def on_link_change(self, connected: bool) -> None:
-        """The board was lost, or answers (again)."""
-        ...
 
     def on_refused(self, major: int, minor: int, places: list[object] | None) -> None:
         """The board speaks this version of the protocol, or others have all of its places."""
