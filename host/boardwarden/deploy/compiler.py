@@ -26,17 +26,6 @@ ARCHITECTURES = (
     *("armv6m", "armv7m", "armv7emsp", "armv7emdp", "xtensa", "xtensawin", "rv32imc", "x64"),
     "any",
 )
-# Architectures by the number that a board gives, as py/persistentcode.h numbers them.
-_NUMBERED = {
-    2: "x64",
-    4: "armv6m",
-    5: "armv7m",
-    7: "armv7emsp",
-    8: "armv7emdp",
-    9: "xtensa",
-    10: "xtensawin",
-    11: "rv32imc",
-}
 _EMITS = re.compile(r"emitting mpy v(\d+)(?:\.(\d+))?")
 
 
@@ -66,16 +55,6 @@ def agent_version() -> str:
         if found:
             return found[1]
     return ""
-
-
-def architecture_of(mpy: int) -> str:
-    """Return the architecture that `sys.implementation._mpy` means; "any" for one not here."""
-    return _NUMBERED.get(mpy >> 10 & 0x0F, "any")
-
-
-def format_of(mpy: int) -> tuple[int, int]:
-    """Return the version and sub-version of .mpy files that `sys.implementation._mpy` means."""
-    return mpy & 0xFF, mpy >> 8 & 0x03
 
 
 def _program(command: str) -> str:
