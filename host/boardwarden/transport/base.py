@@ -13,7 +13,8 @@ from .address import is_mqtt, is_serial, wrong_address
 class Transport(Protocol):
     """Carries bytes to and from one board, and never resets it.
 
-    May be opened again after close(): that is how the session reconnects.
+    May be opened again after close(): that is how the session reconnects. One with a true attribute
+    `silence_is_death` may be dead with nothing that says so: it is opened anew after a silence.
     """
 
     @property
@@ -67,13 +68,6 @@ class Shared(Transport, Protocol):
     def absence(self) -> ConnectError | None:
         """Return the error that says why the board does not answer; None where nobody knows."""
         ...
-
-
-@runtime_checkable
-class Mortal(Transport, Protocol):
-    """A transport whose other end may vanish with nothing that says so: it is opened anew then."""
-
-    silence_is_death: bool
 
 
 def transport_for(address: str) -> Transport:
