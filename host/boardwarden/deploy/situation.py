@@ -10,18 +10,7 @@ from boardwarden.render.text import count, size
 
 from . import choosing, starting
 from .board import BoardFiles, Found
-from .choosing import (
-    Option,
-    Partition,
-    Plan,
-    fitting,
-    in_order,
-    option,
-    refusal,
-    smallest,
-    states,
-    ways,
-)
+from .choosing import Option, Partition, Plan
 from .compiler import Compiler
 from .footprint import (
     BYTECODE,
@@ -164,7 +153,7 @@ class Situation:
                 if self.unusable
                 else "This board's firmware has no ROMFS partition"
             )
-        return ways(self._architecture != ANY, usable, self.installed, only)
+        return choosing.ways(self._architecture != ANY, usable, self.installed, only)
 
     def plan(self, only: str, force: bool, start: str = "") -> Plan:
         """Return what there is to choose from, and what is best.
@@ -184,8 +173,10 @@ class Situation:
         started = None
         if self.started is not None:
             started = WATCHING if self.started.watching else DECIDING
-        options = in_order(self._ways(only), states(started), heap, figures)
-        frozen = {state: option(FROZEN, state, heap, figures).takes_bytes for state in STATES}
+        options = choosing.in_order(self._ways(only), choosing.states(started), heap, figures)
+        frozen = {
+            state: choosing.option(FROZEN, state, heap, figures).takes_bytes for state in STATES
+        }
         found = Plan(
             machine=self._files.about.machine,
             firmware=self._files.about.firmware,
@@ -204,12 +195,12 @@ class Situation:
         return self._chosen(found, only, force)
 
     def _chosen(self, found: Plan, only: str, force: bool) -> Plan:
-        fit = fitting(found.options)
+        fit = choosing.fitting(found.options)
         if not fit:
-            best = smallest(found.options)
+            best = choosing.smallest(found.options)
             by = self.started.name if self.started is not None else None
             found = replace(
-                found, refused=refusal(best, self.heap, found.frozen.get(best.state), by)
+                found, refused=choosing.refusal(best, self.heap, found.frozen.get(best.state), by)
             )
             fit = [best] if force else []
         if not fit:
@@ -218,7 +209,7 @@ class Situation:
 
     def candidates(self, found: Plan) -> list[Option]:
         """Return what the user may agree to, best first."""
-        fit = fitting(found.options)
+        fit = choosing.fitting(found.options)
         return fit or ([] if found.choice is None else [found.choice])
 
     def questions(self, chosen: Option, found: Plan, only: str) -> Iterator[str]:
@@ -237,7 +228,7 @@ class Situation:
             yield f"Write the agent into the board's ROMFS partition{beside}?{less}"
         if chosen.state == WATCHING and self.started is None:
             deciding = [each for each in found.options if each.state == DECIDING]
-            least = smallest(deciding).takes_bytes
+            least = choosing.smallest(deciding).takes_bytes
             yield (
                 f"To decide, too, it would take {size(least)}, which is too much. Have it watch "
                 "only?"
