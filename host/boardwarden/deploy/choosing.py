@@ -15,7 +15,7 @@ from boardwarden.models import Model
 from boardwarden.render.text import size
 
 from . import programs
-from .footprint import BYTECODE, DECIDING, FILES, FROZEN, ROMFS, STATES, WATCHING, Footprint
+from .footprint import BYTECODE, DECIDING, FILES, FROZEN, ROMFS, STATES, WATCHING, Figures
 from .repl import Repl
 from .romfs import HEADER, UnknownImage, image_size
 
@@ -149,9 +149,7 @@ class Plan(Model):
     copies_bytes: int | None = None
 
 
-def option(
-    way: str, state: str, heap: Heap, figures: Mapping[tuple[str, str], Footprint]
-) -> Option:
+def option(way: str, state: str, heap: Heap, figures: Figures) -> Option:
     """Return what a way takes of this heap. The figures are of 32 bits: others are not known."""
     figure = figures.get((way, state))
     if figure is None or heap.word_bits != 32:
@@ -166,10 +164,7 @@ def option(
 
 
 def in_order(
-    ways: Sequence[str],
-    states: Sequence[str],
-    heap: Heap,
-    figures: Mapping[tuple[str, str], Footprint],
+    ways: Sequence[str], states: Sequence[str], heap: Heap, figures: Figures
 ) -> tuple[Option, ...]:
     """Return the options, best first: deciding before watching, then the ways as they are given."""
     return tuple(option(way, state, heap, figures) for state in states for way in ways)
