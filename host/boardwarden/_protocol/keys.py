@@ -50,11 +50,9 @@ class Listener(Protocol):
 
     def on_proved(self) -> None:
         """The board has proved the key, too."""
-        ...
 
     def on_key_refused(self, reason: int) -> None:
         """There will be no proof; reason: of `ids`, or one of this module."""
-        ...
 
 
 class Keys:

@@ -23,15 +23,12 @@ class LinkListener(Protocol):
 
     def on_open(self) -> None:
         """The transport is open, for the first time or again."""
-        ...
 
     def on_received(self, items: list[bytes | str]) -> None:
         """These payloads and texts came, in this order."""
-        ...
 
     def on_lost(self) -> None:
         """The transport is gone."""
-        ...
 
 
 class Link:

@@ -33,15 +33,12 @@ class _BoardListener(Protocol):
 
     def on_synced(self) -> None:
         """The board has sent its full state."""
-        ...
 
     def on_restart(self) -> None:
         """The board restarted: what it sent before no longer holds."""
-        ...
 
     def on_link_change(self, connected: bool) -> None:
         """The board was lost, or answers (again)."""
-        ...
 
 
 class StateListener(_BoardListener, Protocol):
@@ -49,11 +46,9 @@ class StateListener(_BoardListener, Protocol):
 
     def on_message(self, message: Message) -> None:
         """A new HELLO, SAMPLE, ROWS or row of a table came."""
-        ...
 
     def on_event(self, message: Message, missed: int) -> None:
         """The next EVENT came; so many before it were lost for good."""
-        ...
 
 
 class Listener(_BoardListener, Protocol):
@@ -61,19 +56,15 @@ class Listener(_BoardListener, Protocol):
 
     def on_refused(self, major: int, minor: int, places: list[object] | None) -> None:
         """The board speaks this version of the protocol, or others have all of its places."""
-        ...
 
     def on_confirmed(self) -> None:
         """A HELLO answered the last SUBSCRIBE: requests may be sent."""
-        ...
 
     def on_new_session(self) -> None:
         """A new session began: requests of the last one get no reply any more."""
-        ...
 
     def on_reply(self, request_id: int, code: int, value: object) -> None:
         """The reply to a request came, maybe again."""
-        ...
 
 
 def new_host_id() -> int:

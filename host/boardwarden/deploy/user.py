@@ -14,15 +14,12 @@ class Reporter(Protocol):
 
     def say(self, text: str) -> None:
         """Print a line."""
-        ...
 
     def step(self, name: str, done: int, total: int) -> None:
         """Show the progress of a step; it is over when done equals total."""
-        ...
 
     def confirm(self, question: str) -> bool:
         """Ask a question that yes or no answers."""
-        ...
 
 
 class Once:

@@ -49,11 +49,9 @@ class Follower(AbstractAsyncContextManager[Any], Protocol):
 
     async def follow(self, address: str, board: Board) -> None:
         """Follow a board until cancelled; called each time that it was connected to anew."""
-        ...
 
     def forget(self, address: str) -> None:
         """Its broker does not know the board any more."""
-        ...
 
 
 class Missed(NamedTuple):

@@ -267,11 +267,9 @@ class Peer(Protocol):
 
     def receive(self, data: bytes) -> None:
         """Process what the host sent."""
-        ...
 
     def step(self, now: float) -> float:
         """Do what is due at `now` (the loop's clock); return the seconds until the next step."""
-        ...
 
 
 class FakeTransport:

@@ -20,23 +20,18 @@ class Transport(Protocol):
     @property
     def address(self) -> str:
         """The address, as the user gave it."""
-        ...
 
     async def open(self) -> None:
         """Open the connection; raise a subclass of ConnectError if that fails."""
-        ...
 
     async def read(self) -> bytes:
         """Wait for bytes and return them; b"" when the other end is gone."""
-        ...
 
     async def write(self, data: bytes) -> None:
         """Send all of data; raise LinkLost when the other end is gone."""
-        ...
 
     async def close(self) -> None:
         """Close the connection; may be called twice."""
-        ...
 
 
 @runtime_checkable
@@ -45,11 +40,9 @@ class Direct(Transport, Protocol):
 
     async def receive(self, received: Callable[[bytes], None]) -> None:
         """Pass bytes to received() as they come; return when the other end is gone."""
-        ...
 
     def offer(self, data: bytes) -> bool:
         """Send all of data at once and return True, or return False: a part of it may be sent."""
-        ...
 
 
 @runtime_checkable
@@ -63,11 +56,9 @@ class Shared(Transport, Protocol):
 
     def watch(self, on_presence: Callable[[], None]) -> None:
         """Call on_presence() whenever a message says what `online` is, from now on."""
-        ...
 
     def absence(self) -> ConnectError | None:
         """Return the error that says why the board does not answer; None where nobody knows."""
-        ...
 
 
 def transport_for(address: str) -> Transport:

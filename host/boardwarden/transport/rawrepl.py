@@ -16,11 +16,9 @@ class Line(Protocol):
 
     async def read(self) -> bytes:
         """Wait for bytes; b"" when the other end is gone."""
-        ...
 
     async def write(self, data: bytes) -> None:
         """Write all of data; raise LinkLost when the other end is gone."""
-        ...
 
 
 _INTERRUPT_AND_ENTER = b"\r\x03\r\x01"  # two interrupts at once would end the unix port
