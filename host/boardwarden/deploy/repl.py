@@ -102,21 +102,13 @@ class _Line(SerialTransport):  # type: ignore[misc]  # mpremote has no types
         self.is_pty = self._is_pty_device(address)
 
     def read_until(
-        self,
-        min_num_bytes: int,
-        ending: bytes,
-        timeout: float | None = 10,
-        data_consumer: Any = None,
-        timeout_overall: float | None = None,
+        self, min_num_bytes: int, ending: bytes, timeout_overall: float | None = None
     ) -> bytes:
         """Read as mpremote does, but not for ever: a board that restarts prints again and again."""
         limit = _Limit(timeout_overall or _PROMPT_S)
         found = b""
         while not found.endswith(ending) and not limit.is_over():
-            data: bytes = self._port.read(1)
-            found += data
-            if data_consumer is not None:
-                data_consumer(data)
+            found += self._port.read(1)
             if timeout_overall is None:
                 _check_restart(found, self.device_name)  # a watchdog leaves no time to wait
         return found
@@ -254,7 +246,7 @@ class Repl:
         return value
 
     def _reads(self, mark: bytes, timeout: float) -> bool:
-        found: bytes = self._line.read_until(1, mark, timeout=None, timeout_overall=timeout)
+        found: bytes = self._line.read_until(1, mark, timeout_overall=timeout)
         return found.endswith(mark)
 
     def _gone(self) -> LinkLost:
