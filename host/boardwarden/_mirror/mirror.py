@@ -147,7 +147,6 @@ class Mirror:
         self._on_change()
 
     def on_synced(self) -> None:
-        """The board has sent its full state."""
         if self._restarted:
             self._restarted = False
             cause = self.status.board.reset_cause

@@ -31,17 +31,14 @@ class Once:
         self._answers: dict[str, bool] = {}
 
     def say(self, text: str) -> None:
-        """See Reporter."""
         if text not in self._said:
             self._said.add(text)
             self._reporter.say(text)
 
     def step(self, name: str, done: int, total: int) -> None:
-        """See Reporter."""
         self._reporter.step(name, done, total)
 
     def confirm(self, question: str) -> bool:
-        """See Reporter."""
         if question not in self._answers:
             self._answers[question] = self._reporter.confirm(question)
         return self._answers[question]

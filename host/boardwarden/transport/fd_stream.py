@@ -136,26 +136,21 @@ class FdTransport:
         self._stream: FdStream | None = None
 
     async def read(self) -> bytes:
-        """Wait for bytes; b"" when the other end is gone."""
         return await self._stream.read() if self._stream else b""
 
     async def receive(self, received: Callable[[bytes], None]) -> None:
-        """Hand over bytes as they come, until the other end is gone."""
         if self._stream:
             await self._stream.receive(received)
 
     async def write(self, data: bytes) -> None:
-        """Send all of data; raise LinkLost when the other end is gone."""
         if self._stream is None:
             raise LinkLost(f"The link to {self.address} is closed.")
         await self._stream.write(data)
 
     def offer(self, data: bytes) -> bool:
-        """Send all of data at once, or return False: a part of it may be sent."""
         return self._stream is not None and self._stream.offer(data)
 
     async def close(self) -> None:
-        """Close the descriptor; may be called twice."""
         stream, self._stream = self._stream, None
         if stream:
             stream.close()

@@ -98,7 +98,6 @@ class Mqtt:
         self._on_presence: Callable[[], None] = lambda: None
 
     def watch(self, on_presence: Callable[[], None]) -> None:
-        """Call on_presence() whenever the board's state comes, from now on."""
         self._on_presence = on_presence
 
     def absence(self) -> ConnectError | None:
@@ -148,7 +147,6 @@ class Mqtt:
             self._received(payload)
 
     async def receive(self, received: Callable[[bytes], None]) -> None:
-        """Pass frames to received() as they come; return when the connection is gone."""
         if self._broker is not None:
             self._received = received
             await self._broker.ended()

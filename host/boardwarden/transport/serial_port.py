@@ -188,13 +188,11 @@ class SerialThreaded:
         self._thread.start()
 
     async def read(self) -> bytes:
-        """Wait for bytes; b"" when the port is gone."""
         if self._port is None:
             return b""
         return await self._chunks.get()
 
     async def write(self, data: bytes) -> None:
-        """Send all of data; raise LinkLost when the port is gone."""
         if self._port is None:
             raise LinkLost(f"The link to {self.address} is closed.")
         try:

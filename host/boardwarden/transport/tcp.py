@@ -165,7 +165,6 @@ class Tcp:
             return b""
 
     async def write(self, data: bytes) -> None:
-        """Send all of data; raise LinkLost when the connection has ended."""
         if self._writer is None or self._writer.is_closing():
             raise LinkLost(f"The link to {self.address} is closed.")
         try:
