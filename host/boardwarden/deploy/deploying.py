@@ -6,7 +6,6 @@ last, and goes first.
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -141,12 +140,13 @@ class _Run:
         are copied in parts from then on. Ends where nothing more is copied from restart to restart.
         """
         until = time.monotonic() + _PERSIST_S
-        in_vain = 0
-        for restarts in itertools.count(1):
+        restarts = in_vain = 0
+        while True:
             steps = self.files.steps
             try:
                 return work()
             except LinkLost as error:
+                restarts += 1
                 if not self._comes_back():
                     raise
                 in_vain = 0 if self.files.steps > steps else in_vain + 1
@@ -158,7 +158,6 @@ class _Run:
                         "main.py meanwhile"
                     ) from error
                 self._reporter.say("The board restarted by itself, a watchdog perhaps: going on.")
-        raise AssertionError
 
     def _comes_back(self) -> bool:
         """Return whether a board whose answer was lost has a REPL."""
