@@ -6,7 +6,7 @@ is the fields of its message after `row`, in the board's integers; models have t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any, Generic, TypeVar
 
@@ -39,9 +39,11 @@ def from_thousandths(value: int | None) -> float | None:
 
 def metric_name(number: int | None) -> str | None:
     """Return the name of a threshold's metric; its number if only a newer version knows it."""
-    if number is None:
-        return None
-    return THRESHOLD_METRICS[number] if 0 <= number < len(THRESHOLD_METRICS) else str(number)
+    return None if number is None else _name(THRESHOLD_METRICS, number)
+
+
+def _name(names: Sequence[str], number: int) -> str:
+    return names[number] if 0 <= number < len(names) else str(number)
 
 
 def in_metric_unit(metric: str | None, value: int | None) -> float | None:
@@ -132,11 +134,10 @@ def threshold_from_row(row: Row, _received_at: float) -> Threshold:
 def meter_from_row(row: Row, _received_at: float) -> Meter:
     """Return the Meter that a METER row describes."""
     number, name, kind, priority, permille, worst_ms, steps, lease_id = row
-    known = 0 <= kind < len(ids.METER_KINDS)
     return Meter(
         id=number,
         name=name,
-        kind=ids.METER_KINDS[kind] if known else str(kind),
+        kind=_name(ids.METER_KINDS, kind),
         priority=enum_or_int(Priority, priority),
         cpu=from_thousandths(permille),
         worst_s=from_thousandths(worst_ms),
@@ -153,9 +154,8 @@ def memory_profile_from_row(row: Row, _received_at: float) -> MemoryProfile:
 def exception_from_row(row: Row, _received_at: float) -> CaughtException:
     """Return the CaughtException that an EXCEPTION row describes."""
     _, kind, name, count, uptime_s, text = row
-    known = 0 <= kind < len(ids.EXCEPTION_KINDS)
     return CaughtException(
-        kind=ids.EXCEPTION_KINDS[kind] if known else str(kind),
+        kind=_name(ids.EXCEPTION_KINDS, kind),
         name=name,
         count=count,
         uptime_s=uptime_s,
