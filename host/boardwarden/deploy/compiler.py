@@ -81,16 +81,12 @@ class Compiler:
                 "mpy-cross)."
             )
         self.program = _program(found)
-        self._version = ""
 
     def version(self) -> str:
         """Return such as `MicroPython v1.29.0 on …; mpy-cross emitting mpy v6.3`."""
-        if not self._version:
-            done = subprocess.run(
-                [self.program, "--version"], capture_output=True, text=True, check=False
-            )
-            self._version = (done.stdout or done.stderr).strip()
-        return self._version
+        command = [self.program, "--version"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return (done.stdout or done.stderr).strip()
 
     def format(self) -> tuple[int, int]:
         """Return the version and sub-version of the .mpy files that it writes."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from boardwarden.models import Model
@@ -51,7 +50,6 @@ def parse(counted: Mapping[str, int]) -> Figures:
     return found
 
 
-@cache
 def footprints() -> Figures:
     """Return the figures of this version's agent, by way and state."""
     return parse(json.loads(_file().read_text(encoding="utf-8")))
@@ -98,11 +96,10 @@ class HeapUse(Model):
 def heap_use(way: str, watching: bool) -> HeapUse:
     """Return what the agent takes, installed in a way that is known, or in any where it is ""."""
     state = WATCHING if watching else DECIDING
-    sizes = [
-        footprints()[each, state].bytes if way in ("", each) else None
-        for each in (FILES, ROMFS, FROZEN)
-    ]
-    return HeapUse(state, *sizes)
+    figures, ways = footprints(), (FILES, ROMFS, FROZEN)
+    return HeapUse(
+        state, *(figures[each, state].bytes if way in ("", each) else None for each in ways)
+    )
 
 
 def way_of(place: str | None) -> str:
