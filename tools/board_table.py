@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from boardwarden.deploy.choosing import LEFT
-from boardwarden.deploy.footprint import FILES, FROZEN, ROMFS, STATES, Footprint, parse
+from boardwarden.deploy.footprint import FILES, FROZEN, ROMFS, STATES, Figures, parse
 from boardwarden.render.text import size
 
 REPO = Path(__file__).resolve().parent.parent
@@ -66,7 +66,7 @@ BOARDS = (
 )
 
 
-def table(figures: Mapping[tuple[str, str], Footprint], boards: Sequence[Stock] = BOARDS) -> str:
+def table(figures: Figures, boards: Sequence[Stock] = BOARDS) -> str:
     """Return the table: in each cell what watching and deciding take, as shares of the heap."""
     lines = [
         "| board, stock firmware | heap | as files | in ROMFS | frozen |",
@@ -82,7 +82,7 @@ def table(figures: Mapping[tuple[str, str], Footprint], boards: Sequence[Stock] 
     return "\n".join(lines) + "\n"
 
 
-def _cell(figures: Mapping[tuple[str, str], Footprint], way: str, heap: int) -> str:
+def _cell(figures: Figures, way: str, heap: int) -> str:
     taken = [figures[way, state].bytes for state in STATES]
     if all(_is_too_much(each, heap) for each in taken):
         return "too much"
@@ -99,7 +99,7 @@ def _share(taken: int, heap: int) -> str:
     return "< 1 %" if share < 1 else f"{share:.0f} %"
 
 
-def written(readme: str, figures: Mapping[tuple[str, str], Footprint]) -> str:
+def written(readme: str, figures: Figures) -> str:
     """Return README.md with the table between its markers made anew; as it is where it has none."""
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -110,7 +110,7 @@ def write() -> None:
     README.write_text(written(README.read_text(encoding="utf-8"), _counted()), encoding="utf-8")
 
 
-def _counted() -> dict[tuple[str, str], Footprint]:
+def _counted() -> Figures:
     return parse(json.loads(ACCEPTED.read_text(encoding="utf-8")))
 
 

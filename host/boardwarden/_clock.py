@@ -11,7 +11,6 @@ it, once.
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 import weakref
 from collections.abc import Awaitable, Callable
@@ -208,18 +207,9 @@ async def wait_until(work: Awaitable[T], deadline: float) -> T:
     asyncio.wait_for() does so, too, but before Python 3.12 it swallows a cancellation that comes
     in the moment in which the work is done: Ctrl-C just then would be lost.
     """
-    loop = asyncio.get_running_loop()
-    due = max(deadline, loop.time())  # one that was over before passed while this process ran
-    if sys.version_info >= (3, 11):
-        async with asyncio.timeout(None) as limit:  # no task, so a few iterations of the loop less
-            timer = loop.call_at(due, lambda: limit.reschedule(loop.time() + standstill_s(due)))
-            try:
-                return await work
-            finally:
-                timer.cancel()
     task = asyncio.ensure_future(work)
     try:
-        await wait_done(task, due - loop.time())
+        await wait_done(task, deadline - asyncio.get_running_loop().time())
         if task.done():
             return task.result()
     finally:

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from warden_schema import ids
 
 from . import _arguments, keys
-from ._clock import SmallEvent, attended_s, unread_s, wait_until
+from ._clock import SmallEvent, attended_s, passed_s, wait_until
 from ._mirror import tables
 from ._mirror.mirror import Mirror
 from ._mirror.readers import Console
@@ -128,7 +128,7 @@ class Board:
         self._meter_readers = 0
         self._meter_renewal: asyncio.Task[None] | None = None
         self._console = Console()
-        self._mirror = Mirror(self._on_sample, self._on_change, self._on_gap, unread_s=unread_s)
+        self._mirror = Mirror(self._on_sample, self._on_change, self._on_gap)
         self._session = Session(transport, self._mirror, self._console.put, secret)
 
     # --- the mirror: no I/O ---------------------------------------------------------------------
@@ -395,8 +395,7 @@ class Board:
             granted_s=self.status.cpu.uptime_s,
             mount=mount,
             _left_s=_DEFAULT_TTL_S if ttl is None else ttl,
-            _received_at=self._mirror.clock(),
-            _clock=self._mirror.clock,
+            _received_at=passed_s(),
         )
 
     async def release(self, lease_id: int) -> None:
@@ -448,8 +447,7 @@ class Board:
             began_s=self.status.cpu.uptime_s,
             memory_bytes=None if memory == _arguments.LEARNED else memory,
             _left_s=self.limits.operation_timeout_s if timeout is None else timeout,
-            _received_at=self._mirror.clock(),
-            _clock=self._mirror.clock,
+            _received_at=passed_s(),
         )
 
     async def complete(self, operation_id: int) -> None:

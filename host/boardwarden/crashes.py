@@ -53,14 +53,6 @@ def _split(traceback: str) -> tuple[tuple[Frame, ...], str]:
     return tuple(frames), " ".join(lines[len(frames) :])
 
 
-def _frames(traceback: str) -> tuple[Frame, ...]:
-    return _split(traceback)[0]
-
-
-def _error(traceback: str) -> str:
-    return _split(traceback)[1]
-
-
 @dataclass(frozen=True)
 class Reset(Model):
     """A boot of the board that ended, and why; `count` equal ones in a row are one.
@@ -88,12 +80,12 @@ class Reset(Model):
     @property
     def error(self) -> str | None:
         """The exception that ended the application, with its text, as one line; None: none did."""
-        return None if self.traceback is None else _error(self.traceback)
+        return None if self.traceback is None else _split(self.traceback)[1]
 
     @property
     def frames(self) -> tuple[Frame, ...]:
         """Where that was raised, innermost last; empty if nobody knows."""
-        return () if self.traceback is None else _frames(self.traceback)
+        return _split(self.traceback or "")[0]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name, with `error` and `frames`."""
@@ -171,12 +163,12 @@ class CaughtException(Model):
     @property
     def error(self) -> str:
         """The exception's type and text, as one line: "OSError: [Errno 5] EIO"."""
-        return _error(self.traceback)
+        return _split(self.traceback)[1]
 
     @property
     def frames(self) -> tuple[Frame, ...]:
         """The lines of the traceback, the one that raised last; none that was cut."""
-        return _frames(self.traceback)
+        return _split(self.traceback)[0]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name, with `error` and `frames`."""

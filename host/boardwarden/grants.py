@@ -6,11 +6,10 @@ plain numbers where the board is newer than this package.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._clock import passed_s
+from . import _clock
 from .models import Action, Level, Model, OperationState, Priority, ResourceType
 
 
@@ -20,14 +19,13 @@ class Ending(Model):
 
     _left_s: float | None = field(default=None, repr=False, compare=False, kw_only=True)
     _received_at: float = field(default=0.0, repr=False, compare=False, kw_only=True)
-    _clock: Callable[[], float] = field(default=passed_s, repr=False, compare=False, kw_only=True)
 
     @property
     def remaining_s(self) -> float | None:
         """Seconds until it ends by itself, now; None if it does not."""
         if self._left_s is None:
             return None
-        return max(0.0, self._left_s - (self._clock() - self._received_at))
+        return max(0.0, self._left_s - (_clock.passed_s() - self._received_at))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name, and the time that remains at this moment."""

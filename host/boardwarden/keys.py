@@ -9,12 +9,12 @@ import contextlib
 import os
 import re
 import secrets
-import stat
 from importlib import import_module
 from pathlib import Path
 
 from warden_schema import ids
 
+from ._paths import is_shared
 from ._protocol.keys import KEY_ENVIRONMENT, Secret, board_key
 from .errors import KeyFileError
 
@@ -132,7 +132,7 @@ def _read(name: str) -> str:
         return text
     try:
         with open(name, "rb") as file:
-            if os.name == "posix" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+            if is_shared(file):
                 raise KeyFileError(f"Others may read {name}: chmod 600 it, or renew the key.", name)
             return file.read(_MAX_BYTES).decode("ascii")
     except UnicodeDecodeError:

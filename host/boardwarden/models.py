@@ -7,13 +7,12 @@ version can add fields. A number that only a newer board knows stays a number.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
-from ._clock import passed_s
+from . import _clock
 
 
 class ResourceType(IntEnum):
@@ -239,12 +238,11 @@ class Status(Model):
     board: Identity = Identity()
     system_heap: SystemHeap | None = None
     _received_at: float | None = field(default=None, repr=False, compare=False)
-    _clock: Callable[[], float] = field(default=passed_s, repr=False, compare=False)
 
     @property
     def age_s(self) -> float | None:
         """Seconds since the figures came, now; None if none came yet."""
-        return None if self._received_at is None else self._clock() - self._received_at
+        return None if self._received_at is None else _clock.passed_s() - self._received_at
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name, and the age at this moment."""

@@ -138,7 +138,7 @@ if __name__ == "__main__":
 
 
 def test_an_unchanged_main_that_raises_at_each_boot_ends_in_safe_mode(board, tmp_path, monkeypatch):
-    monkeypatch.setattr(starting, "_HELLO_S", 1.0)
+    monkeypatch.setattr(starting, "_PROMPT_S", 1.0)
     board.put({"main.py": CRASHES})
     (tmp_path / "main.py").write_bytes(CRASHES)
     ended = b'File "own/main.py", line 3, in measure'  # where the agent ran it
@@ -197,7 +197,7 @@ def test_a_board_without_an_application_runs_it_until_the_reset(board, monkeypat
 
 def test_an_application_without_a_loop_is_a_note(board, monkeypatch):
     """All that deploy can do is done: that main.py ends at once is no failure of it."""
-    monkeypatch.setattr(starting, "_HELLO_S", 2.0)
+    monkeypatch.setattr(starting, "_PROMPT_S", 2.0)
     board.put({"main.py": b"print('done')\n"})
     talk = Quiet()
     with board:

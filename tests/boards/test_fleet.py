@@ -12,7 +12,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import campaign
@@ -34,12 +34,6 @@ _UP = "count(max by (board) (boardwarden_up) == 1)"
 _FRESH = f"count(time() - boardwarden_sample_timestamp_seconds < {campaign.of(8, 3)})"
 
 pytestmark = pytest.mark.timeout(campaign.of(600, 120))
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path) as started:
-        yield started
 
 
 @contextlib.asynccontextmanager

@@ -7,13 +7,12 @@ import contextlib
 import re
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 
-import msgpack
 import pytest
 from cli_process import TerminalBoard, finish, kill_started, line_of, run, start
+from fake_stream import FakeStreamBoard
 from full_board import full_board
 from home_assistant_like import Device, HomeAssistantLike, check_topic
 from hypothesis import given
@@ -32,8 +31,9 @@ from boardwarden.serve.fleet import Fleet
 from boardwarden.serve.home_assistant import HomeAssistant
 from boardwarden.serve.home_assistant_messages import object_id, topics
 from boardwarden.serve.watched import Watched
-from boardwarden.testing import FakeBoard, FakeStreamBoard
+from boardwarden.testing import FakeBoard
 from boardwarden.transport import mqtt_address
+from boardwarden.transport.mqtt import BoardState
 from warden_schema import ids
 
 _CPU = THRESHOLD_METRICS.index("cpu")
@@ -41,12 +41,6 @@ _ALL = {
     *("Memory live", "Memory used", "Largest free block", "CPU", "Loop lag", "Storage"),
     *("Signal", "Pressure", "Uptime", "Boots"),
 }
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path) as started:
-        yield started
 
 
 @pytest.fixture(autouse=True)
@@ -202,9 +196,9 @@ def test_followers_are_told_of_no_board_that_goes_and_was_never_there() -> None:
     told: list[str] = []
     fleet = Fleet("mqtt://127.0.0.1:1")
     fleet.followers = [SimpleNamespace(forget=told.append)]
-    fleet._on_state("boardwarden/never/state", b"", False)
-    fleet._on_state("boardwarden/green-1/state", msgpack.packb([0]), True)
-    fleet._on_state("boardwarden/green-1/state", b"", False)
+    fleet._on_state("never", None)
+    fleet._on_state("green-1", BoardState(False))
+    fleet._on_state("green-1", None)
     assert told == ["mqtt://127.0.0.1:1/green-1"]
 
 

@@ -11,8 +11,7 @@ import contextlib
 import itertools
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import msgpack
 import pytest
@@ -35,12 +34,6 @@ from boardwarden.transport import mqtt_address, mqtt_broker, tcp, transport_for
 from warden_schema import ids
 
 _ID = "bench.board-1"
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path) as started:
-        yield started
 
 
 class BrokerBoard:

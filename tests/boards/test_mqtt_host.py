@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from certificates import certificate
+from fake_stream import FakeStreamBoard
 from mosquitto_server import Mosquitto
 from mqtt_boards import MqttBoards
 from typer.testing import CliRunner
@@ -23,15 +24,8 @@ from boardwarden.cli.app import app
 from boardwarden.doctor import boards as doctor_boards
 from boardwarden.doctor.boards import broker_boards
 from boardwarden.serve.fleet import Fleet, Shard, parse_shard
-from boardwarden.testing import FakeStreamBoard
 from boardwarden.transport import mqtt, mqtt_address, tcp
 from boardwarden.transport.mqtt_broker import Broker, Receiver
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path) as started:
-        yield started
 
 
 def boards(*names: str) -> dict[str, FakeStreamBoard]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -17,19 +16,6 @@ from boardwarden import BoardRestarted, Denied, KeyRefused, ResourceType, connec
 from boardwarden._protocol.framing import Deframer
 from boardwarden._protocol.keys import Secret, board_key
 from warden_schema import ids
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path) as started:
-        yield started
-
-
-@pytest.fixture
-def secret(tmp_path: Path) -> tuple[Secret, Path]:
-    made, file = keys.new_secret("control"), tmp_path / "fleet.key"
-    keys.save(file, made)
-    return made, file
 
 
 def board(monkeypatch, broker: Mosquitto, secret: Secret, control: bool = True) -> BrokerBoard:

@@ -8,9 +8,11 @@ import re
 import signal
 
 import pytest
-from cli_process import finish, kill_started, line_of, one_sentence, run, start
+from cli_process import finish, line_of, one_sentence, run, start
 
 from boardwarden.transport.sim import find_micropython
+
+pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 STATUS_KEYS = {
     "memory": {
@@ -26,13 +28,6 @@ STATUS_KEYS = {
     },
 }
 HEAP_BLOCK_BYTES = 32  # of a 64-bit unix port
-
-
-@pytest.fixture(autouse=True)
-async def no_leftovers():
-    """End every command with its test, however that went."""
-    yield
-    await kill_started()
 
 
 async def test_status_in_json_has_every_field():

@@ -3,22 +3,9 @@
 import json
 
 import pytest
-from cli_process import kill_started, one_sentence, run
-from tcp_board import TcpBoard
+from cli_process import one_sentence, run
 
-
-@pytest.fixture(autouse=True)
-async def no_leftovers():
-    """End every command with its test, however that went."""
-    yield
-    await kill_started()
-
-
-@pytest.fixture
-async def granted(monkeypatch):
-    """Return the address of a board whose application has granted itself one thing of each kind."""
-    async with TcpBoard(monkeypatch, "grants.py", b"granted\n") as board:
-        yield board.address
+pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 
 async def test_each_list_command_shows_the_applications_rows(granted):

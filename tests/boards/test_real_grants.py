@@ -11,7 +11,6 @@ import pytest
 from damage import DamagedTransport
 from free_ports import free_port
 from places import APPS
-from tcp_board import TcpBoard
 from virtual_time import until
 
 import boardwarden
@@ -19,13 +18,6 @@ from boardwarden import Action, Level, OperationState, Priority, ResourceType
 from boardwarden.transport import transport_for
 
 MEMORY = ResourceType.MEMORY
-
-
-@pytest.fixture
-async def granted(monkeypatch):
-    """Return the address of a board whose application has granted itself one thing of each kind."""
-    async with TcpBoard(monkeypatch, "grants.py", b"granted\n") as board:
-        yield board.address
 
 
 def kinds_of_events(board):

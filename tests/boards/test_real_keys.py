@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import socket
-from pathlib import Path
 
 import msgpack
 import pytest
@@ -22,13 +21,6 @@ from warden_schema import ids
 
 _STRANGER = "127.0.0.2"  # another address than the honest host's
 _LIMIT_S = 5.0
-
-
-@pytest.fixture
-def secret(tmp_path: Path) -> tuple[Secret, Path]:
-    made, file = keys.new_secret("control"), tmp_path / "fleet.key"
-    keys.save(file, made)
-    return made, file
 
 
 def board(monkeypatch, secret: Secret, observe=True, control=True, open_hosts=False) -> TcpBoard:

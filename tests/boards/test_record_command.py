@@ -18,7 +18,6 @@ from cli_process import (
     CommandOnTerminal,
     TerminalBoard,
     finish,
-    kill_started,
     line_of,
     notice_of,
     run,
@@ -32,6 +31,8 @@ from boardwarden.testing import FakeBoard
 from boardwarden.transport import transport_for
 from boardwarden.transport.base import Transport
 
+pytestmark = pytest.mark.usefixtures("no_leftovers")
+
 SWINGS = f"sim:{APPS / 'swings.py'}"
 LIMITED = """
 import resource, runpy, sys
@@ -43,12 +44,6 @@ runpy.run_module("boardwarden", run_name="__main__")
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "a.db"
-
-
-@pytest.fixture(autouse=True)
-async def _ended():  # type: ignore[no-untyped-def]
-    yield
-    await kill_started()
 
 
 def spans(path: Path) -> list[Span]:

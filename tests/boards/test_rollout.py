@@ -6,12 +6,13 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from cli_process import COMMAND, CommandOnTerminal, finish, kill_started, run, start
+from cli_process import COMMAND, CommandOnTerminal, finish, run, start
+from fake_stream import FakeStreamBoard
 from mosquitto_server import Mosquitto
 from mqtt_boards import MqttBoards
 from test_mqtt_board import BrokerBoard, powered
@@ -31,7 +32,6 @@ from boardwarden.rollout.boards import BoardResult, State, Summary, Target, find
 from boardwarden.rollout.one_board import Before, Health
 from boardwarden.rollout.rollout import Progress, Rollout, Wanted, group_sizes, undo
 from boardwarden.rollout.undo_file import UndoFile
-from boardwarden.testing import FakeStreamBoard
 from boardwarden.transport import mqtt_address, mqtt_broker
 from warden_schema import ids
 
@@ -53,18 +53,6 @@ _CRITICAL_CPU = [
     2,
     990,
 ]  # its row
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path) as started:
-        yield started
-
-
-@pytest.fixture
-async def no_leftovers():
-    yield
-    await kill_started()
 
 
 @pytest.fixture

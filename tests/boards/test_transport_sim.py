@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from boardwarden.errors import LinkLost
-from boardwarden.transport import on_terminal, transport_for
+from boardwarden.transport import transport_for
 from boardwarden.transport.sim import board_files, board_path, find_micropython
-from boardwarden.transport.terminal import make_transparent
+from boardwarden.transport.terminal import LAUNCHER, make_transparent
 
 LIMIT_S = 10.0
 
@@ -124,7 +124,7 @@ def test_ctrl_c_before_the_board_can_act_on_it_does_not_end_it():
     near, far = pty.openpty()
     made = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
     started = subprocess.run(
-        [sys.executable, "-I", "-S", on_terminal.__file__, sys.executable, "-c", made],
+        [*LAUNCHER, sys.executable, "-c", made],
         stdin=far,
         stdout=subprocess.PIPE,
         start_new_session=True,

@@ -150,7 +150,7 @@ async def test_resets_and_exceptions_are_counted_from_the_begin_of_serve_on(scra
     ), 1):  # fmt: skip
         crash_lists[ids.RESTART], crash_lists[ids.EXCEPTION] = resets, exceptions
         board.restart()
-        await one.until(lambda rounds=rounds: one.watched._board.restart_count == rounds)
+        await one.until(lambda rounds=rounds: one.watched.board.restart_count == rounds)
         await one.until(lambda: value("boardwarden_up") == 1)
         wdt = value("boardwarden_resets_total", cause="wdt", expected="false")
         hard = value("boardwarden_resets_total", cause="hard", expected="true")

@@ -6,6 +6,7 @@ import logging
 import signal
 import time
 from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 from certificates import certificate
@@ -271,7 +272,7 @@ def test_what_a_board_says_is_no_link_and_calls_nobody_in_a_chat():
     assert post["notices"][0]["text"] == text  # for programs, as it is
 
 
-def test_in_quiet_times_nothing_is_posted_and_one_summary_comes_after_them():
+def test_in_quiet_times_nothing_is_posted_and_one_summary_comes_after_them(monkeypatch):
     now = datetime(2026, 11, 30, 6, 59)
 
     def clock():
@@ -279,9 +280,10 @@ def test_in_quiet_times_nothing_is_posted_and_one_summary_comes_after_them():
         return now
 
     asked = []
+    monkeypatch.setattr(webhook, "datetime", SimpleNamespace(now=clock))
     with WebhookServer() as server:
         quiet = parse_quiet("22:00-07:00")
-        with Webhook(server.url, quiet, clock) as hook:
+        with Webhook(server.url, quiet) as hook:
             for number in range(3):
                 hook.put(notice(number))
             hook.put(notice(3, "lost"))
@@ -302,7 +304,7 @@ def test_in_quiet_times_nothing_is_posted_and_one_summary_comes_after_them():
     assert second["text"] == "sim: thing 4"
 
 
-def test_what_could_not_be_posted_before_quiet_times_is_tried_again_after_them():
+def test_what_could_not_be_posted_before_quiet_times_is_tried_again_after_them(monkeypatch):
     now = datetime(2026, 1, 1, 21, 59)
 
     def clock():
@@ -310,8 +312,9 @@ def test_what_could_not_be_posted_before_quiet_times_is_tried_again_after_them()
         return now
 
     asked = []
+    monkeypatch.setattr(webhook, "datetime", SimpleNamespace(now=clock))
     quiet = parse_quiet("22:00-07:00")
-    with WebhookServer(statuses=[500]) as server, Webhook(server.url, quiet, clock) as hook:
+    with WebhookServer(statuses=[500]) as server, Webhook(server.url, quiet) as hook:
         hook.put(notice(0))
         server.until(lambda: server.tries)
         now = datetime(2026, 1, 1, 22, 0)

@@ -8,6 +8,7 @@ pytest.importorskip("textual")
 
 from tui_boards import busy_board, feed_of, live, screen, text, until, watching
 
+from boardwarden import Status
 from boardwarden.errors import PortMissing
 from boardwarden.testing import FakeBoard
 from warden_schema import ids
@@ -123,16 +124,14 @@ async def test_the_memory_graph_has_an_axis_and_the_thresholds_lines(board):
         assert "warn 75" not in text(pilot.app)
 
 
-async def test_old_figures_show_their_age(board):
+async def test_old_figures_show_their_age(board, monkeypatch):
     feed, _ = feed_of(board)
     other, _ = feed_of(busy_board(), "tcp://192.0.2.7:8765")
     async with watching(feed, other) as pilot:
         await until(pilot, lambda: feed.connected and other.connected)
 
         def age(seconds):
-            for each in (feed, other):
-                now = each.board.status._received_at + seconds
-                object.__setattr__(each.board.status, "_clock", lambda now=now: now)
+            monkeypatch.setattr(Status, "age_s", property(lambda status: seconds))
 
         age(0)
         await until(pilot, lambda: " old" not in text(pilot.app))

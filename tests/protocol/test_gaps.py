@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from fake_stream import FakeStream, FakeStreamBoard
 from remembering import figure, pass_s, remember
 from virtual_time import run, until
 
@@ -17,7 +18,7 @@ from boardwarden._mirror.mirror import Mirror
 from boardwarden._mirror.readers import MAX_EVENTS
 from boardwarden._protocol.messages import Message
 from boardwarden.history import Column, slots
-from boardwarden.testing import FakeBoard, FakeStream, FakeStreamBoard, FakeTransport
+from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
 
 BEGIN_S = 100_000

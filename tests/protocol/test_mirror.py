@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_time import run, until
 
-from boardwarden import Board, LinkLost, RequestError, Status, SystemHeap, connect
+from boardwarden import Board, LinkLost, RequestError, Status, SystemHeap, _clock, connect
 from boardwarden._mirror import mirror
 from boardwarden._mirror.mirror import Mirror
 from boardwarden._mirror.state import State, status
@@ -228,19 +228,13 @@ def test_rows_beyond_the_boards_count_are_dropped() -> None:
 # --- age ----------------------------------------------------------------------------------------
 
 
-class Clock:
+def test_the_age_is_computed_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_the_age_is_computed_when_it_is_read() -> None:
-    clock = Clock()
-    mirror = Mirror(clock=clock)
+    monkeypatch.setattr(_clock, "passed_s", lambda: now)
+    mirror = Mirror()
     mirror.on_message([ids.SAMPLE, 1, [5, 0]])
     status = mirror.status
-    clock.now += 3
+    now += 3
     assert status.age_s == 3
     assert mirror.status is status
     mirror.on_message([ids.SAMPLE, 2, [5, 0]])  # told again after a SUBSCRIBE: no younger
@@ -307,7 +301,7 @@ def test_status_is_built_once_and_then_cheap_to_read() -> None:
                 return min(timeit.repeat(call, number=2000, repeat=5))
 
             # A ratio, as machines are more or less busy; `make bench` tells the time itself.
-            assert seconds(lambda: board.status) * 10 < seconds(lambda: status(state, clock=float))
+            assert seconds(lambda: board.status) * 10 < seconds(lambda: status(state))
 
     run(main())
 
@@ -318,8 +312,8 @@ def test_a_status_built_while_a_frame_arrived_is_not_cached(
     """Another thread may read while frames come; what it made then is old at once."""
     made = []
 
-    def making(state: State, clock: Callable[[], float]) -> Status:
-        made.append(status(state, clock))
+    def making(state: State) -> Status:
+        made.append(status(state))
         if len(made) == 1:
             read.on_message([ids.SAMPLE, 2, [2, 0]])
         return made[-1]

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_time import run, until
 
-from boardwarden import Board, Event, connect
+from boardwarden import Board, Event, _clock, connect
 from boardwarden._mirror.mirror import Mirror
 from boardwarden._mirror.readers import EventLog
 from boardwarden._protocol import messages
@@ -163,9 +163,12 @@ def test_meters_are_dropped_when_nobody_watches() -> None:
     assert mirror.meters.models == ()
 
 
-def test_remaining_time_counts_from_the_arrival_of_the_row() -> None:
+def test_remaining_time_counts_from_the_arrival_of_the_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = 100.0
-    mirror = Mirror(clock=lambda: now)
+    monkeypatch.setattr(_clock, "passed_s", lambda: now)
+    mirror = Mirror()
     mirror.on_message([ids.LEASE, 1, 0, *LEASE[:7], 5000, False, None])
     now = 102.0
     assert mirror.leases.models[0].remaining_s == 3.0

@@ -9,6 +9,7 @@ from pathlib import Path
 import campaign
 import msgpack
 import pytest
+from fake_stream import FakeShared, FakeStream, FakeStreamBoard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_mirror import equals
@@ -28,7 +29,6 @@ from boardwarden import (
 )
 from boardwarden._protocol.framing import Deframer, frame
 from boardwarden.doctor.link_health import Counters
-from boardwarden.testing import FakeShared, FakeStream, FakeStreamBoard
 from warden_schema import ids
 
 

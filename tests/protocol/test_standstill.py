@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import sys
 import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, cast
 
 import pytest
+from fake_stream import FakeStreamBoard
 from virtual_time import run, stand_still, until
 
 import boardwarden
@@ -25,7 +25,7 @@ from boardwarden.rollout.boards import BoardResult
 from boardwarden.rollout.one_board import Health
 from boardwarden.rollout.rollout import Progress, Rollout, Wanted, _Watched
 from boardwarden.serve.notify import Notifier
-from boardwarden.testing import FakeBoard, FakeStreamBoard, FakeTransport
+from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
 
 
@@ -238,12 +238,7 @@ def test_a_host_that_stood_still_as_it_connected_goes_on() -> None:
     run(main())
 
 
-@pytest.mark.parametrize("version", [(3, 10), sys.version_info[:2]])
-def test_a_deadline_during_which_the_process_stood_still_is_put_off_once(
-    version: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_clock.sys, "version_info", version)
-
+def test_a_deadline_during_which_the_process_stood_still_is_put_off_once() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         late = asyncio.create_task(_clock.wait_until(asyncio.sleep(7.5, "done"), 5.0))
@@ -258,12 +253,7 @@ def test_a_deadline_during_which_the_process_stood_still_is_put_off_once(
     run(main())
 
 
-@pytest.mark.parametrize("version", [(3, 10), sys.version_info[:2]])
-def test_what_a_deadline_ends_has_cleaned_up_when_the_error_is_raised(
-    version: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_clock.sys, "version_info", version)
-
+def test_what_a_deadline_ends_has_cleaned_up_when_the_error_is_raised() -> None:
     async def main() -> None:
         ended = []
 
@@ -281,12 +271,7 @@ def test_what_a_deadline_ends_has_cleaned_up_when_the_error_is_raised(
     run(main())
 
 
-@pytest.mark.parametrize("version", [(3, 10), sys.version_info[:2]])
-def test_a_deadline_that_was_over_before_is_not_put_off(
-    version: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_clock.sys, "version_info", version)
-
+def test_a_deadline_that_was_over_before_is_not_put_off() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(5.0)

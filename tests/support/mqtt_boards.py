@@ -14,8 +14,8 @@ import sys
 import time
 
 import msgpack
+from fake_stream import FakeStreamBoard
 
-from boardwarden.testing import FakeStreamBoard
 from boardwarden.transport.mqtt_address import parse
 from boardwarden.transport.mqtt_broker import Broker
 

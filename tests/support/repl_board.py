@@ -9,7 +9,6 @@ import pty
 import select
 import signal
 import subprocess
-import sys
 import termios
 import threading
 import time
@@ -18,9 +17,8 @@ from pathlib import Path
 
 from places import SUPPORT
 
-from boardwarden.transport import on_terminal
 from boardwarden.transport.sim import find_micropython
-from boardwarden.transport.terminal import make_transparent
+from boardwarden.transport.terminal import LAUNCHER, make_transparent
 
 REBOOT = b"MPY: soft reboot\r\n"
 CTRL_A, CTRL_B, CTRL_C = 1, 2, 3
@@ -101,8 +99,7 @@ class ReplBoard:
         board = [self._program, "-X", f"heapsize={self._heap}"]
         board += [] if self._own_repl else ["-i"]
         program = [SUPPORT / "on_board" / "boot.py", *options] if self.kind != "posix" else []
-        return [str(word) for word in [sys.executable, "-I", "-S", on_terminal.__file__,
-                                       *board, *program]]  # fmt: skip
+        return [str(word) for word in (*LAUNCHER, *board, *program)]
 
     def _start(self):
         self._board, end = pty.openpty()

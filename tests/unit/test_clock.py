@@ -90,7 +90,7 @@ def test_what_came_before_the_clock_was_set_right_is_exported_with_the_right_tim
     clocks: Clocks,
 ) -> None:
     """Of a board that was lost since, and for one that samples every ten minutes."""
-    mirror = Mirror(clock=_clock.passed_s)
+    mirror = Mirror()
     mirror.on_message([ids.SAMPLE, 1, [SAMPLE.get(name) for name in ids.SAMPLE_VALUES]])
     clocks.set_by = 7200.0
     for passed in (5.0, 30.0, 70.0, 200.0):

@@ -19,6 +19,7 @@ from boardwarden import (
     RequestRefused,
     ResourceType,
     _arguments,
+    _clock,
     _quantities,
     connect,
     models,
@@ -31,15 +32,16 @@ from warden_schema import ids
 NAN = float("nan")
 
 
-def clock() -> float:
-    return 103.0
+@pytest.fixture(autouse=True)
+def _three_seconds_after_the_rows_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_clock, "passed_s", lambda: 103.0)
 
 
 # --- models -------------------------------------------------------------------------------------
 
 
 def test_a_lease_row_becomes_a_lease() -> None:
-    lease = tables.lease_from_row((7, 0, 8192, "ota", 2, 3, 60, 5000, False, None), 100.0, clock)
+    lease = tables.lease_from_row((7, 0, 8192, "ota", 2, 3, 60, 5000, False, None), 100.0)
     assert lease.resource is ResourceType.MEMORY
     assert lease.priority is Priority.HIGH
     assert (lease.id, lease.amount, lease.owner, lease.session) == (7, 8192, "ota", 3)
@@ -60,25 +62,21 @@ def test_a_lease_row_becomes_a_lease() -> None:
 
 
 def test_remaining_time_is_never_negative_and_none_without_an_end() -> None:
+    assert tables.lease_from_row((1, 0, 1, "", 0, None, 0, 2999, 1, None), 100.0).remaining_s == 0.0
     assert (
-        tables.lease_from_row((1, 0, 1, "", 0, None, 0, 2999, 1, None), 100.0, clock).remaining_s
-        == 0.0
-    )
-    assert (
-        tables.lease_from_row((1, 0, 1, "", 0, None, 0, None, 1, None), 100.0, clock).remaining_s
-        is None
+        tables.lease_from_row((1, 0, 1, "", 0, None, 0, None, 1, None), 100.0).remaining_s is None
     )
     assert Lease().remaining_s is None
 
 
 def test_cpu_time_is_a_fraction_of_a_core() -> None:
-    lease = tables.lease_from_row((1, 2, 250, "", 1, None, 0, None, True, None), 0.0, clock)
+    lease = tables.lease_from_row((1, 2, 250, "", 1, None, 0, None, True, None), 0.0)
     assert (lease.resource, lease.amount, lease.committed) == (ResourceType.CPU_TIME, 0.25, True)
 
 
 def test_an_operation_row_becomes_an_operation() -> None:
     row = (5, "flash", 3, 2, 420, "½", None, 60, 3500, 4096, "preempted")
-    found = tables.operation_from_row(row, 100.0, clock).to_dict()
+    found = tables.operation_from_row(row, 100.0).to_dict()
     assert found == {
         "id": 5,
         "name": "flash",
@@ -95,7 +93,7 @@ def test_an_operation_row_becomes_an_operation() -> None:
 
 
 def test_rows_become_a_session_a_meter_and_a_memory_profile() -> None:
-    session = tables.session_from_row((9, "host 77", 65536, None, 2, 10_000), 100.0, clock)
+    session = tables.session_from_row((9, "host 77", 65536, None, 2, 10_000), 100.0)
     assert session.to_dict() == {
         "id": 9,
         "name": "host 77",
@@ -104,11 +102,11 @@ def test_rows_become_a_session_a_meter_and_a_memory_profile() -> None:
         "operations": 2,
         "remaining_s": 7.0,
     }
-    meter = tables.meter_from_row((1, "uploader", 0, 1, 300, 25, 90, 7), 0.0, clock)
+    meter = tables.meter_from_row((1, "uploader", 0, 1, 300, 25, 90, 7), 0.0)
     assert (meter.kind, meter.cpu, meter.worst_s, meter.steps) == ("task", 0.3, 0.025, 90)
-    thread = tables.meter_from_row((2, "reader", 1, 1, None, None, None, None), 0.0, clock)
+    thread = tables.meter_from_row((2, "reader", 1, 1, None, None, None, None), 0.0)
     assert (thread.kind, thread.cpu, thread.worst_s) == ("thread", None, None)
-    need = tables.memory_profile_from_row(("flash", 12, 4096, 8192), 0.0, clock)
+    need = tables.memory_profile_from_row(("flash", 12, 4096, 8192), 0.0)
     assert need.to_dict() == {
         "name": "flash",
         "count": 12,
@@ -119,7 +117,7 @@ def test_rows_become_a_session_a_meter_and_a_memory_profile() -> None:
 
 def test_thresholds_are_in_the_units_of_the_status() -> None:
     row = (0, 750, 900, 650, 1500, 1, 2, 912)
-    assert tables.threshold_from_row(row, 0.0, clock).to_dict() == {
+    assert tables.threshold_from_row(row, 0.0).to_dict() == {
         "metric": "memory",
         "warn": 0.75,
         "critical": 0.9,
@@ -130,10 +128,10 @@ def test_thresholds_are_in_the_units_of_the_status() -> None:
         "value": 0.912,
     }
     rssi = _quantities.THRESHOLD_METRICS.index("rssi_dbm")
-    falling = tables.threshold_from_row((rssi, -70, None, -60, 0, 0, 0, None), 0.0, clock)
+    falling = tables.threshold_from_row((rssi, -70, None, -60, 0, 0, 0, None), 0.0)
     assert (falling.warn, falling.critical, falling.clear, falling.value) == (-70, None, -60, None)
     lag = tables.threshold_from_row(
-        (_quantities.THRESHOLD_METRICS.index("loop_lag"), 20, 50, 10, 0, 0, 1, 21), 0.0, clock
+        (_quantities.THRESHOLD_METRICS.index("loop_lag"), 20, 50, 10, 0, 0, 1, 21), 0.0
     )
     assert (lag.warn, lag.value) == (0.02, 0.021)
 
@@ -176,16 +174,15 @@ def test_an_event_message_becomes_an_event(row: tuple[Any, ...], subject: Any, v
 
 
 def test_unknown_enum_numbers_of_a_newer_board_stay_numbers() -> None:
-    lease = tables.lease_from_row((1, 9, 5, "", 7, None, 0, None, False, None), 0.0, clock)
+    lease = tables.lease_from_row((1, 9, 5, "", 7, None, 0, None, False, None), 0.0)
     assert (lease.resource, lease.priority, lease.amount) == (9, 7, 5)
     assert lease.to_dict()["resource"] == 9
     assert (
-        tables.operation_from_row((1, "x", 0, 99, 0, "", None, 0, 1, None, None), 0.0, clock).state
-        == 99
+        tables.operation_from_row((1, "x", 0, 99, 0, "", None, 0, 1, None, None), 0.0).state == 99
     )
-    later = tables.threshold_from_row((77, 5, None, 4, 0, 9, 8, 3), 0.0, clock)
+    later = tables.threshold_from_row((77, 5, None, 4, 0, 9, 8, 3), 0.0)
     assert (later.metric, later.warn, later.action, later.level) == ("77", 5, 9, 8)
-    assert tables.meter_from_row((1, "x", 5, 1, None, None, None, None), 0.0, clock).kind == "5"
+    assert tables.meter_from_row((1, "x", 5, 1, None, None, None, None), 0.0).kind == "5"
 
 
 @pytest.mark.parametrize(

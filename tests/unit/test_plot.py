@@ -50,11 +50,6 @@ def recorded(path: Path, *given: Row) -> Recording:
     return Recording(path)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "a.db"
-
-
 @pytest.fixture(autouse=True)
 async def _ended():  # type: ignore[no-untyped-def]
     yield

@@ -35,11 +35,6 @@ def _commits_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "a.db"
-
-
-@pytest.fixture
 def peer() -> FakeBoard:
     made = FakeBoard()
     made.values["uptime_s"] = BEGIN_S

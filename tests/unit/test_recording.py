@@ -61,11 +61,6 @@ def _commits_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "COMMIT_S", 0.05)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "a.db"
-
-
 # --- the file -----------------------------------------------------------------------------------
 
 

@@ -40,7 +40,7 @@ def test_what_a_board_said_while_the_host_stood_still_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     line = _line(Port(monkeypatch, b"raw REPL; CTRL-B to exit\r\n>", 60.0))
-    assert line.read_until(1, b">", None, None, 2.0).endswith(b">")
+    assert line.read_until(1, b">", 2.0).endswith(b">")
 
 
 def test_an_answer_that_came_while_the_host_stood_still_is_no_restart_of_the_board(

@@ -29,12 +29,6 @@ from boardwarden.recording.schema import Row
 from boardwarden.replaying import agent
 from boardwarden.replaying.replay import replay
 
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "a.db"
-
-
 # --- thresholds ---------------------------------------------------------------------------------
 
 

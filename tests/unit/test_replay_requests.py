@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from recorded import (
     LEASE,
     LIMITS,
@@ -21,11 +20,6 @@ from recorded import (
 SAMPLES = tuple(sample(second) for second in range(1, 6))
 ONE_PLACE = change(0, "limits", None, {**LIMITS, "max_operations": 1})
 WAITING = {**OPERATION, "state": "waiting", "remaining_s": None, "began_s": 2}
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "a.db"
 
 
 def ends(path: Path, *rows: Row) -> list[tuple[float, object, str | None]]:

@@ -58,7 +58,7 @@ def policy_of(agent):
     policy = agent.policy
     thresholds = [
         tables.threshold_from_row(
-            (t.metric, t.warn, t.critical, t.clear, t.hold_ms, t.action, 0, None), 0.0, float
+            (t.metric, t.warn, t.critical, t.clear, t.hold_ms, t.action, 0, None), 0.0
         )
         for t in policy.thresholds.all()
     ]

@@ -12,8 +12,8 @@ from operator import itemgetter
 from types import MappingProxyType, NoneType
 from typing import Any
 
-from boardwarden import _arguments
-from boardwarden._clock import passed_s, steady_time
+from boardwarden import _arguments, _clock
+from boardwarden._clock import steady_time
 from boardwarden._protocol.messages import Message
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.crashes import Reset, Restart, restart
@@ -48,20 +48,19 @@ _NONE: Mapping[int, float] = MappingProxyType({})
 
 
 class Mirror:
-    """The last state that a board sent; `clock` returns seconds.
+    """The last state that a board sent.
 
     `on_sample` is called at each new sample, `on_change` when anything else may have changed,
-    `unread_s` returns for how long what comes now may have lain unread on this host.
     `on_gap` with two uptimes when samples between them are missing, before on_sample().
     `restarts` are the last 16 that were seen, `restart_count` counts all.
     """
 
     __slots__ = (  # of an object with so many attributes a dict takes 1.5 KB, in each board
-        *("connected", "asleep", "losses", "samples", "history", "events", "limits", "clock"),
+        *("connected", "asleep", "losses", "samples", "history", "events", "limits"),
         *("leases", "operations", "sessions", "thresholds", "meters", "memory_profiles"),
         *("exceptions", "resets", "_tables", "restarts", "restart_count", "_restarted", "_ended"),
         *("_is_hello_old", "_early", "_slept", "_last_reset", "_metered", "_state", "_cached"),
-        *("_on_sample", "_on_change", "_on_gap", "_unread_s"),
+        *("_on_sample", "_on_change", "_on_gap"),
     )
 
     def __init__(
@@ -69,8 +68,6 @@ class Mirror:
         on_sample: Callable[[], None] = lambda: None,
         on_change: Callable[[], None] = lambda: None,
         on_gap: Callable[[float, float], None] = lambda begin_s, end_s: None,
-        clock: Callable[[], float] = passed_s,
-        unread_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.connected = False
         self.asleep = False  # as the board said last
@@ -78,14 +75,14 @@ class Mirror:
         self.samples = 0
         self.history = History()
         self.events = EventLog()
-        self.leases = Table(tables.lease_from_row, clock)
-        self.operations = Table(tables.operation_from_row, clock)
-        self.sessions = Table(tables.session_from_row, clock)
-        self.thresholds = Table(tables.threshold_from_row, clock)
-        self.meters = Table(tables.meter_from_row, clock)
-        self.memory_profiles = Table(tables.memory_profile_from_row, clock)
-        self.exceptions = Table(tables.exception_from_row, clock)
-        self.resets = Table(tables.reset_from_row, clock)
+        self.leases = Table(tables.lease_from_row)
+        self.operations = Table(tables.operation_from_row)
+        self.sessions = Table(tables.session_from_row)
+        self.thresholds = Table(tables.threshold_from_row)
+        self.meters = Table(tables.meter_from_row)
+        self.memory_profiles = Table(tables.memory_profile_from_row)
+        self.exceptions = Table(tables.exception_from_row)
+        self.resets = Table(tables.reset_from_row)
         self._tables: dict[int, Table[Any]] = {
             ids.LEASE: self.leases,
             ids.OPERATION: self.operations,
@@ -109,8 +106,6 @@ class Mirror:
         self._on_sample = on_sample
         self._on_change = on_change
         self._on_gap = on_gap
-        self.clock = clock
-        self._unread_s = unread_s
         self._state = State()
         self._cached: tuple[State, Status] = (State(), Status())
 
@@ -152,7 +147,6 @@ class Mirror:
         self._on_change()
 
     def on_synced(self) -> None:
-        """The board has sent its full state."""
         if self._restarted:
             self._restarted = False
             cause = self.status.board.reset_cause
@@ -209,7 +203,7 @@ class Mirror:
         self._look_for_gap(old, values)
         now = steady_time()
         late_s = self._late_s(values, now)
-        times = (self.clock() - late_s, now - late_s)
+        times = (_clock.passed_s() - late_s, now - late_s)
         self._state = State(hello, values, rows, *times, used, heap)
         self.samples += 1
         live, cpu, lag, free, largest = _figures(values)
@@ -219,7 +213,7 @@ class Mirror:
 
     def _late_s(self, values: tuple[Figure, ...], now: float) -> float:
         """Return how long ago a sample came that lay unread: by its uptime, and the last one's."""
-        unread_s, updated_at = self._unread_s(), self._state.updated_at
+        unread_s, updated_at = _clock.unread_s(), self._state.updated_at
         before_s, after_s = uptime_s(self._state.values), uptime_s(values)
         if not unread_s or updated_at is None or before_s is None or after_s is None:
             return 0.0
@@ -260,7 +254,7 @@ class Mirror:
         state = self._state
         made_from, made = self._cached
         if made_from is not state:
-            made = status(state, self.clock)
+            made = status(state)
             self._cached = (state, made)
         return made
 

@@ -81,11 +81,8 @@ class EventLog:
     """Holds the last 256 events; their places keep counting across restarts of the board."""
 
     def __init__(self) -> None:
-        self._events: tuple[int, tuple[Event, ...]] = (
-            0,
-            (),
-        )  # their end, and they
-        self._boot = 0  # the place of the first of this boot
+        self._events: tuple[int, tuple[Event, ...]] = (0, ())  # their end, and they
+        self.first = 0  # the place of the first of this boot, which may have been dropped
 
     def add(self, event: Event) -> None:
         """Add an event; drop the oldest."""
@@ -94,7 +91,7 @@ class EventLog:
 
     def start_boot(self) -> None:
         """Begin another boot: only readers that began before still get the earlier events."""
-        self._boot = self.end
+        self.first = self.end
 
     @property
     def end(self) -> int:
@@ -102,15 +99,10 @@ class EventLog:
         return self._events[0]
 
     @property
-    def first(self) -> int:
-        """The place of the first event of this boot, which may have been dropped."""
-        return self._boot
-
-    @property
     def recent(self) -> tuple[Event, ...]:
         """The events of this boot that were not dropped, oldest first."""
         end, events = self._events
-        return events[max(0, self._boot - (end - len(events))) :]
+        return events[max(0, self.first - (end - len(events))) :]
 
     def since(self, place: int) -> tuple[Event, ...]:
         """Return the events from a place on; `missed` of the first counts those already dropped."""

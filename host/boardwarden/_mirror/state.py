@@ -6,7 +6,7 @@ fractions and seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
@@ -39,7 +39,7 @@ class State(NamedTuple):
     hello: tuple[Any, ...] = ()
     values: tuple[Figure, ...] = NOTHING
     rows: tuple[Row | None, ...] = ()
-    received_at: float | None = None  # seconds of the mirror's clock
+    received_at: float | None = None  # by passed_s()
     updated_at: float | None = None  # seconds since the epoch
     used_bytes: Figure = None  # of the first row
     system_heap: tuple[Figure, ...] | None = None  # the fields of SYSTEM_HEAP after seq
@@ -74,8 +74,8 @@ def used_bytes(rows: Sequence[Row | None]) -> Figure:
     return int(block_bytes * (blocks - free_blocks))
 
 
-def status(state: State, clock: Callable[[], float]) -> Status:
-    """Return the Status that a state describes; `clock` measures its age."""
+def status(state: State) -> Status:
+    """Return the Status that a state describes."""
     values = dict(zip(ids.SAMPLE_VALUES, state.values, strict=False))
     connected = values["connected"]
     updated = state.updated_at
@@ -110,7 +110,6 @@ def status(state: State, clock: Callable[[], float]) -> Status:
         board=_identity(state.hello, state.values[0]),
         system_heap=_system_heap(state),
         _received_at=state.received_at,
-        _clock=clock,
     )
 
 

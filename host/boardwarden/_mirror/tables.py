@@ -6,10 +6,11 @@ is the fields of its message after `row`, in the board's integers; models have t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any, Generic, TypeVar
 
+from boardwarden import _clock
 from boardwarden._quantities import THRESHOLD_METRICS, in_thousandths
 from boardwarden.crashes import CaughtException, Reset
 from boardwarden.grants import (
@@ -26,7 +27,6 @@ from warden_schema import ids
 
 E = TypeVar("E", bound=IntEnum)
 Row = tuple[Any, ...]
-Clock = Callable[[], float]
 M = TypeVar("M", bound=Model)
 _Rows = dict[int, tuple[float, Row]]
 _EMPTY: tuple[_Rows, tuple[Any, ...]] = ({}, ())  # of most tables of most boards: shared
@@ -39,9 +39,11 @@ def from_thousandths(value: int | None) -> float | None:
 
 def metric_name(number: int | None) -> str | None:
     """Return the name of a threshold's metric; its number if only a newer version knows it."""
-    if number is None:
-        return None
-    return THRESHOLD_METRICS[number] if 0 <= number < len(THRESHOLD_METRICS) else str(number)
+    return None if number is None else _name(THRESHOLD_METRICS, number)
+
+
+def _name(names: Sequence[str], number: int) -> str:
+    return names[number] if 0 <= number < len(names) else str(number)
 
 
 def in_metric_unit(metric: str | None, value: int | None) -> float | None:
@@ -62,7 +64,7 @@ def enum_or_int(kind: type[E], number: int) -> E | int:
         return number
 
 
-def lease_from_row(row: Row, received_at: float, clock: Clock) -> Lease:
+def lease_from_row(row: Row, received_at: float) -> Lease:
     """Return the Lease that a LEASE row describes."""
     number, resource, granted, owner, priority, session, granted_s, left_ms, committed, mount = row
     return Lease(
@@ -77,11 +79,10 @@ def lease_from_row(row: Row, received_at: float, clock: Clock) -> Lease:
         mount=mount,
         _left_s=from_thousandths(left_ms),
         _received_at=received_at,
-        _clock=clock,
     )
 
 
-def operation_from_row(row: Row, received_at: float, clock: Clock) -> Operation:
+def operation_from_row(row: Row, received_at: float) -> Operation:
     """Return the Operation that an OPERATION row describes."""
     number, name, priority, state, permille, text, session, began_s, left_ms, memory, why = row
     return Operation(
@@ -97,11 +98,10 @@ def operation_from_row(row: Row, received_at: float, clock: Clock) -> Operation:
         why=why,
         _left_s=from_thousandths(left_ms),
         _received_at=received_at,
-        _clock=clock,
     )
 
 
-def session_from_row(row: Row, received_at: float, clock: Clock) -> BoardSession:
+def session_from_row(row: Row, received_at: float) -> BoardSession:
     """Return the BoardSession that a SESSION row describes."""
     number, name, memory, storage, operations, left_ms = row
     return BoardSession(
@@ -112,11 +112,10 @@ def session_from_row(row: Row, received_at: float, clock: Clock) -> BoardSession
         operations=operations,
         _left_s=from_thousandths(left_ms),
         _received_at=received_at,
-        _clock=clock,
     )
 
 
-def threshold_from_row(row: Row, _received_at: float, _clock: Clock) -> Threshold:
+def threshold_from_row(row: Row, _received_at: float) -> Threshold:
     """Return the Threshold that a THRESHOLD row describes."""
     number, warn, critical, clear, hold_ms, action, now, value = row
     metric = metric_name(number) or ""
@@ -132,14 +131,13 @@ def threshold_from_row(row: Row, _received_at: float, _clock: Clock) -> Threshol
     )
 
 
-def meter_from_row(row: Row, _received_at: float, _clock: Clock) -> Meter:
+def meter_from_row(row: Row, _received_at: float) -> Meter:
     """Return the Meter that a METER row describes."""
     number, name, kind, priority, permille, worst_ms, steps, lease_id = row
-    known = 0 <= kind < len(ids.METER_KINDS)
     return Meter(
         id=number,
         name=name,
-        kind=ids.METER_KINDS[kind] if known else str(kind),
+        kind=_name(ids.METER_KINDS, kind),
         priority=enum_or_int(Priority, priority),
         cpu=from_thousandths(permille),
         worst_s=from_thousandths(worst_ms),
@@ -148,17 +146,16 @@ def meter_from_row(row: Row, _received_at: float, _clock: Clock) -> Meter:
     )
 
 
-def memory_profile_from_row(row: Row, _received_at: float, _clock: Clock) -> MemoryProfile:
+def memory_profile_from_row(row: Row, _received_at: float) -> MemoryProfile:
     """Return the MemoryProfile that a NEED row describes."""
     return MemoryProfile(*row)
 
 
-def exception_from_row(row: Row, _received_at: float, _clock: Clock) -> CaughtException:
+def exception_from_row(row: Row, _received_at: float) -> CaughtException:
     """Return the CaughtException that an EXCEPTION row describes."""
     _, kind, name, count, uptime_s, text = row
-    known = 0 <= kind < len(ids.EXCEPTION_KINDS)
     return CaughtException(
-        kind=ids.EXCEPTION_KINDS[kind] if known else str(kind),
+        kind=_name(ids.EXCEPTION_KINDS, kind),
         name=name,
         count=count,
         uptime_s=uptime_s,
@@ -166,7 +163,7 @@ def exception_from_row(row: Row, _received_at: float, _clock: Clock) -> CaughtEx
     )
 
 
-def reset_from_row(row: Row, _received_at: float, _clock: Clock) -> Reset:
+def reset_from_row(row: Row, _received_at: float) -> Reset:
     """Return the Reset that a RESTART row describes."""
     _, cause, flags, count, boot, uptime_s, who, live, largest, lag_ms, level, text = row
     return Reset(
@@ -197,19 +194,18 @@ def limits_from_row(values: list[int | None] | None) -> Limits:
 
 
 class Table(Generic[M]):
-    """The rows of one table; `make` turns a row, its time of arrival and the clock into a model."""
+    """The rows of one table; `make` turns a row and its time of arrival into a model."""
 
-    __slots__ = ("_cached", "_clock", "_make", "_rows")
+    __slots__ = ("_cached", "_make", "_rows")
 
-    def __init__(self, make: Callable[[Row, float, Clock], M], clock: Clock) -> None:
+    def __init__(self, make: Callable[[Row, float], M]) -> None:
         self._make = make
-        self._clock = clock
         self._cached: tuple[_Rows, tuple[M, ...]] = _EMPTY
         self._rows = _EMPTY[0]
 
     def put(self, place: int, row: Row) -> None:
         """Store a row as the board has it now."""
-        self._rows = {**self._rows, place: (self._clock(), row)}
+        self._rows = {**self._rows, place: (_clock.passed_s(), row)}
 
     def drop_free(self, mask: int | None) -> None:
         """Drop the rows that are free on the board; `mask` has a bit for each occupied one."""
@@ -229,6 +225,6 @@ class Table(Generic[M]):
         made_from, made = self._cached
         if made_from is not rows:
             ordered = sorted(rows.values(), key=lambda entry: entry[1][0])
-            made = tuple(self._make(row, received_at, self._clock) for received_at, row in ordered)
+            made = tuple(self._make(row, received_at) for received_at, row in ordered)
             self._cached = (rows, made)
         return made

@@ -28,14 +28,6 @@ _CRC_SIZE = 2
 _MAX_HELD = 4096  # bytes of an unfinished frame, as they come
 
 
-def _escape(match: re.Match[bytes]) -> bytes:
-    return _ESCAPED[match.group()]
-
-
-def _unescape_pair(match: re.Match[bytes]) -> bytes:
-    return _UNESCAPED[match.group()]
-
-
 def _unescape(body: bytes) -> bytes | None:
     """Undo the escapes; None if the last one escapes nothing.
 
@@ -50,13 +42,13 @@ def _unescape(body: bytes) -> bytes | None:
         plain = plain.replace(pair, byte)
     if plain.count(_ESCAPE) == plain.count(_ESCAPED_ESCAPE):
         return plain.replace(_ESCAPED_ESCAPE, _ESCAPE)
-    return _PAIR.sub(_unescape_pair, body)
+    return _PAIR.sub(lambda found: _UNESCAPED[found.group()], body)
 
 
 def frame(payload: bytes) -> bytes:
     """Return payload with its CRC, escaped, between delimiters."""
     checked = payload + crc_hqx(payload, _CRC_START).to_bytes(_CRC_SIZE, "big")
-    return _DELIMITER + _TO_ESCAPE.sub(_escape, checked) + _DELIMITER
+    return _DELIMITER + _TO_ESCAPE.sub(lambda found: _ESCAPED[found.group()], checked) + _DELIMITER
 
 
 class Deframer:

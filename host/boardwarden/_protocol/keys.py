@@ -50,11 +50,9 @@ class Listener(Protocol):
 
     def on_proved(self) -> None:
         """The board has proved the key, too."""
-        ...
 
     def on_key_refused(self, reason: int) -> None:
         """There will be no proof; reason: of `ids`, or one of this module."""
-        ...
 
 
 class Keys:
@@ -150,7 +148,7 @@ class Keys:
         self._due_at = now
 
     def _greeting(self) -> bytes:
-        return messages.greeting(ids.KEYS_VERSION, self._right, self._nonce)
+        return messages.greeting(self._right, self._nonce)
 
     def _proof_of(self, proofs: list[bytes]) -> bytes:
         return messages.proof(*proofs)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from boardwarden._clock import wait_until
 from boardwarden.errors import ConnectError, LinkLost
-from boardwarden.transport.base import Direct, Mortal, Transport
+from boardwarden.transport.base import Direct, Transport
 
 from .framing import Deframer, frame
 
@@ -23,15 +23,12 @@ class LinkListener(Protocol):
 
     def on_open(self) -> None:
         """The transport is open, for the first time or again."""
-        ...
 
     def on_received(self, items: list[bytes | str]) -> None:
         """These payloads and texts came, in this order."""
-        ...
 
     def on_lost(self) -> None:
         """The transport is gone."""
-        ...
 
 
 class Link:
@@ -51,7 +48,7 @@ class Link:
         self.deframer = Deframer()
         self._transport = transport
         self._direct = transport if isinstance(transport, Direct) else None
-        self._silence_is_death = isinstance(transport, Mortal)
+        self._silence_is_death = getattr(transport, "silence_is_death", False)
         self._listener = listener
         self._sign = sign
         self._pause_s = BACKOFF_S[0]

@@ -219,9 +219,9 @@ def request(host_id: int, request_id: int, operation: int, arguments: tuple[Any,
     return _packed(ids.REQUEST, host_id, request_id, operation, arguments)
 
 
-def greeting(version: int, right: int, nonce: bytes, *host_id: int) -> bytes:
+def greeting(right: int, nonce: bytes, *host_id: int) -> bytes:
     """Return the payload that begins the proof of a key; host_id: where hosts share a stream."""
-    return _packed(ids.GREETING, version, right, nonce, *host_id)
+    return _packed(ids.GREETING, ids.KEYS_VERSION, right, nonce, *host_id)
 
 
 def proof(*proofs: bytes | int) -> bytes:

@@ -54,9 +54,18 @@ class Requests:
         """
         deadline = asyncio.get_running_loop().time() + timeout
         try:
-            code, value = await self._exchange(operation, arguments, deadline)
+            request_id = await self._new_id(deadline)
+            self._pending[request_id] = asyncio.get_running_loop().create_future()
+            try:
+                result = await self._send_until_answered(request_id, operation, arguments, deadline)
+            finally:
+                del self._pending[request_id]
+                self._id_freed.set()
         except asyncio.TimeoutError:
             raise diagnosis.no_reply(timeout) from None
+        if isinstance(result, BoardError):
+            raise result.with_traceback(None)
+        code, value = result
         if code != ids.OK:
             raise diagnosis.refusal(code, value)
         return value
@@ -96,20 +105,6 @@ class Requests:
         """Make all requests raise an error, later ones too."""
         self._closed = error
         self.fail(error)
-
-    async def _exchange(
-        self, operation: int, arguments: tuple[Any, ...], deadline: float
-    ) -> tuple[int, Any]:
-        request_id = await self._new_id(deadline)
-        self._pending[request_id] = asyncio.get_running_loop().create_future()
-        try:
-            result = await self._send_until_answered(request_id, operation, arguments, deadline)
-        finally:
-            del self._pending[request_id]
-            self._id_freed.set()
-        if isinstance(result, BoardError):
-            raise result.with_traceback(None)
-        return result
 
     async def _new_id(self, deadline: float) -> int:
         """Return a new id; wait while it would be too far ahead of the oldest pending one."""

@@ -298,7 +298,6 @@ class Session:
     # --- from the subscription ------------------------------------------------------------------
 
     def on_synced(self) -> None:
-        """The board's full state has come."""
         self._requests.refuse(None)
         self._end_start()
         self._state.on_synced()
@@ -310,7 +309,6 @@ class Session:
         self._prove_again()
 
     def on_link_change(self, connected: bool) -> None:
-        """The board was lost, or answers (again)."""
         if connected or self._tasks:  # else it is close() that ends it
             _log.info("%s: %s", self.link.address, "connected" if connected else "link lost")
         if connected:

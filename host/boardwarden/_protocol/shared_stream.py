@@ -51,7 +51,6 @@ class SharedSubscription(Subscription):
         self._now = 0.0
 
     def on_open(self, now: float) -> None:
-        """Begin on a fresh link."""
         self._now = now
         super().on_open(now)
         self.confirmed = False
@@ -60,7 +59,6 @@ class SharedSubscription(Subscription):
         self._subscribe_at = now
 
     def on_presence(self, online: bool, now: float) -> None:
-        """Process what is known apart from the stream of whether the board is there."""
         if not online:
             self._offline = True
             self.confirmed = False
@@ -83,7 +81,6 @@ class SharedSubscription(Subscription):
     # --- what the board sends -------------------------------------------------------------------
 
     def receive(self, payload: bytes, now: float) -> None:
-        """Process one payload; count, and otherwise ignore, what is malformed."""
         self._now = now
         super().receive(payload, now)
 
@@ -157,7 +154,6 @@ class SharedSubscription(Subscription):
     # --- what the host sends --------------------------------------------------------------------
 
     def due(self, now: float) -> list[bytes]:
-        """Return the payloads to send now."""
         self._now = now
         if self._offline:
             return []
@@ -196,7 +192,6 @@ class SharedSubscription(Subscription):
         return self._subscribe_at
 
     def due_at(self, now: float) -> float:
-        """Return when due() next returns something, if nothing is received before."""
         if self._offline:
             return now + SILENCE_S
         times = [self._frame_at + SILENCE_S]
@@ -248,7 +243,6 @@ class SharedKeys(Keys):
         self._was_wrong = False
 
     def due(self, now: float) -> list[bytes]:
-        """Return the payloads to send now."""
         payloads = super().due(now)
         if payloads:
             self._due_at = now + self._pause_s
@@ -282,7 +276,7 @@ class SharedKeys(Keys):
 
     def _greeting(self) -> bytes:
         host_id = self._subscription.host_id
-        return messages.greeting(ids.KEYS_VERSION, self._right, self._nonce, host_id)
+        return messages.greeting(self._right, self._nonce, host_id)
 
     def _proof_of(self, proofs: list[bytes]) -> bytes:
         self._pause_s = _REPEAT_S[0]

@@ -28,60 +28,43 @@ _NOTHING_NEW = (ids.ALIVE, ids.CHALLENGE, ids.PROVED, ids.KEY_REFUSED)
 _UNHURRIED = (*_HEARTBEAT, ids.REPLY)  # acknowledged with the next keepalive only
 
 
-class StateListener(Protocol):
+class _BoardListener(Protocol):
+    """Is told of the board as a whole: the session is, and tells the mirror."""
+
+    def on_synced(self) -> None:
+        """The board has sent its full state."""
+
+    def on_restart(self) -> None:
+        """The board restarted: what it sent before no longer holds."""
+
+    def on_link_change(self, connected: bool) -> None:
+        """The board was lost, or answers (again)."""
+
+
+class StateListener(_BoardListener, Protocol):
     """Holds the board's state: the mirror."""
 
     def on_message(self, message: Message) -> None:
         """A new HELLO, SAMPLE, ROWS or row of a table came."""
-        ...
 
     def on_event(self, message: Message, missed: int) -> None:
         """The next EVENT came; so many before it were lost for good."""
-        ...
-
-    def on_synced(self) -> None:
-        """The board has sent its full state."""
-        ...
-
-    def on_restart(self) -> None:
-        """The board restarted: what it sent before no longer holds."""
-        ...
-
-    def on_link_change(self, connected: bool) -> None:
-        """The board was lost, or answers (again)."""
-        ...
 
 
-class Listener(Protocol):
+class Listener(_BoardListener, Protocol):
     """Acts on what the subscription finds out: the session."""
-
-    def on_synced(self) -> None:
-        """The board has sent its full state."""
-        ...
-
-    def on_restart(self) -> None:
-        """The board restarted: what it sent before no longer holds."""
-        ...
-
-    def on_link_change(self, connected: bool) -> None:
-        """The board was lost, or answers (again)."""
-        ...
 
     def on_refused(self, major: int, minor: int, places: list[object] | None) -> None:
         """The board speaks this version of the protocol, or others have all of its places."""
-        ...
 
     def on_confirmed(self) -> None:
         """A HELLO answered the last SUBSCRIBE: requests may be sent."""
-        ...
 
     def on_new_session(self) -> None:
         """A new session began: requests of the last one get no reply any more."""
-        ...
 
     def on_reply(self, request_id: int, code: int, value: object) -> None:
         """The reply to a request came, maybe again."""
-        ...
 
 
 def new_host_id() -> int:

@@ -10,7 +10,7 @@ from errno import ENOSPC, EROFS
 from boardwarden.errors import DeployError
 
 from . import programs
-from .compiler import architecture_of, format_of
+from .footprint import DESKTOP
 from .parts import PACKAGES
 from .programs import OLD, WORK
 from .repl import FileError, Repl
@@ -19,7 +19,17 @@ _PIECE_BYTES = 768  # of a file in one program: a small board must hold and comp
 _STEP_BYTES = 4 * _PIECE_BYTES  # after which a file is closed on a board that restarts by itself
 _FULL = (ENOSPC, 27)  # 27: EFBIG, how the unix port says it
 _READ_ONLY = (EROFS,)
-_DESKTOP = ("linux", "darwin", "win32")
+# By the number that a board gives, as py/persistentcode.h numbers them.
+_ARCHITECTURES = {
+    2: "x64",
+    4: "armv6m",
+    5: "armv7m",
+    7: "armv7emsp",
+    8: "armv7emdp",
+    9: "xtensa",
+    10: "xtensawin",
+    11: "rv32imc",
+}
 
 Advance = Callable[[int], None]
 
@@ -32,6 +42,7 @@ class DiskFull(DeployError):
 class About:
     """What a board is; `lib` is the folder that the agent goes to, "" where there is none.
 
+    mpy: its `sys.implementation._mpy`, which has architecture and format.
     loaded: boot.py, or on a desktop any program, has imported the agent before.
     """
 
@@ -49,12 +60,12 @@ class About:
     @property
     def architecture(self) -> str:
         """The architecture as mpy-cross names it, "any" for one that it does not know."""
-        return architecture_of(self.mpy)
+        return _ARCHITECTURES.get(self.mpy >> 10 & 0x0F, "any")
 
     @property
     def format(self) -> tuple[int, int]:
         """The version and sub-version of .mpy files that it loads; 0 for none."""
-        return format_of(self.mpy)
+        return self.mpy & 0xFF, self.mpy >> 8 & 0x03
 
     @property
     def lib(self) -> str:
@@ -110,7 +121,7 @@ class BoardFiles:
         text = ".".join(str(part) for part in version[:3])
         firmware = f"{text}-{version[3]}" if len(version) > 3 and version[3] else text
         root = root.rstrip("/")
-        desktop = platform in _DESKTOP
+        desktop = platform in DESKTOP
         place = tuple(root + "/lib" if entry == "lib" else entry for entry in path)
         return About(machine, firmware, mpy, root, place, hashes, base64, frozen, desktop, loaded)
 

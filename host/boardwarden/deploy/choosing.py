@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from boardwarden.models import Model
 from boardwarden.render.text import size
 
 from . import programs
-from .footprint import BYTECODE, DECIDING, FILES, FROZEN, ROMFS, STATES, WATCHING, Footprint
+from .footprint import BYTECODE, DECIDING, FILES, FROZEN, ROMFS, STATES, WATCHING, Figures
 from .repl import Repl
 from .romfs import HEADER, UnknownImage, image_size
 
@@ -149,14 +148,8 @@ class Plan(Model):
     copies_files: int | None = None
     copies_bytes: int | None = None
 
-    def with_(self, **changes: Any) -> Plan:
-        """Return a plan that differs in some fields."""
-        return replace(self, **changes)
 
-
-def option(
-    way: str, state: str, heap: Heap, figures: Mapping[tuple[str, str], Footprint]
-) -> Option:
+def option(way: str, state: str, heap: Heap, figures: Figures) -> Option:
     """Return what a way takes of this heap. The figures are of 32 bits: others are not known."""
     figure = figures.get((way, state))
     if figure is None or heap.word_bits != 32:
@@ -171,10 +164,7 @@ def option(
 
 
 def in_order(
-    ways: Sequence[str],
-    states: Sequence[str],
-    heap: Heap,
-    figures: Mapping[tuple[str, str], Footprint],
+    ways: Sequence[str], states: Sequence[str], heap: Heap, figures: Figures
 ) -> tuple[Option, ...]:
     """Return the options, best first: deciding before watching, then the ways as they are given."""
     return tuple(option(way, state, heap, figures) for state in states for way in ways)

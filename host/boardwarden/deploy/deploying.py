@@ -6,10 +6,9 @@ last, and goes first.
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from boardwarden.errors import DeployError, LinkLost
@@ -141,12 +140,13 @@ class _Run:
         are copied in parts from then on. Ends where nothing more is copied from restart to restart.
         """
         until = time.monotonic() + _PERSIST_S
-        in_vain = 0
-        for restarts in itertools.count(1):
+        restarts = in_vain = 0
+        while True:
             steps = self.files.steps
             try:
                 return work()
             except LinkLost as error:
+                restarts += 1
                 if not self._comes_back():
                     raise
                 in_vain = 0 if self.files.steps > steps else in_vain + 1
@@ -158,7 +158,6 @@ class _Run:
                         "main.py meanwhile"
                     ) from error
                 self._reporter.say("The board restarted by itself, a watchdog perhaps: going on.")
-        raise AssertionError
 
     def _comes_back(self) -> bool:
         """Return whether a board whose answer was lost has a REPL."""
@@ -214,7 +213,7 @@ class _Run:
         if found.frozen:
             return plan
         copies = found.copies(plan.choice.way)
-        return plan.with_(copies_files=len(copies), copies_bytes=sum(copies.values()))
+        return replace(plan, copies_files=len(copies), copies_bytes=sum(copies.values()))
 
     def _examine(
         self, about: About, compiler: Compiler, wishes: Wishes, changing: bool = True
@@ -283,8 +282,10 @@ class _Run:
             watching = plan.choice.state == WATCHING
             with self._stop.at_once():
                 edits = starting.plan(self.files, start, watching, self._reporter)
-        if not found.frozen:
-            self._install(plan.choice.way, found)
+        if plan.choice.way == ROMFS:
+            self._install_romfs(found)
+        elif not found.frozen:
+            self._install_files(plan.choice.way, found)
         if edits:
             self._stop.check()
             for edit in edits:
@@ -301,31 +302,19 @@ class _Run:
         """
         if plan.choice is None:
             raise DeployError(plan.refused or "")
-        answers: dict[str, bool] = {}
         for option in found.candidates(plan):
             questions = tuple(found.questions(option, plan, only))
-            for question in questions:
-                if question not in answers:
-                    with self._stop.at_once():
-                        answers[question] = self._reporter.confirm(question)
-                if not answers[question]:
-                    break
-            else:
-                return plan.with_(choice=option, questions=questions)
+            with self._stop.at_once():
+                if all(map(self._reporter.confirm, questions)):  # which asks none twice
+                    return replace(plan, choice=option, questions=questions)
         raise DeployError("No other way of installing fits, and nothing was done")
-
-    def _install(self, way: str, found: Situation) -> None:
-        if way == ROMFS:
-            self._install_romfs(found)
-        else:
-            self._install_files(way, found)
 
     def _install_files(self, way: str, found: Situation) -> None:
         work, lib = found.work, self.files.about.lib
         self._had_lib = found.there.has_lib
         wanted = found.wanted(way)
         change = work.compare(found.there, wanted, found.listed)
-        files = f"{len(wanted.files)} files for {found.architecture_of(way)}"
+        files = f"{len(wanted)} files for {found.architecture_of(way)}"
         if not change.needed:
             if found.there.working:
                 self.files.drop_work()
@@ -346,7 +335,7 @@ class _Run:
         assert found.rom is not None
         wanted = found.wanted(ROMFS)
         written = found.rom.install(wanted)
-        files = f"{len(wanted.files)} files for {found.architecture_of(ROMFS)}"
+        files = f"{len(wanted)} files for {found.architecture_of(ROMFS)}"
         if written:
             self._state = "The agent is in the ROMFS partition; --remove takes it away"
             others = found.rom.others

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from boardwarden.models import Model
@@ -37,7 +36,10 @@ class Footprint:
     names: int
 
 
-def parse(counted: Mapping[str, int]) -> dict[tuple[str, str], Footprint]:
+Figures = Mapping[tuple[str, str], Footprint]  # by way and state
+
+
+def parse(counted: Mapping[str, int]) -> Figures:
     """Return the figures by way and state from those by "target/way/state[/names]"."""
     found = {}
     for name, size in counted.items():
@@ -48,24 +50,19 @@ def parse(counted: Mapping[str, int]) -> dict[tuple[str, str], Footprint]:
     return found
 
 
-@cache
-def footprints() -> Mapping[tuple[str, str], Footprint]:
+def footprints() -> Figures:
     """Return the figures of this version's agent, by way and state."""
     return parse(json.loads(_file().read_text(encoding="utf-8")))
 
 
-def with_run(
-    figures: Mapping[tuple[str, str], Footprint],
-) -> Mapping[tuple[str, str], Footprint]:
+def with_run(figures: Figures) -> Figures:
     """Return the figures of an agent that runs the application, too, where it decides."""
     ways = {way for way, _ in figures}
     runs = {(way, DECIDING): figures[way, RUN] for way in ways if (way, RUN) in figures}
     return {**figures, **runs}
 
 
-def as_bytecode(
-    figures: Mapping[tuple[str, str], Footprint],
-) -> Mapping[tuple[str, str], Footprint]:
+def as_bytecode(figures: Figures) -> Figures:
     """Return the figures of a board for which there is no machine code, in a ROMFS image either."""
     found = dict(figures)
     for state in (*STATES, RUN):
@@ -99,11 +96,10 @@ class HeapUse(Model):
 def heap_use(way: str, watching: bool) -> HeapUse:
     """Return what the agent takes, installed in a way that is known, or in any where it is ""."""
     state = WATCHING if watching else DECIDING
-    sizes = [
-        footprints()[each, state].bytes if way in ("", each) else None
-        for each in (FILES, ROMFS, FROZEN)
-    ]
-    return HeapUse(state, *sizes)
+    figures, ways = footprints(), (FILES, ROMFS, FROZEN)
+    return HeapUse(
+        state, *(figures[each, state].bytes if way in ("", each) else None for each in ways)
+    )
 
 
 def way_of(place: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from .user import Interrupts, Reporter
 
 NAME = f"warden/{MANIFEST}"
 _MADE_LIB = "# made lib"
+Contents = Mapping[str, bytes]  # of files, by name below lib
 
 
 @dataclass(frozen=True)
@@ -57,18 +58,6 @@ _MARKS = {
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is to be on the board: the files' contents by name below lib, the manifest included."""
-
-    files: Mapping[str, bytes]
-    made_lib: bool
-
-    def digest(self, name: str) -> bytes:
-        """Return a file's SHA-256."""
-        return hashlib.sha256(self.files[name]).digest()
-
-
-@dataclass(frozen=True)
 class Change:
     """What to do: names to copy, names already staged, names that stay."""
 
@@ -98,11 +87,11 @@ def compiled(
     return contents
 
 
-def listed_too(contents: Mapping[str, bytes], architecture: str, made_lib: bool) -> Wanted:
+def listed_too(contents: Contents, architecture: str, made_lib: bool) -> Contents:
     """Return the files that were compiled, with the list of them that goes to the board, too."""
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     listed = Manifest(digests, made_lib).text(agent_version(), architecture)
-    return Wanted({NAME: listed, **contents}, made_lib)
+    return {NAME: listed, **contents}
 
 
 class AgentsFiles:
@@ -168,51 +157,49 @@ class Installation:
 
     # --- putting it there -----------------------------------------------------------------------
 
-    def compare(self, found: Found, wanted: Wanted, listed: Manifest) -> Change:
+    def compare(self, found: Found, wanted: Contents, listed: Manifest) -> Change:
         """Find out what has to be copied."""
-        there = self._equal(found.installed, wanted, self._lib, "comparing")
+        there = self._equal(found.installed, wanted, self._lib)
         rest = {name: size for name, size in found.staged.items() if name not in there}
-        staged = self._equal(rest, wanted, f"{self._lib}/{WORK}/new", "comparing")
-        others = [name for name in found.installed if name not in wanted.files]
+        staged = self._equal(rest, wanted, f"{self._lib}/{WORK}/new")
+        others = [name for name in found.installed if name not in wanted]
         obsolete = tuple(name for name in others if self._agents.has(name, listed))
         return Change(
-            copy=tuple(n for n in wanted.files if n not in there and n not in staged),
+            copy=tuple(n for n in wanted if n not in there and n not in staged),
             staged=staged,
             keep=(*there, *(name for name in others if name not in obsolete)),
             obsolete=obsolete,
         )
 
-    def _equal(
-        self, names: Mapping[str, int], wanted: Wanted, folder: str, step: str
-    ) -> tuple[str, ...]:
+    def _equal(self, names: Mapping[str, int], wanted: Contents, folder: str) -> tuple[str, ...]:
         """Return the names of the files in a folder that are as wanted."""
-        same = [n for n, size in names.items() if len(wanted.files.get(n, b"")) == size and size]
-        digests = self._files.hashes(folder, same, self._counted(step, len(same)))
-        return tuple(name for name in same if digests[name] == wanted.digest(name))
+        same = [n for n, size in names.items() if len(wanted.get(n, b"")) == size and size]
+        others = self._differing("comparing", same, wanted, folder)
+        return tuple(name for name in same if name not in others)
 
-    def apply(self, change: Change, found: Found, wanted: Wanted) -> int:
+    def apply(self, change: Change, found: Found, wanted: Contents) -> int:
         """Copy what has to be copied, check it, and switch; return how many bytes were copied."""
-        total = sum(len(wanted.files[name]) for name in change.copy)
+        total = sum(len(wanted[name]) for name in change.copy)
         self._check_room(total, found)
         self._files.make_work()
         new = f"{self._lib}/{WORK}/new"
         stale = [name for name in found.staged if name not in (*change.staged, *change.copy)]
         if stale:
             self._files.remove(f"{new}/{name}" for name in stale)
-        self._copy(change.copy, wanted, new, total)
-        bad = self._damaged(change.copy, wanted, new)
+        self._copy(change.copy, wanted, new)
+        bad = self._differing("checking", change.copy, wanted, new)
         if bad:
-            self._copy(bad, wanted, new, sum(len(wanted.files[name]) for name in bad))
-            if self._damaged(bad, wanted, new):
+            self._copy(bad, wanted, new)
+            if self._differing("checking", bad, wanted, new):
                 raise DeployError("What is copied to the board arrives damaged: check the line")
         self._stop.check()
         self._files.switch(change.keep)
         return total
 
-    def _copy(self, names: tuple[str, ...], wanted: Wanted, folder: str, total: int) -> None:
-        copied = 0
+    def _copy(self, names: tuple[str, ...], wanted: Contents, folder: str) -> None:
+        copied, total = 0, sum(len(wanted[name]) for name in names)
         for name in names:
-            data = wanted.files[name]
+            data = wanted[name]
 
             def advance(count: int, before: int = copied) -> None:
                 self._reporter.step("copying", before + count, total)
@@ -221,9 +208,19 @@ class Installation:
             self._files.write(f"{folder}/{name}", data, advance)
             copied += len(data)
 
-    def _damaged(self, names: tuple[str, ...], wanted: Wanted, folder: str) -> tuple[str, ...]:
-        digests = self._files.hashes(folder, names, self._counted("checking", len(names)))
-        return tuple(name for name in names if digests[name] != wanted.digest(name))
+    def _differing(
+        self, step: str, names: Sequence[str], wanted: Contents, folder: str
+    ) -> tuple[str, ...]:
+        """Return the names of the files in a folder that are not as wanted."""
+
+        def advance(count: int) -> None:
+            self._reporter.step(step, count, len(names))
+            self._stop.check()
+
+        digests = self._files.hashes(folder, names, advance)
+        return tuple(
+            name for name in names if digests[name] != hashlib.sha256(wanted[name]).digest()
+        )
 
     def _check_room(self, total: int, found: Found) -> None:
         free = found.free_bytes
@@ -232,13 +229,6 @@ class Installation:
                 f"The board's disk is full: the agent takes {total // 1024} KB more and "
                 f"{free // 1024} KB are free"
             )
-
-    def _counted(self, step: str, total: int) -> Callable[[int], None]:
-        def advance(count: int) -> None:
-            self._reporter.step(step, count, total)
-            self._stop.check()
-
-        return advance
 
     # --- taking it away -------------------------------------------------------------------------
 

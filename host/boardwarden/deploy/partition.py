@@ -8,7 +8,6 @@ others have in it is in a file on this machine until the new image is checked.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,11 @@ from boardwarden.errors import DeployError, LinkLost
 from boardwarden.render.text import count, size
 
 from . import programs
+from .board import BoardFiles
 from .choosing import Partition
-from .installing import NAME, AgentsFiles, Manifest, Wanted, parse, refuse_another
+from .installing import NAME, AgentsFiles, Contents, Manifest, parse, refuse_another
 from .parts import PACKAGES
-from .repl import FileError, Repl
+from .repl import FileError
 from .romfs import HEADER, Tree, UnknownImage, build, files, with_files
 from .romfs import parse as parse_image
 from .user import Interrupts, Reporter
@@ -33,18 +33,11 @@ class RomFiles:
     """The files in a ROMFS partition, read once; raises UnknownImage where some could get lost."""
 
     def __init__(
-        self,
-        repl: Repl,
-        found: Partition,
-        hashes: bool,
-        base64: bool,
-        reporter: Reporter,
-        stop: Interrupts,
+        self, board: BoardFiles, found: Partition, reporter: Reporter, stop: Interrupts
     ) -> None:
-        self._repl = repl
+        self._repl = board.repl
+        self._about = board.about
         self._found = found
-        self._hashes = hashes
-        self._base64 = base64
         self._reporter = reporter
         self._stop = stop
         self._agents = AgentsFiles()
@@ -105,8 +98,8 @@ class RomFiles:
 
     # --- changing -------------------------------------------------------------------------------
 
-    def planned(self, wanted: Mapping[str, bytes]) -> bytes:
-        """Return the image with the agent's files, by name below lib, in the place of older ones.
+    def planned(self, wanted: Contents) -> bytes:
+        """Return the image with the agent's files in the place of older ones.
 
         Raises DeployError where it does not fit, or where another package has the agent's name.
         """
@@ -122,9 +115,9 @@ class RomFiles:
             )
         return image
 
-    def install(self, wanted: Wanted) -> int:
+    def install(self, wanted: Contents) -> int:
         """Write the agent's files; return the bytes of the image, 0 if it was there as wanted."""
-        image = self.planned(wanted.files)
+        image = self.planned(wanted)
         if image == self.image:
             return 0
         self._replace(image)
@@ -232,7 +225,7 @@ class RomFiles:
         found = self._found
         data = data[: found.size_bytes - start]
         self._change(
-            programs.write_rom(start, data, found.block_bytes, found.is_device, self._base64)
+            programs.write_rom(start, data, found.block_bytes, found.is_device, self._about.base64)
         )
 
     def _change(self, program: str) -> Any:
@@ -252,7 +245,7 @@ class RomFiles:
         """Return whether the partition has this image, b"" for none."""
         if not image:
             return self._read(0, len(HEADER)) != HEADER
-        if self._hashes:
+        if self._about.hashes:
             there: bytes = self._repl.call(programs.hash_rom(len(image)))
             return there == hashlib.sha256(image).digest()
         pieces = range(0, len(image), _PIECE_BYTES)

@@ -11,10 +11,9 @@ import io
 import struct
 import sys
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from mpremote.transport import TransportError, TransportExecError
+from mpremote.transport import TransportError
 from mpremote.transport_serial import SerialTransport
 
 from boardwarden.errors import DeployError, LinkLost
@@ -49,13 +48,9 @@ class FileError(DeployError):
         self.number = number
 
 
-class BoardRestarted(LinkLost):
-    """The board restarted by itself while it was busy."""
-
-
 def _check_restart(printed: bytes, address: str) -> None:
     if any(mark in printed for mark in _RESTARTED):
-        raise BoardRestarted(f"The board at {address} restarted by itself")
+        raise LinkLost(f"The board at {address} restarted by itself")
 
 
 class _Limit:
@@ -107,21 +102,13 @@ class _Line(SerialTransport):  # type: ignore[misc]  # mpremote has no types
         self.is_pty = self._is_pty_device(address)
 
     def read_until(
-        self,
-        min_num_bytes: int,
-        ending: bytes,
-        timeout: float | None = 10,
-        data_consumer: Any = None,
-        timeout_overall: float | None = None,
+        self, min_num_bytes: int, ending: bytes, timeout_overall: float | None = None
     ) -> bytes:
         """Read as mpremote does, but not for ever: a board that restarts prints again and again."""
         limit = _Limit(timeout_overall or _PROMPT_S)
         found = b""
         while not found.endswith(ending) and not limit.is_over():
-            data: bytes = self._port.read(1)
-            found += data
-            if data_consumer is not None:
-                data_consumer(data)
+            found += self._port.read(1)
             if timeout_overall is None:
                 _check_restart(found, self.device_name)  # a watchdog leaves no time to wait
         return found
@@ -143,12 +130,7 @@ class Repl:
     def __enter__(self) -> Repl:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         _unlock(self._port)
         self._port.close()
 
@@ -211,29 +193,27 @@ class Repl:
         except OSError as error:
             raise self._gone() from error
 
-    def call(self, body: str, timeout: float = _PROGRAM_S) -> Any:
+    def call(self, body: str) -> Any:
         """Run the body of a function on the board; return what it returns, a Python literal.
 
         Raises FileError where it met an OSError.
         """
-        return self._answer(self._run(body, timeout))
+        return self._answer(self._run(body))
 
     def call_printing(self, body: str) -> tuple[Any, str]:
         """Run the body of a function; return what it returns and what it printed before."""
-        printed = self._run(body, _PROGRAM_S)
+        printed = self._run(body)
         before = printed.partition(ANSWER_BEGIN.encode())[0]
         return self._answer(printed), before.decode(errors="replace")
 
-    def _run(self, body: str, timeout: float) -> bytes:
+    def _run(self, body: str) -> bytes:
         """Run the body of a function on the board; return all that is printed meanwhile."""
-        limit = _Limit(timeout)
+        limit = _Limit(_PROGRAM_S)
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # mpremote prints what it wonders at
                 self._line.exec_raw_no_follow(wrapped(body))
             printed = self._until_end(limit)
             traceback = self._until_end(limit)
-        except TransportExecError as error:  # cannot happen: only exec_raw() raises it
-            raise DeployError(str(error)) from error
         except (TransportError, OSError, struct.error) as error:
             raise self._gone() from error
         if traceback:
@@ -266,7 +246,7 @@ class Repl:
         return value
 
     def _reads(self, mark: bytes, timeout: float) -> bool:
-        found: bytes = self._line.read_until(1, mark, timeout=None, timeout_overall=timeout)
+        found: bytes = self._line.read_until(1, mark, timeout_overall=timeout)
         return found.endswith(mark)
 
     def _gone(self) -> LinkLost:

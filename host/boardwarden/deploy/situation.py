@@ -10,18 +10,7 @@ from boardwarden.render.text import count, size
 
 from . import choosing, starting
 from .board import BoardFiles, Found
-from .choosing import (
-    Option,
-    Partition,
-    Plan,
-    fitting,
-    in_order,
-    option,
-    refusal,
-    smallest,
-    states,
-    ways,
-)
+from .choosing import Option, Partition, Plan
 from .compiler import Compiler
 from .footprint import (
     BYTECODE,
@@ -35,7 +24,7 @@ from .footprint import (
     footprints,
     with_run,
 )
-from .installing import Installation, Manifest, Wanted, compiled, listed_too
+from .installing import Contents, Installation, Manifest, compiled, listed_too
 from .partition import RomFiles
 from .romfs import UnknownImage
 from .user import Interrupts, Reporter
@@ -90,7 +79,7 @@ class Situation:
             )
         if self.rom is not None and not self.unusable:
             try:
-                self.rom.planned(self.wanted(ROMFS).files)
+                self.rom.planned(self.wanted(ROMFS))
             except UnknownImage as error:
                 self.unusable = str(error)
 
@@ -112,8 +101,8 @@ class Situation:
         """Return what the files of a way are compiled for."""
         return ANY if way == BYTECODE else self._architecture
 
-    def wanted(self, way: str) -> Wanted:
-        """Return the files that a way puts on the board, compiled once."""
+    def wanted(self, way: str) -> Contents:
+        """Return what a way puts on the board, compiled once: contents by name below lib."""
         architecture = self.architecture_of(way)
         if architecture not in self._compiled:
             made = compiled(self._compiler, architecture, self._reporter, self._stop)
@@ -130,10 +119,10 @@ class Situation:
         wanted = self.wanted(way)
         if way == ROMFS:
             assert self.rom is not None
-            image = self.rom.planned(wanted.files)
+            image = self.rom.planned(wanted)
             return {} if image == self.rom.image else {"image": len(image)}
         change = self.work.compare(self.there, wanted, self.listed)
-        return {name: len(wanted.files[name]) for name in change.copy}
+        return {name: len(wanted[name]) for name in change.copy}
 
     # --- the choice -----------------------------------------------------------------------------
 
@@ -164,7 +153,7 @@ class Situation:
                 if self.unusable
                 else "This board's firmware has no ROMFS partition"
             )
-        return ways(self._architecture != ANY, usable, self.installed, only)
+        return choosing.ways(self._architecture != ANY, usable, self.installed, only)
 
     def plan(self, only: str, force: bool, start: str = "") -> Plan:
         """Return what there is to choose from, and what is best.
@@ -184,8 +173,10 @@ class Situation:
         started = None
         if self.started is not None:
             started = WATCHING if self.started.watching else DECIDING
-        options = in_order(self._ways(only), states(started), heap, figures)
-        frozen = {state: option(FROZEN, state, heap, figures).takes_bytes for state in STATES}
+        options = choosing.in_order(self._ways(only), choosing.states(started), heap, figures)
+        frozen = {
+            state: choosing.option(FROZEN, state, heap, figures).takes_bytes for state in STATES
+        }
         found = Plan(
             machine=self._files.about.machine,
             firmware=self._files.about.firmware,
@@ -204,19 +195,21 @@ class Situation:
         return self._chosen(found, only, force)
 
     def _chosen(self, found: Plan, only: str, force: bool) -> Plan:
-        fit = fitting(found.options)
+        fit = choosing.fitting(found.options)
         if not fit:
-            best = smallest(found.options)
+            best = choosing.smallest(found.options)
             by = self.started.name if self.started is not None else None
-            found = found.with_(refused=refusal(best, self.heap, found.frozen.get(best.state), by))
+            found = replace(
+                found, refused=choosing.refusal(best, self.heap, found.frozen.get(best.state), by)
+            )
             fit = [best] if force else []
         if not fit:
             return found
-        return found.with_(choice=fit[0], questions=tuple(self.questions(fit[0], found, only)))
+        return replace(found, choice=fit[0], questions=tuple(self.questions(fit[0], found, only)))
 
     def candidates(self, found: Plan) -> list[Option]:
         """Return what the user may agree to, best first."""
-        fit = fitting(found.options)
+        fit = choosing.fitting(found.options)
         return fit or ([] if found.choice is None else [found.choice])
 
     def questions(self, chosen: Option, found: Plan, only: str) -> Iterator[str]:
@@ -235,7 +228,7 @@ class Situation:
             yield f"Write the agent into the board's ROMFS partition{beside}?{less}"
         if chosen.state == WATCHING and self.started is None:
             deciding = [each for each in found.options if each.state == DECIDING]
-            least = smallest(deciding).takes_bytes
+            least = choosing.smallest(deciding).takes_bytes
             yield (
                 f"To decide, too, it would take {size(least)}, which is too much. Have it watch "
                 "only?"
@@ -248,9 +241,7 @@ def rom_files(
     """Return the files in a board's ROMFS, and why it cannot be changed; None and "" for none."""
     if partition is None:
         return None, ""
-    about = files.about
     try:
-        given = (files.repl, partition, about.hashes, about.base64, reporter, stop)
-        return RomFiles(*given), ""
+        return RomFiles(files, partition, reporter, stop), ""
     except UnknownImage as error:
         return None, str(error)

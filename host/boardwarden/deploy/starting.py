@@ -277,7 +277,7 @@ def await_hello(address: str, reporter: Reporter) -> None:
         reporter.step("waiting for the agent", round(elapsed * 10), round(_HELLO_S * 10))
 
     try:
-        identity = asyncio.run(_hello(address, _HELLO_S, waited))
+        identity = asyncio.run(_hello(address, waited))
     except NoAgent as error:
         raise DeployError(f"The agent is on the board, but nothing runs it: {_LOOP}.") from error
     except AtPrompt:
@@ -293,7 +293,7 @@ def await_hello(address: str, reporter: Reporter) -> None:
     reporter.say(f"The agent {identity.agent or ''} answers at {address}.")
 
 
-async def _hello(address: str, timeout: float, waited: Callable[[float], None]) -> Identity:
+async def _hello(address: str, waited: Callable[[float], None]) -> Identity:
     """Return who answers at an address; raise the last ConnectError when nobody does in time."""
     begin = time.monotonic()
     while True:
@@ -304,7 +304,7 @@ async def _hello(address: str, timeout: float, waited: Callable[[float], None]) 
         except VersionMismatch:
             raise
         except ConnectError as error:
-            limit = min(_PROMPT_S, timeout) if isinstance(error, AtPrompt) else timeout
+            limit = _PROMPT_S if isinstance(error, AtPrompt) else _HELLO_S
             if time.monotonic() - begin >= limit:
                 raise
         await asyncio.sleep(_RETRY_PAUSE_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Protocol
 
 
@@ -14,15 +14,12 @@ class Reporter(Protocol):
 
     def say(self, text: str) -> None:
         """Print a line."""
-        ...
 
     def step(self, name: str, done: int, total: int) -> None:
         """Show the progress of a step; it is over when done equals total."""
-        ...
 
     def confirm(self, question: str) -> bool:
         """Ask a question that yes or no answers."""
-        ...
 
 
 class Once:
@@ -34,17 +31,14 @@ class Once:
         self._answers: dict[str, bool] = {}
 
     def say(self, text: str) -> None:
-        """See Reporter."""
         if text not in self._said:
             self._said.add(text)
             self._reporter.say(text)
 
     def step(self, name: str, done: int, total: int) -> None:
-        """See Reporter."""
         self._reporter.step(name, done, total)
 
     def confirm(self, question: str) -> bool:
-        """See Reporter."""
         if question not in self._answers:
             self._answers[question] = self._reporter.confirm(question)
         return self._answers[question]
@@ -62,12 +56,7 @@ class Interrupts:
         self._before = signal.signal(signal.SIGINT, self._note)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGINT, self._before)
 
     def check(self) -> None:

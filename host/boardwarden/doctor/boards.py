@@ -41,7 +41,7 @@ _ANSWERS = (
     (NoAgent, "nothing"),
 )
 SERVICE = "_boardwarden._tcp.local."
-LISTEN_S = 2.0  # RFC 6762 lets who answers wait for up to 120 ms, and messages get lost
+_LISTEN_S = 2.0  # RFC 6762 lets who answers wait for up to 120 ms, and messages get lost
 _RESOLVE_MS = 1500
 _LISTEN_TO_BOARDS_S = 6.0  # of which they are asked after two
 _LATE_S = 2.0  # so much later than it is due a board may send its full state
@@ -104,11 +104,8 @@ class NetworkBoard(Model):
     host: str | None = None
 
 
-async def network_boards(listen_s: float = LISTEN_S) -> list[NetworkBoard]:
-    """Return the boards that answer within so many seconds, by name; raise OSError.
-
-    Needs zeroconf.
-    """
+async def network_boards() -> list[NetworkBoard]:
+    """Return the boards that answer within two seconds, by name; raise OSError. Needs zeroconf."""
     from zeroconf import ServiceStateChange, Zeroconf
     from zeroconf.asyncio import AsyncServiceBrowser, AsyncZeroconf
 
@@ -125,7 +122,7 @@ async def network_boards(listen_s: float = LISTEN_S) -> list[NetworkBoard]:
     async with AsyncZeroconf() as network:
         browser = AsyncServiceBrowser(network.zeroconf, SERVICE, handlers=[on_change])
         try:
-            await asyncio.sleep(listen_s)
+            await asyncio.sleep(_LISTEN_S)
         finally:
             await browser.async_cancel()
         boards = await asyncio.gather(*(_resolved(network, name) for name in sorted(found)))

@@ -91,7 +91,7 @@ async def examine(
     """
     try:
         async with connect(address, timeout=_HELLO_S) as board:
-            link = await measure(board, seconds, progress, is_mqtt(str(address)))
+            link = await measure(board, seconds, progress)
             identity, known = board.status.board, dict(board.capabilities)
             stored = await find_stored_policy(board)
             return Checkup(
@@ -122,8 +122,7 @@ async def _is_safe(board: Board) -> bool | None:
 
 def _heap_use(board: Board) -> HeapUse | None:
     """Return how much heap a running agent uses; the link does not say how it is installed."""
-    identity = board.status.board
-    if identity is None or identity.port in DESKTOP:
+    if board.status.board.port in DESKTOP:
         return None
     return heap_use("", watching=board.limits.max_operations is None)
 

@@ -13,6 +13,7 @@ from boardwarden.crashes import TWO_BOARDS
 from boardwarden.errors import BoardError, BoardRestarted, RequestError, RequestTimeout
 from boardwarden.models import LinkStatus, Model
 from boardwarden.render.text import count, duration
+from boardwarden.transport.address import is_mqtt
 from warden_schema import ids
 
 _PING_EVERY_S = 0.1
@@ -93,7 +94,6 @@ async def measure(
     board: Board,
     seconds: float,
     progress: Callable[[float], None] = lambda elapsed: None,
-    by_broker: bool = False,
 ) -> LinkHealth:
     """Send requests for some seconds, one after the other, and count what goes wrong."""
     before, latencies, unanswered, refused = Counters.of(board), list[float](), 0, 0
@@ -118,6 +118,7 @@ async def measure(
     took = attended_s() - begin
     requests = RequestCounts(latencies, unanswered, refused)
     has_loop = board.capabilities["loop_lag"].reason != ids.REASONS[ids.NO_ASYNCIO]
+    by_broker = is_mqtt(board.address)
     return evaluated(before, Counters.of(board), requests, seen, took, by_broker, has_loop)
 
 

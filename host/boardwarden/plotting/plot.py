@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -269,9 +270,9 @@ class Drawn:
     events: list[Happened]
     gaps: list[Gap]
     restarts: list[Restart]
-    samples: int = field(default=0)
-    slots: int = field(default=0)  # of the boards' own history
-    lost_events: int = field(default=0)
+    samples: int = 0
+    slots: int = 0  # of the boards' own history
+    lost_events: int = 0
 
 
 def read(
@@ -381,8 +382,6 @@ def _heap_bytes(recording: Recording, span: Span) -> int:
 
 
 def _nothing(recording: Recording, spans: list[Span]) -> str:
-    from datetime import datetime
-
     if not any(span.samples for span in spans):
         return f"There are no samples in {recording.path}."
     begin, end = min(span.began for span in spans), max(span.ended for span in spans)

@@ -21,9 +21,7 @@ from warden_schema import ids
 
 # What a board watches unless its application or policy says otherwise.
 _NUMBER = THRESHOLD_METRICS.index(ids.DEFAULT_THRESHOLD[0])
-MEMORY_PROTECTION = tables.threshold_from_row(
-    (_NUMBER, *ids.DEFAULT_THRESHOLD[1:], 0, None), 0.0, float
-)
+MEMORY_PROTECTION = tables.threshold_from_row((_NUMBER, *ids.DEFAULT_THRESHOLD[1:], 0, None), 0.0)
 _STOPPED = "The board's monitoring is stopped; the policy must name an interval, too."
 
 
@@ -80,7 +78,7 @@ def threshold(
         raise ValueError(f"A threshold on {metric} needs warn or critical.")
     if levels[2] is None:
         levels[2] = levels[1] if levels[0] is None else levels[0]
-    return tables.threshold_from_row((number, *levels, hold_ms, act, 0, None), 0.0, float)
+    return tables.threshold_from_row((number, *levels, hold_ms, act, 0, None), 0.0)
 
 
 def quota(name: Any, memory: Any, storage: Any, operations: Any, ttl: Any) -> SessionQuota:
@@ -187,9 +185,13 @@ def _thresholds(before: tuple[Threshold, ...], wanted: tuple[Threshold, ...]) ->
     for metric, each in new.items():
         is_now = old.get(metric)
         if is_now is None or _set(is_now) != _set(each):
-            args = _arguments.threshold(metric, *_set(each))
             difference = Difference(f"threshold.{metric}", is_now, each)
-            yield Step(ids.SET_THRESHOLD, args, (difference,))
+            yield Step(ids.SET_THRESHOLD, arguments(each), (difference,))
+
+
+def arguments(each: Threshold) -> tuple[Any, ...]:
+    """Return the arguments of the request that sets a threshold."""
+    return _arguments.threshold(each.metric, *_set(each))
 
 
 def _set(each: Threshold) -> tuple[Any, ...]:

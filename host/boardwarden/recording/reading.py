@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType, TracebackType
+from types import NoneType
 from typing import Any, NamedTuple
 
 from boardwarden._paths import absence
@@ -18,7 +18,18 @@ from boardwarden.history import HistorySlot, Statistics
 from boardwarden.models import Model
 from warden_schema import ids
 
-from .schema import FIGURES, HISTORY, HISTORY_FIGURES, LAST_AT, check, connect, explained
+from .schema import (
+    COLUMNS,
+    FIGURES,
+    HISTORY,
+    HISTORY_FIGURES,
+    LAST_AT,
+    LATER_TABLES,
+    WITH_ID,
+    check,
+    connect,
+    explained,
+)
 
 _SPANS = """
 SELECT {columns},
@@ -37,20 +48,6 @@ _FOREVER = (float("-inf"), float("inf"))
 _MAX = 2**63  # of a figure, in size: a picture of more has no scale
 # What the rows of a change may have that is drawn: a name, and figures.
 _ROWS = {"storage": ("mount", "usage"), "thresholds": ("metric", "warn", "critical")}
-_COLUMNS = {
-    "span": (
-        *("id", "address", "unique_id", "boot_id", "machine", "firmware", "port", "reset_cause"),
-        *("protocol", "began"),
-    ),
-    "sample": ("span", "uptime_ms", "at", *FIGURES),
-    "event": ("span", "number", "at", "kind", "uptime_s", "subject", "detail", "value", "missed"),
-    "change": ("id", "span", "at", "what", "number", "value"),
-    "link": ("id", "span", "at", "state"),
-}
-_LATER_COLUMNS = {  # of what an older recording does not have
-    "history": ("span", "uptime_ms", "step_ms", "at", *HISTORY_FIGURES),
-    "lost_events": ("span", "number", "at", "count"),
-}
 Window = tuple[float, float]  # from, to: seconds since the epoch
 
 
@@ -145,10 +142,13 @@ class Recording:
             "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND name = ?"
         )
         names = {name for (name,) in self._rows("SELECT name FROM sqlite_master")}
-        later = not names.isdisjoint(_LATER_COLUMNS)
-        for table, columns in {**_COLUMNS, **(_LATER_COLUMNS if later else {})}.items():
+        later = not names.isdisjoint(LATER_TABLES)
+        for table, columns in COLUMNS.items():
+            if table in LATER_TABLES and not later:
+                continue
             found = {row[1] for row in self._rows(f"PRAGMA table_xinfo({table})") if not row[6]}
-            if list(self._rows(sql, table)) != [(1,)] or not found.issuperset(columns):
+            wanted = ("id", *columns) if table in WITH_ID else columns
+            if list(self._rows(sql, table)) != [(1,)] or not found.issuperset(wanted):
                 raise self._damaged(f"its table {table} is not as recorded")
         return later
 
@@ -162,12 +162,7 @@ class Recording:
     def __enter__(self) -> Recording:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -181,7 +176,7 @@ class Recording:
 
         A board is named by its address or its unique id.
         """
-        columns = ", ".join(f"s.{name}" for name in _COLUMNS["span"])
+        columns = ", ".join(f"s.{name}" for name in ("id", *COLUMNS["span"]))
         sql = _SPANS.format(columns=columns, later=_LATER if self._later else "0, 0")
         found = [Span(*row) for row in self._rows(sql)]
         for span in found:

@@ -328,7 +328,7 @@ class Recorder:
         """Record another board, too."""
         callbacks = (self._on_link_change, self._on_gap, self.store.recorded)
         self.followers.append(
-            Follower(address, board, self._pending_row, self._interval, *callbacks)
+            Follower(address, board, self._pending.append, self._interval, *callbacks)
         )
 
     async def run(self, stop: asyncio.Event, seconds: float | None = None) -> None:
@@ -355,13 +355,11 @@ class Recorder:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _pending_row(self, row: Row) -> None:
-        self._pending.append(row)
-
     async def _commit(self) -> None:
         """Write what is pending; where another program has locked the file, it stays so."""
         if self._pending:
-            rows, self._pending = self._pending, []
+            rows = self._pending.copy()
+            self._pending.clear()
             try:
                 await _in_thread(self.store, rows)
                 self.locked = ""

@@ -57,7 +57,6 @@ HISTORY = {
     "storage_used_bytes": "storage",
 }
 HISTORY_FIGURES = tuple(f"{name}_{statistic}" for name in HISTORY for statistic in ids.STATISTICS)
-_EVENT = ("number", "kind", "uptime_s", "subject", "detail", "value", "missed")
 APPLICATION_ID = 0x42776472  # "Bwdr"
 VERSION = 1
 LAST_AT = 95_617_584_000.0  # the year 5000: a picture has a margin, and ends with the year 9999
@@ -119,6 +118,19 @@ class Boot(NamedTuple):
     protocol: str | None
 
 
+# Of each table, as they are written; those in WITH_ID have an `id` besides.
+COLUMNS = {
+    "span": (*Boot._fields, "began"),
+    "sample": ("span", "uptime_ms", "at", *FIGURES),
+    "event": ("span", "number", "at", "kind", "uptime_s", "subject", "detail", "value", "missed"),
+    "change": ("span", "at", "what", "number", "value"),
+    "link": ("span", "at", "state"),
+    "history": ("span", "uptime_ms", "step_ms", "at", *HISTORY_FIGURES),
+    "lost_events": ("span", "number", "at", "count"),
+}
+WITH_ID = ("span", "change", "link")
+
+
 class Row(NamedTuple):
     """A row of a table of the recording; its values follow the span's id there."""
 
@@ -155,8 +167,8 @@ def sample(address: str, status: Status) -> Row | None:
 
 def event(of: Boot, at: float, happened: Event) -> Row:
     """Return the row of an event, at about `at` by the host's clock."""
-    number, kind, uptime_s, *rest = (getattr(happened, name) for name in _EVENT)
-    return Row(of, "event", (number, at, kind, uptime_s, *rest))
+    found = (happened.subject, happened.detail, happened.value, happened.missed)
+    return Row(of, "event", (happened.number, at, happened.kind, happened.uptime_s, *found))
 
 
 def history(of: Boot, at: float, slot: HistorySlot) -> Row:

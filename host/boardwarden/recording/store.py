@@ -27,8 +27,7 @@ from .lock import FileLock, file_id
 from .schema import (
     APPLICATION_ID,
     BUSY_S,
-    FIGURES,
-    HISTORY_FIGURES,
+    COLUMNS,
     LAST_AT,
     Boot,
     Locked,
@@ -40,15 +39,11 @@ from .schema import (
 
 T = TypeVar("T")
 _REMEMBERED_S = 86_400.0  # by a board: 24 hours
-_PLACES = {
-    "sample": 3 + len(FIGURES),
-    "event": 9,
-    "change": 5,
-    "link": 3,
-    "history": 4 + len(HISTORY_FIGURES),
-    "lost_events": 4,
+_INSERT = {
+    table: f"INSERT {'' if table == 'span' else 'OR IGNORE'} INTO {table}({', '.join(columns)}) "
+    f"VALUES ({', '.join('?' * len(columns))})"
+    for table, columns in COLUMNS.items()
 }
-_NAMED = {"change": "(span, at, what, number, value)", "link": "(span, at, state)"}
 
 
 class Recorded(NamedTuple):
@@ -106,7 +101,7 @@ class Store:
         self.path = path
         self.rotations = self.removals = 0
         self.put_aside: Path | None = None
-        self.written = dict.fromkeys(_PLACES, 0)  # rows that were new
+        self.written = dict.fromkeys(COLUMNS, 0)  # rows that were new
         self._rotation = rotation
         self._clock = clock
         self._written_at: float | None = None
@@ -247,15 +242,14 @@ class Store:
 
     def _write(self, database: sqlite3.Connection, rows: list[Row]) -> None:
         known = dict(self._spans)
-        counts = dict.fromkeys(_PLACES, 0)
+        counts = dict.fromkeys(COLUMNS, 0)
         database.execute("BEGIN IMMEDIATE")
         try:
             for boot, table, values in rows:
                 if boot not in known:
                     known[boot] = self._span(database, boot)
-                marks = ", ".join("?" * _PLACES[table])
-                sql = f"INSERT OR IGNORE INTO {table}{_NAMED.get(table, '')} VALUES ({marks})"
-                counts[table] += database.execute(sql, (known[boot], *values)).rowcount
+                row = (known[boot], *values)
+                counts[table] += database.execute(_INSERT[table], row).rowcount
             database.execute("COMMIT")
         except BaseException:
             if database.in_transaction:  # a full disk has ended it already
@@ -275,8 +269,7 @@ class Store:
             return found[0]
         now = self._clock()
         self._began = now if self._began is None else self._began
-        marks = ", ".join("?" * (len(boot) + 1))
-        made = database.execute(f"INSERT INTO span VALUES (NULL, {marks})", (*boot, now))
+        made = database.execute(_INSERT["span"], (*boot, now))
         assert made.lastrowid is not None
         return made.lastrowid
 

@@ -241,10 +241,6 @@ def _place(name: str) -> int:
     return order[SAMPLE_VALUES.index(name)]
 
 
-def _read_nothing(_sample: Any) -> bool:
-    return False
-
-
 class Agent:
     """The board's agent, without a link, whose samples come from a recording.
 
@@ -263,7 +259,7 @@ class Agent:
         self.clock = self._agent.clock
         self.policy = self._agent.policy
         self._sensors = Sensors(self._agent)
-        self._agent.network.read = _read_nothing
+        self._agent.network.read = lambda sample: False
         self._agent.load.read = self._sensors.read
         self._pass(start_ms)
 

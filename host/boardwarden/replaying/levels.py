@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from boardwarden._arguments import threshold as threshold_args
 from boardwarden._quantities import THRESHOLD_METRICS, in_thousandths
 from boardwarden.grants import Event, Threshold
 from boardwarden.models import Action
+from boardwarden.policy.model import arguments
 from warden_schema import ids
 
 from .agent import load
@@ -33,9 +33,8 @@ class Levels:
     def __init__(self) -> None:
         self.followed: dict[str, Threshold] = {}
         self._found: dict[str, int] = {}  # levels that the board was at; not in it: not known
-        self._crossed: dict[
-            str, int | None
-        ] = {}  # figures that crossed a level, at the last sample
+        # Figures that crossed a level, at the last sample.
+        self._crossed: dict[str, int | None] = {}
         self._wanted: dict[str, Any] = {}  # the replayed policy's, likewise
         self._lost = False  # events were
         self._seen_ms = 0  # for how long no sample has been lost
@@ -216,9 +215,3 @@ def _figure(event: Event) -> int | None:
 def _threshold(row: dict[str, Any]) -> Threshold:
     names = ("metric", "warn", "critical", "clear", "hold_s")
     return Threshold(**{name: row[name] for name in names}, action=Action[row["action"].upper()])
-
-
-def arguments(threshold: Threshold) -> tuple[Any, ...]:
-    """Return the arguments of the request that sets a threshold."""
-    levels = (threshold.warn, threshold.critical, threshold.clear)
-    return threshold_args(threshold.metric, *levels, threshold.hold_s, threshold.action)

@@ -17,18 +17,17 @@ from boardwarden._mirror import readers
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.errors import PolicyError, RecordingError
 from boardwarden.grants import Event, Limits
+from boardwarden.history import is_gap
 from boardwarden.models import Model
-from boardwarden.policy.model import Policy
+from boardwarden.policy.model import Policy, arguments
 from boardwarden.recording.reading import Change, Happened, Recording, Sample, Span, Window
 
 from .agent import COLUMNS, NOTHING, Agent, in_board_units
-from .levels import Levels, arguments
+from .levels import Levels
 from .requests import Denial, Requests, Subject
 from .timeline import Begin, Committed, End, Lost, Moment, Preempted, Timeline
 
 _DEFAULT_LIMITS = (4, 300_000, 100, 5000)  # device/warden/api.py
-_LATE = 3  # intervals without a sample, and
-_LATE_S = 1.0  # so much more: what happened meanwhile is not known
 _SAME_SAMPLE_S = 0.02  # at most, between what the board and the replay find at one sample, and
 _SAME_S = 0.5  # between what they do then
 _TRIM_S = 2.0  # at most, from a collection to the functions called after it
@@ -247,29 +246,24 @@ class _Run:
             figures, self._at = sample.figures, sample.at
         now = Sample(self._at, moment.uptime_s, figures)
         uptime_ms = round(moment.uptime_s * 1000)
-        period_s, is_gap = 0.0, False
+        period_s, after_gap = 0.0, False
         if before is not None:
             period_s = now.uptime_s - before.uptime_s
             interval_s = max(before.figures[0] or 0.0, figures[0] or 0.0)
             self._missing_s = round(max(0.0, period_s - interval_s), 3)
-            is_gap = self._is_gap(before, now)
-        if is_gap:
+            broken = any(before.uptime_s <= at <= now.uptime_s for at in self._line.breaks)
+            after_gap = broken or is_gap(period_s, interval_s)
+        if after_gap:
             self._agent.gap(uptime_ms - 1)
         else:
             self._levels.add_times(period_s, self._total.would_s, self._total.did_s)
         lost = self._missing_s > period_s / 3
         is_seen = isinstance(sample, Sample)
         self._levels.begin_sample(crossed, round(period_s * 1000), lost, is_seen)
-        is_known = is_seen or not is_gap
+        is_known = is_seen or not after_gap
         self._agent.sample(uptime_ms, in_board_units(figures[1:]) if is_known else NOTHING)
         self._after_reset()
         self._before = now
-
-    def _is_gap(self, before: Sample, after: Sample) -> bool:
-        interval = max(before.figures[0] or 0.0, after.figures[0] or 0.0)
-        if after.uptime_s - before.uptime_s > _LATE * interval + _LATE_S:
-            return True
-        return any(before.uptime_s <= at <= after.uptime_s for at in self._line.breaks)
 
     # --- what was recorded ------------------------------------------------------------------------
 

@@ -41,7 +41,6 @@ class Subject(NamedTuple):
 class Denial(NamedTuple):
     """The replayed policy refused what the board granted."""
 
-    what: str  # lease or operation
     subject: Subject
     reason: str
     amount: float | None
@@ -83,9 +82,11 @@ class Requests:
             reason = str(error.reason)
             if self._compare(reason) > 0:
                 amount = begin.row.get("amount")
-                self.denials.append(Denial(begin.what, subject, reason, amount))
+                self.denials.append(Denial(subject, reason, amount))
                 return
-            granted = self._request_with_room(begin, row, timeout_ms)
+            granted = None
+            with self._room(), suppress(self._denied):
+                granted = self._request(begin, row, timeout_ms)
             if granted is None:  # many ends were lost
                 return
         self._granted[key] = granted
@@ -180,11 +181,7 @@ class Requests:
         name = begin.row.get("name") if begin else None
         subject = Subject(number, name)
         if begin is not None and begin.ran:
-            self.denials.append(Denial("operation", subject, "operations", None))
-
-    def _request_with_room(self, begin: Begin, row: dict[str, Any], timeout_ms: int | None) -> Any:
-        with self._room(), suppress(self._denied):
-            return self._request(begin, row, timeout_ms)
+            self.denials.append(Denial(subject, "operations", None))
 
     @contextmanager
     def _room(self) -> Iterator[None]:

@@ -135,7 +135,8 @@ class Timeline:
         for found in self._began.values():
             found.sort()
         self._at_once.sort()
-        moments = [*self._of_samples(), *self._of_events(), *self._of_tables(tables)]
+        as_events = (Moment(event.uptime_s, event.number, event) for event in self.events)
+        moments = [*self._of_samples(), *as_events, *self._of_tables(tables)]
         for (what, number), rows in self._with_short_ones():
             moments += self._of_holder(what, number, rows)
         moments = [moment for moment in moments if moment.uptime_s <= self.end_s]
@@ -165,10 +166,6 @@ class Timeline:
             yield Moment(sample.uptime_s, place, sample)
         for uptime_ms, place in crossings.items():
             yield Moment(uptime_ms / 1000, place, Lost())
-
-    def _of_events(self) -> Iterable[Moment]:
-        for event in self.events:
-            yield Moment(event.uptime_s, event.number, event)
 
     def _of_tables(self, changes: Iterable[Change]) -> Iterable[Moment]:
         """Yield changes of whole tables: the first of each is how it was at the beginning."""

@@ -110,19 +110,19 @@ class Rollout:
             while pending and trouble is None and not self._progress.stop.is_set():
                 trouble = await self._group(pending, next(sizes))
         except asyncio.CancelledError:
-            self._note(counted(self._results.values()), "interrupted", None)
+            self._note("interrupted", None)
             raise
         except (PolicyError, ConnectError) as error:  # the file cannot be written; no broker
-            return self._note(counted(self._results.values()), "stopped", str(error))
+            return self._note("stopped", str(error))
         ended, reason = "done", None
         if trouble is not None:
             ended, reason = "stopped", f"{trouble.board}: {trouble.reason}"
         elif self._progress.stop.is_set():
             ended = "interrupted"
-        return self._note(counted(self._results.values()), ended, reason)
+        return self._note(ended, reason)
 
-    def _note(self, counts: dict[str, int], ended: str, reason: str | None) -> Summary:
-        summary = Summary(ended, reason, counts)
+    def _note(self, ended: str, reason: str | None) -> Summary:
+        summary = Summary(ended, reason, counted(self._results.values()))
         if self._file is not None:
             with contextlib.suppress(PolicyError):  # what matters is in it already
                 self._file.add_result(summary.to_dict())
@@ -136,35 +136,34 @@ class Rollout:
                 target = pending.popleft()
                 self._progress.on_board(target.name, self._total - len(pending) - 1, self._total)
                 async with contextlib.AsyncExitStack() as connection:
-                    watched = await self._change(target, connection)
-                    if watched is not None:  # else the connection ends here
-                        group.append(watched)
+                    result, health = await self._change(target, connection)
+                    self._put(result)
+                    if health is not None:  # else the connection ends here
+                        group.append(_Watched(result, health))
                         stack.push_async_callback(connection.pop_all().aclose)
                 if trouble := self._trouble(group):
                     return trouble
-                if self._results[target.name].state in STOPPING:
-                    return self._results[target.name]
+                if result.state in STOPPING:
+                    return result
             return await self._watch(group)
 
-    async def _change(self, target: Target, stack: contextlib.AsyncExitStack) -> _Watched | None:
+    async def _change(
+        self, target: Target, stack: contextlib.AsyncExitStack
+    ) -> tuple[BoardResult, Health | None]:
         """Change a board, over a connection that ends with `stack`; None: it is not watched."""
         result = self._results[target.name]
         if target.online is False:
-            self._put(replace(result, state=State.OFFLINE))
-            return None
+            return replace(result, state=State.OFFLINE), None
         if target.silent_s is not None:
             silent = duration(target.silent_s)
             reason = f"Within {silent} nothing came from it that this user may read."
-            self._put(replace(result, state=State.UNREACHABLE, reason=reason))
-            return None
+            return replace(result, state=State.UNREACHABLE, reason=reason), None
         try:
             board = await stack.enter_async_context(connect(target.address))
         except BoardOffline as error:
-            self._put(replace(result, state=State.OFFLINE, reason=str(error)))
-            return None
+            return replace(result, state=State.OFFLINE, reason=str(error)), None
         except _OF_A_BOARD as error:
-            self._put(replace(result, state=State.UNREACHABLE, reason=str(error)))
-            return None
+            return replace(result, state=State.UNREACHABLE, reason=str(error)), None
         result = replace(result, protocol=board.status.board.protocol, reason=board.version_note)
         try:
             before = await one_board.read(board)
@@ -173,19 +172,15 @@ class Rollout:
             if not is_there:
                 check(before)
         except (RequestRefused, PolicyError) as error:
-            self._put(replace(result, state=State.REFUSED, reason=str(error)))
-            return None
+            return replace(result, state=State.REFUSED, reason=str(error)), None
         except BoardError as error:  # it was only read
-            self._put(replace(result, state=State.UNREACHABLE, reason=str(error)))
-            return None
+            return replace(result, state=State.UNREACHABLE, reason=str(error)), None
         found = tuple(each for step in steps for each in step.differences)
         result = replace(result, differences=found)
         if is_there:
-            self._put(replace(result, state=State.HAD_IT))
-            return None
+            return replace(result, state=State.HAD_IT), None
         if self._wanted.dry_run or self._file is None:
-            self._put(replace(result, state=State.WOULD_CHANGE))
-            return None
+            return replace(result, state=State.WOULD_CHANGE), None
         self._file.add_before(target.address, before)
         health = Health(board, self._wanted.watch_s)
         self._results[target.name] = replace(
@@ -195,12 +190,9 @@ class Rollout:
             board, before, self._wanted.policy, self._wanted.insist
         )
         if problem is None:
-            result = replace(result, state=State.APPLIED)
-            self._put(result)
-            return _Watched(result, health)
+            return replace(result, state=State.APPLIED), health
         state = State.REFUSED if problem.unchanged else State.UNKNOWN
-        self._put(replace(result, state=state, reason=problem.sentence))
-        return None
+        return replace(result, state=state, reason=problem.sentence), None
 
     async def _watch(self, group: Sequence[_Watched]) -> BoardResult | None:
         """Watch boards as long as is wanted; return the first that gets worse."""

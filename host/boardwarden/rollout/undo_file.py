@@ -11,7 +11,6 @@ import os
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 from boardwarden.errors import AddressError, PolicyError
@@ -57,18 +56,13 @@ class UndoFile:
         try:
             self._write({_FORMAT: _VERSION, "began": began, **about})
         except PolicyError:
-            self.__exit__(None, None, None)
+            self.__exit__()
             raise
 
     def __enter__(self) -> UndoFile:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
         if not self.has_boards:
             self.path.unlink(missing_ok=True)

@@ -13,10 +13,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from boardwarden.errors import ConnectError, LinkLost, PermissionDenied
-from boardwarden.transport.mqtt import ALL_STATES, board_of, decode_state
+from boardwarden.errors import ConnectError, LinkLost
+from boardwarden.transport.mqtt import BoardState, states
 from boardwarden.transport.mqtt_address import parse_broker
-from boardwarden.transport.mqtt_broker import shared
 
 from .watched import Follower, Watched
 
@@ -68,7 +67,8 @@ class Fleet:
         try:
             while True:
                 try:
-                    await self._listen()
+                    async with states(self._place, self._on_state) as broker:
+                        await broker.ended()
                     pause, logged = _RETRY_PAUSE_S[0], ""
                 except (ConnectError, LinkLost) as error:
                     if str(error) != logged:
@@ -82,26 +82,9 @@ class Fleet:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _listen(self) -> None:
-        """Process the states of all boards until the connection ends."""
-        broker = shared(self._place)
-        await broker.enter()
-        try:
-            if not await broker.subscribe([ALL_STATES], self._on_state):
-                raise PermissionDenied(
-                    f"The broker {self._place} does not let this user read who is there.",
-                    str(self._place),
-                )
-            await broker.ended()
-        finally:
-            broker.unsubscribe([ALL_STATES], self._on_state)
-            await broker.leave()
-
-    def _on_state(self, topic: str, payload: bytes, retained: bool) -> None:
-        name = board_of(topic)
-        if name is None or not self._shard.has(name):
+    def _on_state(self, name: str, state: BoardState | None) -> None:
+        if not self._shard.has(name):
             return
-        state = decode_state(payload)
         if state is None:
             self._forget(name)
             return

@@ -14,7 +14,7 @@ from boardwarden import Board
 from boardwarden.errors import ConnectError, LinkLost
 from boardwarden.render.tables import event_text
 from boardwarden.render.text import printable
-from boardwarden.transport.mqtt_address import Place, parse_broker
+from boardwarden.transport.mqtt_address import parse_broker
 from boardwarden.transport.mqtt_broker import Broker, shared
 
 from .home_assistant_messages import (
@@ -70,11 +70,6 @@ class HomeAssistant:
         self._wake = asyncio.Event()
         self._ending = False
         self._task: asyncio.Task[None] | None = None
-
-    @property
-    def place(self) -> Place:
-        """Where it publishes."""
-        return self._place
 
     async def __aenter__(self) -> HomeAssistant:
         self._task = asyncio.create_task(self._run())
@@ -157,7 +152,8 @@ class HomeAssistant:
         broker = shared(self._place)
         await broker.enter()
         try:
-            self._renew()
+            for entry in self._entries.values():
+                entry.renew()
             # Where it may not be read, Home Assistant has the figures a little later.
             await broker.subscribe([BIRTH], self._on_birth)
             while not broker.is_lost:
@@ -170,10 +166,6 @@ class HomeAssistant:
         finally:
             broker.unsubscribe([BIRTH], self._on_birth)
             await broker.leave()
-
-    def _renew(self) -> None:
-        for entry in self._entries.values():
-            entry.renew()
 
     def _on_birth(self, topic: str, payload: bytes, retained: bool) -> None:
         """Home Assistant has started, and knows nothing but what is retained."""

@@ -38,24 +38,13 @@ class Sensor(NamedTuple):
     diagnostic: bool = False
 
 
-def _share(part: float | None, whole: float | None) -> float | None:
-    return None if part is None or not whole else round(100 * part / whole, 1)
-
-
 def _percent(fraction: float | None) -> float | None:
     return None if fraction is None else round(100 * fraction, 1)
 
 
-def _memory(name: str) -> Callable[[Snapshot], float | None]:
-    def read(one: Snapshot) -> float | None:
-        value: float | None = getattr(one.status.memory, name)
-        return value
-
-    return read
-
-
 def _live_share(one: Snapshot) -> float | None:
-    return _share(one.status.memory.live_bytes, one.status.memory.total_bytes)
+    live, total = one.status.memory.live_bytes, one.status.memory.total_bytes
+    return None if live is None or not total else round(100 * live / total, 1)
 
 
 def _storage(one: Snapshot) -> float | None:
@@ -70,9 +59,13 @@ def _level(one: Snapshot) -> str | None:
 
 SENSORS: Mapping[str, Sensor] = {
     "memory_live": Sensor("Memory live", _live_share, "%"),
-    "memory_used_bytes": Sensor("Memory used", _memory("used_bytes"), "B", "data_size"),
+    "memory_used_bytes": Sensor(
+        "Memory used", lambda one: one.status.memory.used_bytes, "B", "data_size"
+    ),
     "largest_block_bytes": Sensor(
-        "Largest free block", _memory("largest_free_block_bytes"), "B", "data_size"
+        "Largest free block",
+        lambda one: one.status.memory.largest_free_block_bytes,
+        *("B", "data_size"),
     ),
     "cpu": Sensor("CPU", lambda one: _percent(one.status.cpu.usage), "%"),
     "loop_lag_s": Sensor(

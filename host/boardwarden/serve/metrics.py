@@ -73,15 +73,8 @@ _PRIORITIES = [enum_name(priority) for priority in Priority]
 # Causes that a board infers or a port tells, and whether they are expected; each has a series from
 # the start, so that the first one is an increase.
 _RESETS = (
-    *(
-        ("exception", False),
-        ("hang", False),
-        ("wdt", False),
-        ("soft", False),
-        ("soft", True),
-        ("threshold", True),
-    ),
-    *(("hard", True), ("pwron", True), ("deepsleep", True)),
+    *(("exception", False), ("hang", False), ("wdt", False), ("soft", False), ("soft", True)),
+    *(("threshold", True), ("hard", True), ("pwron", True), ("deepsleep", True)),
 )
 _STATES = [enum_name(state) for state in OperationState if state != OperationState.ENDED]
 
@@ -111,12 +104,6 @@ def _leased(resource: ResourceType) -> Callable[[Snapshot], Iterable[Point]]:
         return [((priority,), amount) for priority, amount in found.items()]
 
     return read
-
-
-leased_memory = _leased(ResourceType.MEMORY)
-leased_storage = _leased(ResourceType.STORAGE)
-leased_cpu_time = _leased(ResourceType.CPU_TIME)
-leased_bandwidth = _leased(ResourceType.NETWORK_BANDWIDTH)
 
 
 def operations(snapshot: Snapshot) -> Iterable[Point]:
@@ -203,11 +190,6 @@ def _identity(snapshot: Snapshot) -> Iterable[Point]:
     return [((*known, snapshot.boot), 1)]
 
 
-def _updated(status: Status) -> float | None:
-    """Return when the figures came; not where they are not shown."""
-    return updated_at(status) if status.interval_s != 0 else None
-
-
 _IDENTITY = ("machine", "firmware", "port", "unique_id", "reset_cause", "protocol")
 _MOUNT = ("mount",)
 
@@ -228,7 +210,7 @@ _BOARD = (
     Metric("sample.wanted_interval", "s", "As asked for; the agent's budget may stretch it.",
            _of_status(lambda s: s.wanted_interval_s)),
     Metric("sample.timestamp", "s", "When the newest sample came, by the host's clock.",
-           _of_status(_updated)),
+           _of_status(lambda s: updated_at(s) if s.interval_s != 0 else None)),  # as they are shown
 )  # fmt: skip
 
 _MEMORY = (
@@ -290,13 +272,14 @@ _NETWORK = (
 _GRANTS = (
     Metric("leases", "{lease}", "Leases that have not ended.", leases,
            ("resource", "priority")),
-    Metric("leased.memory", "By", "Memory that is leased.", leased_memory, ("priority",)),
-    Metric("leased.storage", "By", "Storage that is leased.", leased_storage,
-           ("priority",)),
-    Metric("leased.cpu_time", "1", "Leased share of a core.", leased_cpu_time,
-           ("priority",)),
-    Metric("leased.network_bandwidth", "By/s", "Leased bandwidth.", leased_bandwidth,
-           ("priority",)),
+    Metric("leased.memory", "By", "Memory that is leased.",
+           _leased(ResourceType.MEMORY), ("priority",)),
+    Metric("leased.storage", "By", "Storage that is leased.",
+           _leased(ResourceType.STORAGE), ("priority",)),
+    Metric("leased.cpu_time", "1", "Leased share of a core.",
+           _leased(ResourceType.CPU_TIME), ("priority",)),
+    Metric("leased.network_bandwidth", "By/s", "Leased bandwidth.",
+           _leased(ResourceType.NETWORK_BANDWIDTH), ("priority",)),
     Metric("operations", "{operation}", "Operations that have, or wait for, a place.",
            operations, ("priority", "state")),
     Metric("operation.limit", "{operation}", "How many may run at once.",

@@ -48,7 +48,7 @@ class Notifier:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.to_thread(self._webhook.__exit__, None, None, None)
+        await asyncio.to_thread(self._webhook.__exit__)
 
     def forget(self, address: str) -> None:
         """Forget a board that its broker does not know any more."""

@@ -49,11 +49,9 @@ class Follower(AbstractAsyncContextManager[Any], Protocol):
 
     async def follow(self, address: str, board: Board) -> None:
         """Follow a board until cancelled; called each time that it was connected to anew."""
-        ...
 
     def forget(self, address: str) -> None:
         """Its broker does not know the board any more."""
-        ...
 
 
 class Missed(NamedTuple):
@@ -303,18 +301,13 @@ class Watched:
         self._followers = followers
         self.backlog = Backlog(address) if pushes else None
         self.problem = ""  # why it cannot be connected to, a sentence
-        self._board: Board | None = None
+        self.board: Board | None = None  # while connected to, whether it answers now or not
         self._counted = _Counted()  # replaced, never changed: another thread may be reading
         self._crashes = CrashCount()
 
-    @property
-    def board(self) -> Board | None:
-        """The board, whether it answers now or not; None until the first connection."""
-        return self._board
-
     def snapshot(self) -> Snapshot:
         """Return what the board's mirror holds now."""
-        board = self._board
+        board = self.board
         counted = self._counted
         if board is None or board.status.board.boot_id != counted.boot:
             counted = _Counted()
@@ -329,7 +322,7 @@ class Watched:
         while True:
             try:
                 async with connect(self.address) as board:
-                    self._board, self.problem = board, ""
+                    self.board, self.problem = board, ""
                     tasks = [self._count(board), self._count_crashes(board)]
                     tasks += [each.follow(self.address, board) for each in self._followers]
                     if self.backlog is not None:
@@ -343,7 +336,7 @@ class Watched:
                     logged = str(error)
                     _log.warning("%s It is tried again.", logged)
             finally:
-                self._board = None
+                self.board = None
             await asyncio.sleep(pause)
             pause = min(2 * pause, _RETRY_PAUSE_S[1])
 

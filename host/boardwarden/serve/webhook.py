@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, time
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -148,19 +148,13 @@ class _Http(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
 
 
 class Webhook:
-    """`put()` from any thread; a context manager, which ends with a last post.
+    """`put()` from any thread; a context manager, which ends with a last post."""
 
-    clock: the host's local time.
-    """
-
-    def __init__(
-        self, url: str, quiet: Quiet | None = None, clock: Callable[[], datetime] = datetime.now
-    ) -> None:
+    def __init__(self, url: str, quiet: Quiet | None = None) -> None:
         parts = urlsplit(url)
         self.name = f"{parts.scheme}://{parts.netloc}"  # the rest may be a secret
         self._url = url
         self._quiet = quiet
-        self._clock = clock
         self._waiting: deque[Notice] = deque(maxlen=MAX_LISTED)
         self._counts: Counter[str] = Counter()  # of all that wait, by kind
         self._in_hand = 0  # notices that were taken, and not posted
@@ -195,7 +189,7 @@ class Webhook:
     # --- the thread -----------------------------------------------------------------------------
 
     def _is_quiet(self) -> bool:
-        return self._quiet is not None and self._quiet.has(self._clock().time())
+        return self._quiet is not None and self._quiet.has(datetime.now().time())
 
     def _run(self) -> None:
         while self._wait():

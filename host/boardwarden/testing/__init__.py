@@ -6,17 +6,13 @@
 Nothing here talks to hardware. Simulating a real agent is the address "sim".
 """
 
-from .fake_board import FakeBoard, FakePrompt
+from .fake_board import FakeBoard, FakePrompt, FakeTransport, Peer
 from .fake_policy import FakePolicy
-from .fake_stream import FakeShared, FakeStream, FakeStreamBoard, FakeTransport, Peer
 
 __all__ = [
     "FakeBoard",
     "FakePolicy",
     "FakePrompt",
-    "FakeShared",
-    "FakeStream",
-    "FakeStreamBoard",
     "FakeTransport",
     "Peer",
 ]

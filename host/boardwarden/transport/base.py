@@ -13,29 +13,25 @@ from .address import is_mqtt, is_serial, wrong_address
 class Transport(Protocol):
     """Carries bytes to and from one board, and never resets it.
 
-    May be opened again after close(): that is how the session reconnects.
+    May be opened again after close(): that is how the session reconnects. One with a true attribute
+    `silence_is_death` may be dead with nothing that says so: it is opened anew after a silence.
     """
 
     @property
     def address(self) -> str:
         """The address, as the user gave it."""
-        ...
 
     async def open(self) -> None:
         """Open the connection; raise a subclass of ConnectError if that fails."""
-        ...
 
     async def read(self) -> bytes:
         """Wait for bytes and return them; b"" when the other end is gone."""
-        ...
 
     async def write(self, data: bytes) -> None:
         """Send all of data; raise LinkLost when the other end is gone."""
-        ...
 
     async def close(self) -> None:
         """Close the connection; may be called twice."""
-        ...
 
 
 @runtime_checkable
@@ -44,11 +40,9 @@ class Direct(Transport, Protocol):
 
     async def receive(self, received: Callable[[bytes], None]) -> None:
         """Pass bytes to received() as they come; return when the other end is gone."""
-        ...
 
     def offer(self, data: bytes) -> bool:
         """Send all of data at once and return True, or return False: a part of it may be sent."""
-        ...
 
 
 @runtime_checkable
@@ -62,18 +56,9 @@ class Shared(Transport, Protocol):
 
     def watch(self, on_presence: Callable[[], None]) -> None:
         """Call on_presence() whenever a message says what `online` is, from now on."""
-        ...
 
     def absence(self) -> ConnectError | None:
         """Return the error that says why the board does not answer; None where nobody knows."""
-        ...
-
-
-@runtime_checkable
-class Mortal(Transport, Protocol):
-    """A transport whose other end may vanish with nothing that says so: it is opened anew then."""
-
-    silence_is_death: bool
 
 
 def transport_for(address: str) -> Transport:

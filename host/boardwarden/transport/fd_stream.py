@@ -132,35 +132,25 @@ class FdTransport:
     """A transport over an FdStream, which open() of a subclass makes."""
 
     def __init__(self, address: str) -> None:
-        self._address = address
+        self.address = address
         self._stream: FdStream | None = None
 
-    @property
-    def address(self) -> str:
-        """The address, as the user gave it."""
-        return self._address
-
     async def read(self) -> bytes:
-        """Wait for bytes; b"" when the other end is gone."""
         return await self._stream.read() if self._stream else b""
 
     async def receive(self, received: Callable[[bytes], None]) -> None:
-        """Hand over bytes as they come, until the other end is gone."""
         if self._stream:
             await self._stream.receive(received)
 
     async def write(self, data: bytes) -> None:
-        """Send all of data; raise LinkLost when the other end is gone."""
         if self._stream is None:
-            raise LinkLost(f"The link to {self._address} is closed.")
+            raise LinkLost(f"The link to {self.address} is closed.")
         await self._stream.write(data)
 
     def offer(self, data: bytes) -> bool:
-        """Send all of data at once, or return False: a part of it may be sent."""
         return self._stream is not None and self._stream.offer(data)
 
     async def close(self) -> None:
-        """Close the descriptor; may be called twice."""
         stream, self._stream = self._stream, None
         if stream:
             stream.close()

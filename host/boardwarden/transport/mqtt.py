@@ -6,8 +6,9 @@ Topics and payloads: docs/wire.md, "Over MQTT".
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from .mqtt_address import Place, parse
 from .mqtt_broker import Broker, shared
 
 TOPICS = "boardwarden"
-ALL_STATES = f"{TOPICS}/+/state"
+_ALL_STATES = f"{TOPICS}/+/state"
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_STATE = 512  # bytes; a longer one is a stranger's
 _QUIET_S = 0.5  # without another retained state, all of them have come
@@ -90,19 +91,13 @@ class Mqtt:
                 address,
                 f"{address!r} does not name a board with 1 to 64 of A-Z a-z 0-9 . _ -",
             )
-        self._address = address
+        self.address = address
         self.online: bool | None = None
         self._broker: Broker | None = None
         self._received: Callable[[bytes], None] = lambda data: None
         self._on_presence: Callable[[], None] = lambda: None
 
-    @property
-    def address(self) -> str:
-        """The address, as the user gave it."""
-        return self._address
-
     def watch(self, on_presence: Callable[[], None]) -> None:
-        """Call on_presence() whenever the board's state comes, from now on."""
         self._on_presence = on_presence
 
     def absence(self) -> ConnectError | None:
@@ -111,12 +106,12 @@ class Mqtt:
             return BoardOffline(
                 f"No board {self._id!r} has been at the broker {self._place}: `boardwarden boards "
                 f"--broker {self._place}` lists those that have, as far as this user may read.",
-                self._address,
+                self.address,
             )
         if not self.online:
             return BoardOffline(
                 f"The board {self._id!r} is not connected to the broker {self._place} now.",
-                self._address,
+                self.address,
             )
         return None
 
@@ -131,13 +126,13 @@ class Mqtt:
         except BaseException as error:
             await self.close()
             if isinstance(error, LinkLost):
-                raise ConnectError(str(error), self._address) from error
+                raise ConnectError(str(error), self.address) from error
             raise
         if not granted:
             await self.close()
             raise PermissionDenied(
                 f"The broker {self._place} does not let this user read the board {self._id!r}.",
-                self._address,
+                self.address,
             )
 
     def _topics(self, *names: str) -> list[str]:
@@ -152,7 +147,6 @@ class Mqtt:
             self._received(payload)
 
     async def receive(self, received: Callable[[bytes], None]) -> None:
-        """Pass frames to received() as they come; return when the connection is gone."""
         if self._broker is not None:
             self._received = received
             await self._broker.ended()
@@ -190,40 +184,57 @@ class Mqtt:
             await broker.leave()
 
 
+@contextlib.asynccontextmanager
+async def states(
+    place: Place, on_state: Callable[[str, BoardState | None], None]
+) -> AsyncIterator[Broker]:
+    """Pass what all boards of a broker say of themselves to on_state(name, state) in the block.
+
+    First what is retained. Raises a ConnectError, or LinkLost.
+    """
+
+    def received(topic: str, payload: bytes, retained: bool) -> None:
+        name = board_of(topic)
+        if name is not None:
+            on_state(name, decode_state(payload))
+
+    broker = shared(place)
+    await broker.enter()
+    try:
+        if not await broker.subscribe([_ALL_STATES], received):
+            raise PermissionDenied(
+                f"The broker {place} does not let this user read who is there.", str(place)
+            )
+        yield broker
+    finally:
+        broker.unsubscribe([_ALL_STATES], received)
+        await broker.leave()
+
+
 async def retained_states(place: Place) -> dict[str, BoardState]:
     """Return the states of all boards that a broker knows, by their ids; raise a ConnectError."""
     found: dict[str, BoardState] = {}
     came = asyncio.Event()
 
-    def on_state(topic: str, payload: bytes, retained: bool) -> None:
-        name, state = board_of(topic), decode_state(payload)
-        if name is not None and state is not None:
+    def on_state(name: str, state: BoardState | None) -> None:
+        found.pop(name, None)
+        if state is not None:
             found[name] = state
-        elif name is not None:
-            found.pop(name, None)
         came.set()
 
-    broker = shared(place)
-    await broker.enter()
     try:
-        if not await broker.subscribe([ALL_STATES], on_state):
-            raise PermissionDenied(
-                f"The broker {place} does not let this user read who is there.", str(place)
-            )
-        deadline = asyncio.get_running_loop().time() + _ALL_S
-        while asyncio.get_running_loop().time() < deadline:
-            came.clear()
-            try:
-                await asyncio.wait_for(came.wait(), _QUIET_S)
-            except asyncio.TimeoutError:
-                break
-        if broker.is_lost:  # so there may be more
-            raise LinkLost(f"The connection to {place} is lost.")
+        async with states(place, on_state) as broker:
+            deadline = asyncio.get_running_loop().time() + _ALL_S
+            while asyncio.get_running_loop().time() < deadline:
+                came.clear()
+                try:
+                    await asyncio.wait_for(came.wait(), _QUIET_S)
+                except asyncio.TimeoutError:
+                    break
+            if broker.is_lost:  # so there may be more
+                raise LinkLost(f"The connection to {place} is lost.")
     except LinkLost as error:
         raise ConnectError(str(error), str(place)) from error
-    finally:
-        broker.unsubscribe([ALL_STATES], on_state)
-        await broker.leave()
     return found
 
 

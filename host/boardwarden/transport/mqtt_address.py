@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from boardwarden._paths import is_shared
 from boardwarden.errors import AddressError, ConnectError
 
 from .address import wrong_address
@@ -83,7 +83,7 @@ def password() -> str | None:
         return password
     try:
         with open(place, encoding="utf-8") as file:
-            if os.name == "posix" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+            if is_shared(file):
                 raise ConnectError(
                     f"Others may read {place}: chmod 600 it, or change the password."
                 )

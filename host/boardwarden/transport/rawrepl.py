@@ -16,21 +16,16 @@ class Line(Protocol):
 
     async def read(self) -> bytes:
         """Wait for bytes; b"" when the other end is gone."""
-        ...
 
     async def write(self, data: bytes) -> None:
         """Write all of data; raise LinkLost when the other end is gone."""
-        ...
 
 
 _INTERRUPT_AND_ENTER = b"\r\x03\r\x01"  # two interrupts at once would end the unix port
 _PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
 _RUN = b"\x04"
 _AGAIN_S = 0.5
-_PIECE_BYTES, _PIECE_PAUSE_S = (
-    256,
-    0.01,
-)  # as mpremote: a UART has no more room
+_PIECE_BYTES, _PIECE_PAUSE_S = 256, 0.01  # as mpremote: a UART has no more room
 
 
 class RawRepl:

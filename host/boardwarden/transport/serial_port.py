@@ -169,43 +169,36 @@ class SerialThreaded:
     """
 
     def __init__(self, address: str) -> None:
-        self._address = address
+        self.address = address
         self._search = SerialSearch(address)
         self._port: serial.Serial | None = None
         self._thread: threading.Thread | None = None
         self._chunks: asyncio.Queue[bytes] = asyncio.Queue()
 
-    @property
-    def address(self) -> str:
-        """The address, as the user gave it."""
-        return self._address
-
     async def open(self) -> None:
         """Open the port; raise a ConnectError that says why not."""
-        self._port = open_port(self._address, timeout=None, search=self._search)
+        self._port = open_port(self.address, timeout=None, search=self._search)
         self._chunks = asyncio.Queue()
         self._thread = threading.Thread(
             target=_pump,
             args=(self._port, asyncio.get_running_loop(), self._chunks),
-            name=f"read {self._address}",
+            name=f"read {self.address}",
             daemon=True,
         )
         self._thread.start()
 
     async def read(self) -> bytes:
-        """Wait for bytes; b"" when the port is gone."""
         if self._port is None:
             return b""
         return await self._chunks.get()
 
     async def write(self, data: bytes) -> None:
-        """Send all of data; raise LinkLost when the port is gone."""
         if self._port is None:
-            raise LinkLost(f"The link to {self._address} is closed.")
+            raise LinkLost(f"The link to {self.address} is closed.")
         try:
             await asyncio.to_thread(self._port.write, data)
         except OSError as error:  # SerialException is one
-            raise LinkLost(f"The link to {self._address} broke.") from error
+            raise LinkLost(f"The link to {self.address} broke.") from error
 
     async def close(self) -> None:
         """Stop the thread and close the port."""
@@ -248,15 +241,15 @@ class SerialPosix(FdTransport):
 
         from .terminal import keep_lines
 
-        port = open_port(self._address, timeout=0, search=self._search)
+        port = open_port(self.address, timeout=0, search=self._search)
         try:
             keep_lines(port.fileno())
         except termios.error as error:  # unplugged in between
             port.close()
-            raise PortMissing(f"{self._address} has just vanished.", self._address) from error
+            raise PortMissing(f"{self.address} has just vanished.", self.address) from error
         self._port = port
         # The stream has a descriptor of its own, so that each is closed by its one owner.
-        self._stream = FdStream(os.dup(port.fileno()), self._address)
+        self._stream = FdStream(os.dup(port.fileno()), self.address)
 
     async def close(self) -> None:
         """Close the port, leaving DTR and RTS as they are."""

@@ -82,12 +82,12 @@ class Sim(FdTransport):
     async def open(self) -> None:
         """Start the board; raise SimulatorMissing, or AddressError if there is no such file."""
         application = self._application_file()
-        program = find_micropython(self._address)
+        program = find_micropython(self.address)
         from .terminal import PtyProcess
 
         environment = {**os.environ, "MICROPYPATH": board_path()}
         command = [program, *self._heap, str(application)]
-        self._process = PtyProcess(command, environment, self._address)
+        self._process = PtyProcess(command, environment, self.address)
         self._stream = self._process.stream
 
     def _application_file(self) -> Path:
@@ -95,7 +95,7 @@ class Sim(FdTransport):
             return board_files()[-1] / _DEFAULT_APPLICATION
         application = Path(self._application)
         if problem := absence(application, "file"):
-            raise wrong_address(self._address, problem.rstrip("."))
+            raise wrong_address(self.address, problem.rstrip("."))
         return application
 
     async def close(self) -> None:
@@ -155,9 +155,9 @@ class Qemu(FdTransport):
     async def open(self) -> None:
         """Start board and agent; raise SimulatorMissing, AddressError, NoAgent or ConnectError."""
         if problem := absence(self._firmware, "file"):
-            raise wrong_address(self._address, problem.rstrip("."))
-        program = _find_qemu(self._address)
-        self._machine = QemuMachine(program, self._firmware, self._address)
+            raise wrong_address(self.address, problem.rstrip("."))
+        program = _find_qemu(self.address)
+        self._machine = QemuMachine(program, self._firmware, self.address)
         try:
             await self._boot_in_time(self._machine)
         except BaseException:
@@ -173,7 +173,7 @@ class Qemu(FdTransport):
             ) from error
         except LinkLost as error:
             raise wrong_address(
-                self._address, f"QEMU cannot run {self._firmware}: it must be built for mps2-an385"
+                self.address, f"QEMU cannot run {self._firmware}: it must be built for mps2-an385"
             ) from error
 
     async def _boot(self, machine: QemuMachine) -> None:
@@ -191,7 +191,7 @@ class Qemu(FdTransport):
         self._stream = machine.agent_port
 
     def _no_agent(self, problem: str) -> NoAgent:
-        return NoAgent(f"The firmware {self._firmware} {problem}", self._address)
+        return NoAgent(f"The firmware {self._firmware} {problem}", self.address)
 
     async def close(self) -> None:
         """End the simulated board."""

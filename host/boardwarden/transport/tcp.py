@@ -68,19 +68,14 @@ class Tcp:
     silence_is_death = True
 
     def __init__(self, address: str) -> None:
-        self._address = address
+        self.address = address
         self._is_tls, self._host, self._port = _parse(address)
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
-    @property
-    def address(self) -> str:
-        """The address, as the user gave it."""
-        return self._address
-
     async def open(self) -> None:
         """Connect within 5 s; raise PortMissing (no such host, nobody listens) or ConnectError."""
-        context = trusted(self._address) if self._is_tls else None
+        context = trusted(self.address) if self._is_tls else None
         give_up_at = asyncio.get_running_loop().time() + _CONNECT_S
         while True:
             try:
@@ -128,37 +123,37 @@ class Tcp:
 
     def _explain(self, error: Exception) -> ConnectError:
         if isinstance(error, socket.gaierror):
-            return PortMissing(f"There is no host {self._host!r}: check the name.", self._address)
+            return PortMissing(f"There is no host {self._host!r}: check the name.", self.address)
         if isinstance(error, ConnectionRefusedError):
             return PortMissing(
                 f"Nothing listens on port {self._port} of {self._host}: "
                 "check the port, and that the board's agent serves it.",
-                self._address,
+                self.address,
             )
         if isinstance(error, (asyncio.TimeoutError, TimeoutError)):
             return ConnectError(
                 f"{self._host} did not answer within {_CONNECT_S:.0f} s: "
                 "check that the board is on and on this network.",
-                self._address,
+                self.address,
             )
         if isinstance(error, ssl.SSLCertVerificationError):
-            return not_trusted(self._host, error, self._address)
+            return not_trusted(self._host, error, self.address)
         if isinstance(error, ssl.SSLError) or (self._is_tls and isinstance(error, ConnectionError)):
             return ConnectError(
                 f"Port {self._port} of {self._host} does not speak TLS as it should: "
                 "check that the board's TcpServer has an ssl_context.",
-                self._address,
+                self.address,
             )
         if isinstance(error, ConnectionError):
             return ConnectError(
                 f"Port {self._port} of {self._host} closes the connection at once: is that the "
                 "port of the board's agent?",
-                self._address,
+                self.address,
             )
         # asyncio's text has the address in Python's words; the system's is for people.
         number = error.errno if isinstance(error, OSError) else None
         reason = os.strerror(number).lower() if number else str(error)
-        return ConnectError(f"Cannot connect to {self._address}: {reason}.", self._address)
+        return ConnectError(f"Cannot connect to {self.address}: {reason}.", self.address)
 
     async def read(self) -> bytes:
         """Wait for bytes; b"" when the connection has ended, however that came about."""
@@ -170,14 +165,13 @@ class Tcp:
             return b""
 
     async def write(self, data: bytes) -> None:
-        """Send all of data; raise LinkLost when the connection has ended."""
         if self._writer is None or self._writer.is_closing():
-            raise LinkLost(f"The link to {self._address} is closed.")
+            raise LinkLost(f"The link to {self.address} is closed.")
         try:
             self._writer.write(data)
             await self._writer.drain()
         except OSError as error:
-            raise LinkLost(f"The link to {self._address} broke.") from error
+            raise LinkLost(f"The link to {self.address} broke.") from error
 
     async def close(self) -> None:
         """Close the connection; drop what is not sent yet."""

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import termios
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from boardwarden.errors import ConnectError
 
@@ -17,7 +16,18 @@ from .fd_stream import FdStream
 
 _IFLAG, _OFLAG, _CFLAG, _LFLAG, _CC = 0, 1, 2, 3, 6
 _CTRL_C = b"\x03"
-_LAUNCHER = Path(__file__).with_name("on_terminal.py")
+# Before a program: has its standard input be its controlling terminal, where it is started as the
+# leader of a session. A process of its own, because the code between fork and exec of a threaded
+# program must not be Python's (`preexec_fn` can deadlock).
+_LAUNCH = """\
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup too, the hang-up ends the program
+# Until MicroPython has a handler: Ctrl-C as it starts would end it, and ends no board.
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+LAUNCHER = (sys.executable, "-I", "-S", "-c", _LAUNCH)
 _END_S = 2.0  # a program that the hang-up does not end by then is killed
 
 
@@ -72,7 +82,7 @@ class PtyProcess:
         try:
             make_transparent(program_end)
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_LAUNCHER), *command],
+                [*LAUNCHER, *command],
                 stdin=program_end,
                 stdout=program_end,
                 stderr=program_end,

@@ -13,13 +13,13 @@ import ipaddress
 import json
 import os
 import secrets
-import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from boardwarden._clock import passed_s
+from boardwarden._paths import is_shared
 
 OBSERVE, CONTROL = RIGHTS = ("observe", "control")
 MIN_PASSWORD = 8  # characters
@@ -94,7 +94,7 @@ def load(path: Path) -> dict[str, User]:
     """Return the users of a file by their names; raise UsersError."""
     try:
         with path.open("rb") as file:
-            if os.name == "posix" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+            if is_shared(file):
                 raise UsersError(f"Others may read or change {path}: chmod 600 it.")
             data = file.read(_MAX_FILE + 1)
         found = json.loads(data)

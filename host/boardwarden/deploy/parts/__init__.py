@@ -19,14 +19,13 @@ standard library only, and nothing else of boardwarden.
 """
 
 from .joining import Part, join, write
-from .places import PACKAGES, file_of, part_of, read_rooms, room_files, runs_on
+from .places import PACKAGES, part_of, read_rooms, room_files, runs_on
 from .room import JoinError
 
 __all__ = [
     "PACKAGES",
     "JoinError",
     "Part",
-    "file_of",
     "join",
     "part_of",
     "read_rooms",

@@ -350,7 +350,8 @@ class Checks:
                 for name in ordered:
                     room = self.rooms[name]
                     line = room.loads.get(bound_name)
-                    if room is not owning and line and not _binds(room, bound_name):
+                    own = {each.name for each in room.bound}
+                    if room is not owning and line and bound_name not in own:
                         self.problems.append(
                             f"{owning.at(bound.line)}: `{bound_name}` hides the builtin that "
                             f"{room.at(line)} uses"
@@ -374,7 +375,3 @@ class Checks:
                     f"{room.at(bound.line)}: `warden.{bound.name}` would become the module "
                     f"{module} when that is imported"
                 )
-
-
-def _binds(room: Room, name: str) -> bool:
-    return any(bound.name == name for bound in room.bound)
