@@ -22,6 +22,7 @@ _SELDOM = (
     "policy.forecast",
     "forecast",
     "guard",
+    "sleep",
     "metered_file",
     "budgets",
     "policy.meters",
@@ -170,6 +171,32 @@ def test_a_module_loaded_later_moves_no_name_of_the_package():
             ]
         finally:
             warden.stop()
+
+
+def test_what_is_called_once_is_let_go_and_what_comes_again_is_found_at_once():
+    warden.start(link=False)
+    try:
+        warden.scan_storage()
+        warden.use_wlan(None)
+        warden.trends(1000)
+        raises(ValueError, warden.stored_key, "neither right")
+        raises(TypeError, warden.TcpServer, "8765")
+        raises(TypeError, warden.MqttLink, None, "board")
+        warden.checkin("part", 1000).close()
+        warden.exceptions()
+        for name in ("extras", "mqtt_setup", "watchdog_setup", "crash_report", "public"):
+            assert "warden." + name not in sys.modules, name
+            assert name not in warden.__dict__, name
+        for name in ("guarded", "sleeping"):
+            getattr(warden, name)
+            assert name in warden.__dict__, name
+        assert "warden.public" not in sys.modules
+        with Imports() as names:
+            warden.guarded("name")
+            warden.sleeping()
+        assert names == []
+    finally:
+        warden.stop()
 
 
 def _load_what_decides_seldom():
