@@ -263,7 +263,7 @@ def test_after_the_end_a_timer_feeds_it_for_ten_minutes():
 def test_a_board_that_cannot_interrupt_is_reset_for_a_hang():
     with Rig() as rig:
         rig.configure(action=_RESET)
-        rig.dog.action.interrupter = None
+        rig.dog.action.interrupt = None
         rig.pass_ms(3000, turns=False)
         assert rig.resets
         assert rig.events()[0][0] == "begun"

@@ -79,7 +79,7 @@ BOARD_LAYERS = [
     ["crashes"],
     ["crash_setup"],
     ["application"],
-    ["crash_report", "budgets", "hardware_watchdog", "interrupter", "by_dupterm"],
+    ["crash_report", "budgets", "hardware_watchdog", "by_dupterm"],
     ["hang_stopper"],
     ["sleep", "task_watchdog", "duties"],
     ["duties_setup", "stop_setup"],

@@ -46,7 +46,6 @@ _LAZY = {
     "warden.hardware_watchdog": "warden.duties_setup",
     "warden.watchdog_setup": "warden.watchdog_setup",  # for each call
     "warden.hang_stopper": "warden.hang_stopper",  # with another action than "tell"
-    "warden.interrupter": "warden.hang_stopper",
     "warden.by_dupterm": "warden.by_dupterm",  # where the port has that,
     "warden.stop_setup": "warden.stop_setup",  # which this one finds out
     "warden.public": "warden.public",  # for a name that is not loaded
