@@ -158,7 +158,7 @@ def test_a_module_loaded_later_moves_no_name_of_the_package():
                 _load_what_decides_seldom()
             link.receive(64, 1, 3, 77, None)
             poll_all(running_agent())
-            for number, arguments in ((3, [0, 0, 1]), (4, [3, 1, "x", 1, 1000, None]), (14, [0])):
+            for number, arguments in ((3, [0, 0, 1]), (4, [3, 1, "x", 1, 1000, None]), (14, [2])):
                 link.receive(67, 77, number, number, arguments)
                 poll_all(running_agent())
             assert "warden.requests" in sys.modules
@@ -195,6 +195,22 @@ def test_what_is_called_once_is_let_go_and_what_comes_again_is_found_at_once():
             warden.guarded("name")
             warden.sleeping()
         assert names == []
+    finally:
+        warden.stop()
+
+
+def test_a_host_that_asks_whether_a_policy_is_stored_loads_nothing_where_none_is():
+    link = SinkLink()
+    warden.start(interval_ms=600_000, budget_permille=1000, link=link)
+    try:
+        link.receive(64, 1, 3, 77, None)
+        poll_all(running_agent())
+        sys.modules.pop("warden.stored_policy", None)
+        for number, what in ((8, 0), (9, None)):
+            link.receive(67, 77, number, 14, [what])
+            poll_all(running_agent())
+        assert "warden.requests" in sys.modules
+        assert "warden.stored_policy" not in sys.modules
     finally:
         warden.stop()
 

@@ -7,7 +7,7 @@ import warden
 from harness import Skip, no_heap, raises
 from rig import FakeLink, board, poll_now
 from warden.crash_setup import make_crashes
-from warden.policy.publish import has_stored_policy
+from warden.policy.publish import find_stored_policy
 from warden.policy.thresholds import METRICS
 from warden.running import running_agent, running_policy
 from warden.setup import make_agent
@@ -534,11 +534,38 @@ def test_what_refuses_all_for_ten_minutes_is_set_aside():
     assert after.state() == SET_ASIDE and after.events()[-1] == "set aside"
     assert _rows(policy) == _DEFAULT and policy.limits() == [2, 300_000, 100, 5000]
     assert policy.quotas == {} and os.listdir().count("warden.policy.aside") == 1
-    assert not has_stored_policy(after.board)  # nor at the next start
+    assert find_stored_policy(after.board) == ".policy.aside"  # not in force at the next start
     again = Rig()
+    assert again.ask(KEEP, TELL) == (OK, [NOTHING, 0])  # which attaches it, so that a host is told
+    assert again.state() == NOTHING
     assert again.ask(KEEP, TELL) == (OK, [SET_ASIDE, 0])
     assert again.ask(KEEP, SAVE) == (OK, [IN_FORCE, 0])
     assert "warden.policy.aside" not in os.listdir()
+    _clean()
+
+
+def test_after_the_next_start_a_host_is_told_that_one_was_set_aside_and_it_stays_so():
+    _clean()
+    path = board().path + ".policy.aside"
+    try:
+        with open(path, "wb") as file:
+            file.write(b"set aside")
+    except OSError:
+        raise Skip("nothing is mounted")
+    for _ in range(2):
+        with open(board().path + ".note", "w") as file:
+            file.write("2cpu critical, 950")  # which would have one in force set aside
+        warden.start(link=False)
+        try:
+            policy = running_policy()
+            assert policy.early_resets == 2
+            assert policy.stored_policy.request(TELL) == [SET_ASIDE, 0]
+            assert not policy.stored_policy.overrules("limits")
+            assert _rows(policy) == _DEFAULT
+        finally:
+            warden.stop()
+    with open(path, "rb") as file:
+        assert file.read() == b"set aside"
     _clean()
 
 

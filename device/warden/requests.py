@@ -45,6 +45,8 @@ _NOT_FOUND = const(5)
 _SET_LIMITS = const(9)
 _KEEP = const(14)
 _SAFE_MODE = const(18)
+_NOTHING = const(0)  # how a stored policy stands, of ids.KEPT
+_INSIST = const(3)  # the last of ids.KEEPING
 # A bit for each of PING, HISTORY_READ, CAN_EXECUTE, TELL_METERS, QUOTA.
 _LOOKING = const(0x11109)
 _NAMELESS = const((0, 3, 8))  # of those, what names nothing
@@ -325,6 +327,11 @@ class Requests:
         return stored_policy_of(self.agent)
 
     def _store_policy(self, what):
+        if what is not None:
+            check_int("what", what, 0, _INSIST)
+        policy = self._policy
+        if not what and policy.stored_policy is None:  # as nearly always: that loads nothing
+            return [_NOTHING, len(policy.quotas)]
         return self._stored().request(what)
 
     def _quota(self, place):

@@ -86,8 +86,6 @@ class StoredPolicy:
 
         Return [state, how many quotas there are]. Denied where the file system does not do it.
         """
-        if what is not None:
-            check_int("what", what, 0, _INSIST)
         try:
             if what == _SAVE and self.acts_now():
                 raise deny("keep:acts_now")
