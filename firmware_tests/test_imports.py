@@ -199,15 +199,15 @@ def test_what_is_called_once_is_let_go_and_what_comes_again_is_found_at_once():
         warden.stop()
 
 
-def test_a_host_that_asks_whether_a_policy_is_stored_loads_nothing_where_none_is():
+def test_a_host_that_reads_the_policy_loads_nothing_where_none_is_stored():
     link = SinkLink()
     warden.start(interval_ms=600_000, budget_permille=1000, link=link)
     try:
         link.receive(64, 1, 3, 77, None)
         poll_all(running_agent())
         sys.modules.pop("warden.stored_policy", None)
-        for number, what in ((8, 0), (9, None)):
-            link.receive(67, 77, number, 14, [what])
+        for number, request, what in ((8, 14, 0), (9, 14, None), (10, 16, 0)):
+            link.receive(67, 77, number, request, [what])
             poll_all(running_agent())
         assert "warden.requests" in sys.modules
         assert "warden.stored_policy" not in sys.modules

@@ -335,7 +335,11 @@ class Requests:
         return self._stored().request(what)
 
     def _quota(self, place):
-        return self._stored().quota(place)
+        quotas = self._policy.quotas
+        if not 0 <= place < len(quotas):
+            return None
+        name = sorted(quotas)[place]  # in the order of their names
+        return [name] + list(quotas[name])
 
     def _set_quota(self, *quota):
         self._stored().set_quota(*quota)

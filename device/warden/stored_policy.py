@@ -110,17 +110,6 @@ class StoredPolicy:
             self.state = _SET_ASIDE
         return [self.state, len(self.agent.policy.quotas)]
 
-    def quota(self, place):
-        """Return [name, memory, storage, operations, ttl_ms] of a quota, None where there is none.
-
-        They are in the order of their names.
-        """
-        quotas = self.agent.policy.quotas
-        if not 0 <= place < len(quotas):
-            return None
-        name = sorted(quotas)[place]
-        return [name] + list(quotas[name])
-
     def set_quota(self, name, *values):
         """Set the quota of sessions of that name, for values that the application does not give.
 
