@@ -5,10 +5,10 @@ import os
 
 import warden
 from harness import Skip, no_heap, raises
+from metrics import METRICS
 from rig import FakeLink, board, poll_now
 from warden.crash_setup import make_crashes
 from warden.policy.publish import find_stored_policy
-from warden.policy.thresholds import METRICS
 from warden.running import running_agent, running_policy
 from warden.setup import make_agent
 from warden.stored_policy import stored_policy_of
