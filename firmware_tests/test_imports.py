@@ -162,6 +162,8 @@ def test_a_module_loaded_later_moves_no_name_of_the_package():
                 link.receive(67, 77, number, number, arguments)
                 poll_all(running_agent())
             assert "warden.requests" in sys.modules
+            assert "warden.policy_file" not in sys.modules  # which the last one loaded
+            assert not protect or "warden.stored_policy" in sys.modules
             warden.checkin("part", 1000).close()
             warden.exceptions()
             assert "requests" in warden.__dict__

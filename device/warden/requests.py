@@ -320,19 +320,16 @@ class Requests:
         if meters is not None:  # else there is nothing that has one
             meters.send_ms = for_ms
 
-    def _stored(self):
-        self._policy  # noqa: B018, Denied where there is none
-        with import_lock:
-            from warden.stored_policy import stored_policy_of
-        return stored_policy_of(self.agent)
-
     def _store_policy(self, what):
         if what is not None:
             check_int("what", what, 0, _INSIST)
         policy = self._policy
-        if not what and policy.stored_policy is None:  # as nearly always: that loads nothing
-            return [_NOTHING, len(policy.quotas)]
-        return self._stored().request(what)
+        if what:
+            with import_lock:
+                from warden.policy_file import request
+            return request(self.agent, what)
+        stored = policy.stored_policy
+        return [_NOTHING if stored is None else stored.state, len(policy.quotas)]
 
     def _quota(self, place):
         quotas = self._policy.quotas
@@ -342,4 +339,7 @@ class Requests:
         return [name] + list(quotas[name])
 
     def _set_quota(self, *quota):
-        self._stored().set_quota(*quota)
+        policy = self._policy
+        with import_lock:
+            from warden.policy_file import set_quota
+        set_quota(policy, *quota)

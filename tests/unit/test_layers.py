@@ -65,6 +65,7 @@ BOARD_LAYERS = [
     ["runner", "running"],
     ["policy.block_watch", "policy.memory_profile"],
     ["policy.pressure", "trend_report", "stored_policy", "counted_socket", "guard"],
+    ["policy_file"],
     ["policy.policy", "requests", "host_session", "board_mps2"],
     ["hosts_message"],
     ["host_connection", "mqtt_session"],

@@ -52,10 +52,8 @@ def install(module, agent):
     found = find_stored_policy(agent.board)
     if found is not None:
         with import_lock:
-            from warden.stored_policy import stored_policy_of
-        stored = stored_policy_of(agent)
-        if found != _ASIDE:  # else a host is told that
-            stored.load()
+            from warden.policy_file import load
+        load(agent, found == _ASIDE)
 
 
 def find_stored_policy(board):

@@ -33,7 +33,8 @@ _LAZY = {
     "warden.mqtt_session": "warden.mqtt",  # where the application made an MqttLink
     "warden.link.mqtt": "warden.mqtt",
     "warden.link.mqtt_as": "warden.mqtt_as",  # of a client of mqtt_as
-    "warden.stored_policy": "warden.stored_policy",
+    "warden.stored_policy": "warden.stored_policy",  # where one is stored,
+    "warden.policy_file": "warden.policy_file",  # as it is loaded and stored
     "warden.crashes": "warden.crashes",  # where the application asks for it
     "warden.application": "warden.crashes",
     "warden.last_boot": "warden.last_boot",  # once in a boot,
