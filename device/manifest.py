@@ -100,12 +100,21 @@ def _joining():
     return parts
 
 
+def _port():
+    """The name of the port that is built, "" if makemanifest.py was not told."""
+    told = [word for word in sys.argv if word.startswith("PORT_DIR=")]
+    return told[0].rpartition("/")[2] if told else ""
+
+
 def _freeze():
     joining = _joining()
+    port = _port()
     folders = [".", "../shared_schema"]
-    if any(word.startswith("PORT_DIR=") and word.endswith("/qemu") for word in sys.argv):
+    if port == "qemu":
         folders.append("mps2")  # that board has neither a clock nor a second serial port
     parts = joining.join(joining.read_rooms(*map(Path, folders)))
+    if port not in ("unix", ""):
+        del parts["warden/terminal.py"]  # of that port only
     for part in list(parts.values()):
         if part.machine_code:  # the board has it, or the same functions in bytecode
             right = _is_right(part, _machine(), joining)

@@ -5,10 +5,10 @@
 import gc
 
 from harness import raises, skip
+from metrics import METRICS
 from rig import board, poll_for_sample
 from usual import new_lease, new_operation
 from warden.errors import Denied
-from warden.policy.thresholds import METRICS
 from warden.setup import make_agent
 
 _LIMITS = (4, 300_000, 100, 5000)

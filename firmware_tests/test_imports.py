@@ -22,6 +22,7 @@ _SELDOM = (
     "policy.forecast",
     "forecast",
     "guard",
+    "sleep",
     "metered_file",
     "budgets",
     "policy.meters",
@@ -157,10 +158,12 @@ def test_a_module_loaded_later_moves_no_name_of_the_package():
                 _load_what_decides_seldom()
             link.receive(64, 1, 3, 77, None)
             poll_all(running_agent())
-            for number, arguments in ((3, [0, 0, 1]), (4, [3, 1, "x", 1, 1000, None]), (14, [0])):
+            for number, arguments in ((3, [0, 0, 1]), (4, [3, 1, "x", 1, 1000, None]), (14, [2])):
                 link.receive(67, 77, number, number, arguments)
                 poll_all(running_agent())
             assert "warden.requests" in sys.modules
+            assert "warden.policy_file" not in sys.modules  # which the last one loaded
+            assert not protect or "warden.stored_policy" in sys.modules
             warden.checkin("part", 1000).close()
             warden.exceptions()
             assert "requests" in warden.__dict__
@@ -170,6 +173,48 @@ def test_a_module_loaded_later_moves_no_name_of_the_package():
             ]
         finally:
             warden.stop()
+
+
+def test_what_is_called_once_is_let_go_and_what_comes_again_is_found_at_once():
+    warden.start(link=False)
+    try:
+        warden.scan_storage()
+        warden.use_wlan(None)
+        warden.trends(1000)
+        raises(ValueError, warden.stored_key, "neither right")
+        raises(TypeError, warden.TcpServer, "8765")
+        raises(TypeError, warden.MqttLink, None, "board")
+        warden.checkin("part", 1000).close()
+        warden.exceptions()
+        for name in ("extras", "mqtt_setup", "watchdog_setup", "crash_report", "public"):
+            assert "warden." + name not in sys.modules, name
+            assert name not in warden.__dict__, name
+        for name in ("guarded", "sleeping"):
+            getattr(warden, name)
+            assert name in warden.__dict__, name
+        assert "warden.public" not in sys.modules
+        with Imports() as names:
+            warden.guarded("name")
+            warden.sleeping()
+        assert names == []
+    finally:
+        warden.stop()
+
+
+def test_a_host_that_reads_the_policy_loads_nothing_where_none_is_stored():
+    link = SinkLink()
+    warden.start(interval_ms=600_000, budget_permille=1000, link=link)
+    try:
+        link.receive(64, 1, 3, 77, None)
+        poll_all(running_agent())
+        sys.modules.pop("warden.stored_policy", None)
+        for number, request, what in ((8, 14, 0), (9, 14, None), (10, 16, 0)):
+            link.receive(67, 77, number, request, [what])
+            poll_all(running_agent())
+        assert "warden.requests" in sys.modules
+        assert "warden.stored_policy" not in sys.modules
+    finally:
+        warden.stop()
 
 
 def _load_what_decides_seldom():

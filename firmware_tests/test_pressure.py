@@ -5,10 +5,10 @@ import gc
 import no_memory
 from figures import figure
 from harness import no_heap, raises
+from metrics import METRICS
 from rig import PressedBoard
 from usual import new_lease, new_operation
 from warden.errors import Denied, Preempted
-from warden.policy.thresholds import METRICS
 from warden.setup import make_agent
 
 LOW, NORMAL, HIGH, CRITICAL = range(4)

@@ -5,10 +5,12 @@ import os
 
 import warden
 from harness import Skip, no_heap, raises
+from metrics import METRICS
 from rig import FakeLink, board, poll_now
 from warden.crash_setup import make_crashes
-from warden.policy.publish import has_stored_policy
-from warden.policy.thresholds import METRICS
+from warden.policy.publish import find_stored_policy
+from warden.policy_file import load as load_policy
+from warden.policy_file import request as request_policy
 from warden.running import running_agent, running_policy
 from warden.setup import make_agent
 from warden.stored_policy import stored_policy_of
@@ -73,7 +75,7 @@ class Rig:
         """Return another board's agent, as it is after its start with that file."""
         rig = Rig()
         rig.board.path = self.board.path
-        stored_policy_of(rig.agent).load()
+        load_policy(rig.agent)
         return rig
 
 
@@ -203,7 +205,7 @@ def test_any_damage_is_reported_and_the_board_starts():
         after.policy.thresholds.set("memory", 750, 850, 650, 0, 1)
         after.policy.set_limits(2, 300_000, 100, 5000)
         after.policy.quotas = {}
-        after.policy.stored_policy.load()
+        load_policy(after.agent)
         assert after.state() == BROKEN, data
         assert _rows(after.policy) == _DEFAULT
         assert after.policy.limits() == [2, 300_000, 100, 5000]
@@ -534,11 +536,37 @@ def test_what_refuses_all_for_ten_minutes_is_set_aside():
     assert after.state() == SET_ASIDE and after.events()[-1] == "set aside"
     assert _rows(policy) == _DEFAULT and policy.limits() == [2, 300_000, 100, 5000]
     assert policy.quotas == {} and os.listdir().count("warden.policy.aside") == 1
-    assert not has_stored_policy(after.board)  # nor at the next start
+    assert find_stored_policy(after.board) == ".policy.aside"  # not in force at the next start
     again = Rig()
+    load_policy(again.agent, True)  # as that start does, so that a host is told
     assert again.ask(KEEP, TELL) == (OK, [SET_ASIDE, 0])
     assert again.ask(KEEP, SAVE) == (OK, [IN_FORCE, 0])
     assert "warden.policy.aside" not in os.listdir()
+    _clean()
+
+
+def test_after_the_next_start_a_host_is_told_that_one_was_set_aside_and_it_stays_so():
+    _clean()
+    path = board().path + ".policy.aside"
+    try:
+        with open(path, "wb") as file:
+            file.write(b"set aside")
+    except OSError:
+        raise Skip("nothing is mounted")
+    for _ in range(2):
+        with open(board().path + ".note", "w") as file:
+            file.write("2cpu critical, 950")  # which would have one in force set aside
+        warden.start(link=False)
+        try:
+            policy = running_policy()
+            assert policy.early_resets == 2
+            assert policy.stored_policy.state == SET_ASIDE
+            assert not policy.stored_policy.overrules("limits")
+            assert _rows(policy) == _DEFAULT
+        finally:
+            warden.stop()
+    with open(path, "rb") as file:
+        assert file.read() == b"set aside"
     _clean()
 
 
@@ -634,7 +662,7 @@ def test_it_is_stored_where_the_board_started_wherever_the_application_goes():
     home = os.getcwd()
     os.chdir("/disk")
     try:
-        stored_policy_of(agent).request(SAVE)
+        request_policy(agent, SAVE)
         assert os.listdir("/disk") == [] or os.listdir("/disk") == ["lost+found"]
     finally:
         os.chdir(home)

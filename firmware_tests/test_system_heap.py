@@ -4,8 +4,8 @@ import sys
 
 import warden
 from harness import no_heap
+from metrics import METRICS
 from rig import FakeLink, PressedBoard, poll_all
-from warden.policy.thresholds import METRICS
 from warden.setup import make_agent
 
 _HELLO = 1

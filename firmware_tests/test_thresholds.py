@@ -2,8 +2,9 @@
 
 from figures import FIELDS, put_figure
 from harness import no_heap, raises
+from metrics import METRICS
 from rig import PressedBoard
-from warden.policy.thresholds import METRICS, Thresholds
+from warden.policy.thresholds import Thresholds
 from warden.sample import fragmentation_permille
 from warden.sensors.threads import new_lock
 from warden.setup import make_clock, make_history, make_sample

@@ -13,7 +13,7 @@ _RESET = "reset"
 def test_nothing_is_stopped_for_time_in_which_the_ticker_did_not_tick_either():
     with Rig() as rig:
         rig.configure(action=_RESET)
-        rig.dog.action.interrupter = None
+        rig.dog.action.interrupt = None
         rig.pass_ms(1000)
         for is_ticker_first in (True, False):
             rig.board.ticks.pass_ms(6000)  # a debugger has the core
@@ -41,7 +41,7 @@ def test_a_hang_is_stopped_though_each_of_its_parts_holds_up_the_ticker_too():
     for part_ms in (1100, 1900, 6000):
         with Rig() as rig:
             rig.configure(action=_RESET)
-            rig.dog.action.interrupter = None
+            rig.dog.action.interrupt = None
             rig.pass_ms(1000)
             began = rig.board.ticks.now
             while not rig.resets:
@@ -54,7 +54,7 @@ def test_a_hang_is_stopped_though_each_of_its_parts_holds_up_the_ticker_too():
 def test_nothing_is_stopped_either_where_the_ticker_ticked_last_before_the_last_turn():
     with Rig() as rig:
         rig.configure(action=_RESET)
-        rig.dog.action.interrupter = None
+        rig.dog.action.interrupt = None
         rig.pass_ms(1000)
         rig.board.ticks.pass_ms(50)
         rig.agent.poll()
@@ -81,7 +81,7 @@ def test_of_a_hang_only_that_is_left_out_for_which_the_ticker_stood_still_during
     with Rig() as rig:
         rig.board.crashes = rig.crashes
         rig.configure(action=_RESET)
-        rig.dog.action.interrupter = None
+        rig.dog.action.interrupt = None
         for before in (_sleep, _operation, _start_anew, _turn):
             rig.pass_ms(1000)
             rig.resets = 0

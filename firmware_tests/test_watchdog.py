@@ -167,8 +167,9 @@ def test_turns_of_a_timer_prove_nothing():
         assert rig.machine.dog.has_bitten
     with Rig(is_run_by_timer=True) as rig:
         rig.configure(polled=True)
-        rig.dog.skip = True  # as `on_timer` has it
-        rig.pass_ms(3000)
+        polled_ms = rig.agent.polled_ms
+        rig.pass_ms(3000, turns=False, by_timer=True)
+        assert rig.agent.polled_ms != polled_ms
         assert [event[0] for event in rig.events()] == ["begun"]
 
 
@@ -263,7 +264,7 @@ def test_after_the_end_a_timer_feeds_it_for_ten_minutes():
 def test_a_board_that_cannot_interrupt_is_reset_for_a_hang():
     with Rig() as rig:
         rig.configure(action=_RESET)
-        rig.dog.action.interrupter = None
+        rig.dog.action.interrupt = None
         rig.pass_ms(3000, turns=False)
         assert rig.resets
         assert rig.events()[0][0] == "begun"

@@ -134,10 +134,12 @@ class Rig:
     def configure(self, action="tell", hardware_ms=None, polled=False):
         launch(self.dog, 2000, action, hardware_ms, 60_000, 6, polled)
 
-    def pass_ms(self, ms, turns=True, ticks=True):
-        """Let time pass, with turns and ticks each 100 ms."""
+    def pass_ms(self, ms, turns=True, ticks=True, by_timer=False):
+        """Let time pass, with turns and ticks each 100 ms; by_timer: polls of a Timer, too."""
         for _ in range(ms // 100):
             self.board.ticks.pass_ms(100)
+            if by_timer:
+                self.runner.callback(0)
             if turns:
                 self.agent.poll()
             if ticks and self.dog.timer:

@@ -1,6 +1,6 @@
 """Interrupts the main program by a Ctrl-C that `os.dupterm` reads, where a port has that.
 
-Another way of `interrupter`; loaded where it is the one.
+A way of `hang_stopper`; loaded where it is the one.
 """
 
 import io
@@ -8,7 +8,6 @@ import os
 
 from micropython import const
 
-_AGAIN_MS = const(2000)  # when another try makes sense
 _MAX_SLOTS = const(2)  # of os.dupterm: two on esp8266, one elsewhere
 _CTRL_C = const(3)
 _POLL = const(3)  # a request to ioctl, and
@@ -21,8 +20,6 @@ class ByDupterm(io.IOBase):
     It is in the slot only from the interrupt to its end: what is in one receives all that is
     printed.
     """
-
-    again_ms = _AGAIN_MS
 
     def __init__(self):
         self.is_armed = False

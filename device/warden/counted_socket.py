@@ -5,9 +5,18 @@ import select
 
 from micropython import const
 
+from warden.running import running_agent
+
 _POLL = const(3)  # py/stream.h: MP_STREAM_POLL
 _CLOSE = const(4)  # MP_STREAM_CLOSE
 _BYTES_MASK = const(0x3FFFFFFF)  # bytes count modulo 2**30
+
+
+def counted(sock):
+    """Return `sock`, wrapped so that its bytes are counted in the status."""
+    if not hasattr(sock, "close"):
+        raise TypeError("not a socket")
+    return CountedSocket(sock, running_agent().network)
 
 
 class CountedSocket(io.IOBase):

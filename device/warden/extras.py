@@ -1,18 +1,17 @@
-"""Public functions that are seldom used; loaded at the first use of one."""
+"""Public functions that set something up: loaded for each call, and then let go."""
 
 import os
 
 from micropython import const
 
 from warden.checks import check_int
-from warden.runner import Runner
-from warden.running import running_agent, running_policy
+from warden.running import running_agent
 from warden.sensors.threads import import_lock
-from warden.sleep import Sleeping
 
 _NOTE_WRITE = const(2)  # a purpose of `wear`
-_LEARNED = const(-1)  # as memory
 _MAX_PORT = const(65_535)
+_KEYS = const("warden.keys")  # a file in the directory that the board starts in
+_MAX_LINES = const(4)  # of it: two generations of two rights
 
 
 def trends(period_ms):
@@ -53,45 +52,6 @@ def note_slow(agent, is_slow):
                 os.remove(path)
     except (AttributeError, OSError):  # there are no files, or they cannot be written
         pass
-
-
-def guarded(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
-    """Return a decorator: each call of a function, plain or async, is then an `operation()`."""
-    with import_lock:
-        from warden.guard import check, wrap
-
-        check(name, priority, timeout_ms, memory, wait_ms, session)
-        if memory == _LEARNED:  # not at the first call
-            from warden.policy.memory_profile import MemoryProfile  # noqa: F401
-    runner = Runner.current
-    if memory == _LEARNED and runner is not None and runner.agent.policy is not None:
-        runner.agent.policy.load_profile()
-
-    def make_operation():
-        new = running_policy().operations.new
-        return new(name, priority, timeout_ms, memory, wait_ms, session)
-
-    def decorate(function):
-        return wrap(function, make_operation)
-
-    return decorate
-
-
-def counted(sock):
-    """Return `sock`, wrapped so that its bytes are counted in the status."""
-    with import_lock:
-        from warden.counted_socket import CountedSocket
-    if not hasattr(sock, "close"):
-        raise TypeError("not a socket")
-    return CountedSocket(sock, running_agent().network)
-
-
-def sleeping():
-    """Return a context manager for `machine.lightsleep()`, or whatever blocks for long.
-
-    Such a time is no load and no lag, and a host shows the board as asleep instead of lost.
-    """
-    return Sleeping()
 
 
 def use_wlan(wlan):
@@ -151,8 +111,20 @@ def TcpServer(
 def stored_key(right):
     """Return the key for "observe" or "control" that `boardwarden key put` stored on this board.
 
-    A tuple of one generation or two; empty where none is stored: a link with it lets nobody in.
+    A tuple of one generation or two, newest first; empty where none is stored, or the file cannot
+    be read: a link with it lets nobody in.
     """
-    with import_lock:
-        from warden.link.stored_keys import stored_key
-    return stored_key(right)
+    if right not in ("observe", "control"):
+        raise ValueError(right)
+    from binascii import unhexlify  # not every port has it
+
+    found = []
+    try:
+        with open(_KEYS) as file:
+            for _ in range(_MAX_LINES):
+                words = file.readline().split()
+                if len(words) == 2 and words[0] == right and len(found) < 2:
+                    found.append(unhexlify(words[1]))
+    except (OSError, ValueError):
+        return ()
+    return tuple(found)

@@ -4,11 +4,34 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.errors import check_text
+from warden.runner import Runner
+from warden.running import running_policy
+from warden.sensors.threads import import_lock
 from warden_schema.codec import cut
 
 _LEARNED = const(-1)  # as memory
 _MAX_NAME = const(24)
 _MAX_MEMORY = const(0x3FFFFFFF)
+
+
+def guarded(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
+    """Return a decorator: each call of a function, plain or async, is then an `operation()`."""
+    check(name, priority, timeout_ms, memory, wait_ms, session)
+    if memory == _LEARNED:  # not at the first call
+        with import_lock:
+            from warden.policy.memory_profile import MemoryProfile  # noqa: F401
+        runner = Runner.current
+        if runner is not None and runner.agent.policy is not None:
+            runner.agent.policy.load_profile()
+
+    def make_operation():
+        new = running_policy().operations.new
+        return new(name, priority, timeout_ms, memory, wait_ms, session)
+
+    def decorate(function):
+        return wrap(function, make_operation)
+
+    return decorate
 
 
 def check(name, priority, timeout_ms, memory, wait_ms, session):

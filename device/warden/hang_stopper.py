@@ -1,7 +1,9 @@
 """Stops what hangs, or resets the board for it; loaded for the watchdog's actions that do."""
 
+import os
 import sys
 
+import micropython
 from micropython import const
 
 from warden.runner import Runner
@@ -18,11 +20,30 @@ _STOPPED = const(2)  # of ids.HANG_STEPS
 _WAS_RESET = const(3)
 
 
+def by_schedule():
+    """Interrupt the main program by a function of MicroPython's, from 1.29 on."""
+    try:
+        micropython.schedule(micropython.kbd_intr, None)
+    except RuntimeError:  # the queue is full: it is tried again
+        pass
+
+
+def by_signal():
+    """Interrupt it by SIGINT, on unix, soon, from a shell beside it: system() lets none through.
+
+    That port raises in the midst of C code, as for Ctrl-C: one that comes into an allocation leaves
+    the heap locked.
+    """
+    os.system("(sleep 0.1; kill -INT $PPID) &")
+
+
 class HangStopper:
     """Interrupts the main program; `act()` tells `warden.run()` what follows.
 
-    interrupter: how it does that, None if the port has no way; resets: reset the board then;
-    max_restarts: of the application in an hour, else; settings: what `warden.watchdog()` was given.
+    interrupt: what does that, after which the caller only returns, None if the port has no way;
+    again_ms: after so long without effect it is tried again; slot: the `ByDupterm` that it is of,
+    or None; resets: reset the board then; max_restarts: of the application in an hour, else;
+    settings: what `warden.watchdog()` was given.
     Made by `stop_setup.make_stopper`, which lists what else it has.
     """
 
@@ -33,13 +54,13 @@ class HangStopper:
             return None
         requested = self.requested_ms
         if requested is not None:
-            if watchdog.ticks_diff(now, requested) < self.interrupter.again_ms:
+            if watchdog.ticks_diff(now, requested) < self.again_ms:
                 return None
         self.tries += 1
-        if self.tries <= _MAX_TRIES and self.interrupter is not None:
-            if self.interrupter.prepare():
+        if self.tries <= _MAX_TRIES and self.interrupt is not None:
+            if self.slot is None or self.slot.prepare():
                 self.requested_ms = now
-                return self.interrupter.fire()
+                return self.interrupt()
         elif self.resets:
             self.reset(None)
         return None
@@ -52,8 +73,8 @@ class HangStopper:
                 return False
         self.requested_ms = None
         self.tries = 0
-        if self.interrupter is not None:
-            self.interrupter.release()
+        if self.slot is not None:
+            self.slot.release()
         return True
 
     def act(self, error):

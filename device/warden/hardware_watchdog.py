@@ -9,9 +9,10 @@ from warden.checks import check_int
 
 _MIN_MS = const(500)
 # What a port takes at most, by its sources in MicroPython 1.25 (samd and mimxrt would take less
-# without a word). Of others, what it takes is tried.
-_MAX_MS = {"rp2": 8388, "pyboard": 32767, "samd": 16_000, "mimxrt": 128_000, "mps2-an385": 300_000}
+# without a word). Of others, what it takes is tried. Not as names, which would stay.
+_MAX_MS = const((("rp2", 8388), ("pyboard", 32_767), ("samd", 16_000), ("mimxrt", 128_000)))
 _RP2350_MAX_MS = const(16_777)
+_MPS2_MAX_MS = const(300_000)
 
 
 def start_hardware(board, ms):
@@ -24,28 +25,21 @@ def start_hardware(board, ms):
     port = sys.platform
     name = sys.implementation._machine
     check_int("hardware_ms", ms, _MIN_MS, None)
-    most = _MAX_MS.get(port)
+    most = dict(_MAX_MS).get(port)
     if port == "rp2" and "RP2350" in name:
         most = _RP2350_MAX_MS
-    if hasattr(board, "start_watchdog"):
-        most = _MAX_MS["mps2-an385"]
-        start = board.start_watchdog
+    has_own = hasattr(board, "start_watchdog")
+    if has_own:
+        most = _MPS2_MAX_MS
     elif port == "esp8266":
         raise ValueError("hardware_ms: esp8266 takes none, its watchdog has a time of its own")
     elif not hasattr(machine, "WDT"):
         raise ValueError("hardware_ms: %s has no machine.WDT" % port)
-    else:
-        start = _start_wdt(machine)
     if most is not None and ms > most:
         raise ValueError("hardware_ms must be %d to %d on %s" % (_MIN_MS, most, port))
-    return start(ms)
-
-
-def _start_wdt(machine):
-    def start(ms):
-        try:
-            return machine.WDT(timeout=ms).feed
-        except ValueError as error:
-            raise ValueError("hardware_ms: %s does not take %d: %s" % (sys.platform, ms, error))
-
-    return start
+    if has_own:
+        return board.start_watchdog(ms)
+    try:
+        return machine.WDT(timeout=ms).feed
+    except ValueError as error:
+        raise ValueError("hardware_ms: %s does not take %d: %s" % (port, ms, error))

@@ -19,7 +19,6 @@ _MAX_RECORD = const(42)  # bytes
 _MAX_TRACEBACK = const(148)  # which follow it in spare RAM
 _MAX_EXCEPTIONS = const(5)  # rows of them; those of resets follow
 _MAX_RESETS = const(10)
-_EXCEPTION_FIELDS = const(6)
 _RESET_FIELDS = const(11)
 _WEAR_FIELDS = const(3)
 _RESETS_WRITE = const(0)  # a purpose of `wear`
@@ -132,11 +131,9 @@ class LastBoot:
                 return None
             self.writes = written[0][0]
             wear.written[:], wear.left, self.crashes.live_s = written
-            if exceptions and len(exceptions[0]) == _EXCEPTION_FIELDS:  # the one that came last
-                exceptions.sort(key=lambda value: value[0])  # is to have the highest id again
-                exceptions = [value[1:4] + value[5:] for value in exceptions]
-            for value in exceptions:
-                self.put(*value)
+            exceptions.sort(key=lambda value: value[0])  # the last one gets the highest id again
+            for _, kind, name, count, _, text in exceptions:
+                self.put(kind, name, count, text)
         except Exception:  # there is none, or none of ours
             return None
         self.rows = entries or self.rows

@@ -1,7 +1,5 @@
 """Makes a link over the application's own MQTT connection; let go when that is made."""
 
-import sys
-
 from micropython import const
 
 from warden.link.mqtt import UmqttLink
@@ -42,9 +40,6 @@ def MqttLink(client, board_id, key=None, control_key=None, control=False):
             from warden.link.mqtt_as import MqttAsLink
 
             link_class = MqttAsLink
-        for name in ("public", "mqtt_setup"):  # the one found this one, which is done
-            sys.modules.pop("warden." + name, None)
-            setattr(sys.modules["warden"], name, None)
     link = link_class()
     link.client = client
     link.session = MqttSession

@@ -1,4 +1,4 @@
-"""Finds what is public and not loaded yet, by its name."""
+"""Finds what is public and not loaded yet, by its name; let go at once."""
 
 import sys
 
@@ -11,14 +11,17 @@ from warden.sensors.threads import import_lock
 # Modules, with what is public of each; the names are no names here, which would stay.
 _PLACES = const(
     (
-        "extras TcpServer counted guarded scan_storage sleeping stored_key trends use_wlan",
-        "budgets file_budget",
+        "extras TcpServer scan_storage stored_key trends use_wlan",
         "mqtt_setup MqttLink",
         "crash_report exceptions resets safe_mode",
         "watchdog_setup checkin watchdog",
+        "budgets file_budget",
+        "counted_socket counted",
+        "guard guarded",
+        "sleep sleeping",
     )
 )
-_SELDOM = const(2)  # of them are called so seldom that they are let go: the last ones
+_LET_GO = const(4)  # of them are, after each call: the first ones
 
 
 def find_public(name):
@@ -26,22 +29,24 @@ def find_public(name):
 
     RuntimeError for what decides, while an agent only watches.
     """
-    if name == "run":
-        with import_lock:
+    names = sys.modules["warden"].__dict__
+    with import_lock:
+        drop("public")
+        if name == "run":
             from warden.application import run
 
-            sys.modules["warden"].run = run  # the heap may be full at the next call
-            drop("public")
-        return run
-    for place in range(len(_PLACES)):
-        names = _PLACES[place].split()
-        if name in names[1:]:
-            with import_lock:
-                module = __import__("warden." + names[0], None, None, names)
-                if place >= len(_PLACES) - _SELDOM:
-                    drop(names[0])
-                    drop("public")
-            return getattr(module, name)
+            names[name] = run  # the heap may be full at the next call
+            return run
+        for place in range(len(_PLACES)):
+            module, *public = _PLACES[place].split()
+            if name in public:
+                found = getattr(__import__("warden." + module, None, None, public), name)
+                if place < _LET_GO:
+                    drop(module)
+                else:  # next time it is found without this; in place of the module, for its table
+                    names.pop(module, None)  # of names must not grow
+                    names[name] = found
+                return found
     deciding = (  # as `warden.policy.publish` has it, which is not loaded: a test compares them
         "Denied Stopped Preempted TimedOut MEMORY STORAGE CPU_TIME NETWORK_BANDWIDTH "
         "LOW NORMAL HIGH CRITICAL LEARNED TELL PROTECT RESET "

@@ -45,6 +45,8 @@ _NOT_FOUND = const(5)
 _SET_LIMITS = const(9)
 _KEEP = const(14)
 _SAFE_MODE = const(18)
+_NOTHING = const(0)  # how a stored policy stands, of ids.KEPT
+_INSIST = const(3)  # the last of ids.KEEPING
 # A bit for each of PING, HISTORY_READ, CAN_EXECUTE, TELL_METERS, QUOTA.
 _LOOKING = const(0x11109)
 _NAMELESS = const((0, 3, 8))  # of those, what names nothing
@@ -318,17 +320,26 @@ class Requests:
         if meters is not None:  # else there is nothing that has one
             meters.send_ms = for_ms
 
-    def _stored(self):
-        self._policy  # noqa: B018, Denied where there is none
-        with import_lock:
-            from warden.stored_policy import stored_policy_of
-        return stored_policy_of(self.agent)
-
     def _store_policy(self, what):
-        return self._stored().request(what)
+        if what is not None:
+            check_int("what", what, 0, _INSIST)
+        policy = self._policy
+        if what:
+            with import_lock:
+                from warden.policy_file import request
+            return request(self.agent, what)
+        stored = policy.stored_policy
+        return [_NOTHING if stored is None else stored.state, len(policy.quotas)]
 
     def _quota(self, place):
-        return self._stored().quota(place)
+        quotas = self._policy.quotas
+        if not 0 <= place < len(quotas):
+            return None
+        name = sorted(quotas)[place]  # in the order of their names
+        return [name] + list(quotas[name])
 
     def _set_quota(self, *quota):
-        self._stored().set_quota(*quota)
+        policy = self._policy
+        with import_lock:
+            from warden.policy_file import set_quota
+        set_quota(policy, *quota)

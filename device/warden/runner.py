@@ -196,7 +196,7 @@ class Runner:
                     left = agent.ticks_ms() - agent.polled_ms & _TICKS_MASK
                     if left < agent.rest_ms and not agent.clock.poll_now:
                         return  # else what is due might wait for the timer's next ticks
-            agent.poll()
+            agent.__class__.poll(agent)  # not a watchdog's, for which that would be a turn
         except RuntimeError:  # the program is so deep in calls that no stack is left for this
             agent.faults += 1
 

@@ -16,6 +16,14 @@ _FLUSH_MS = const(2)  # for a frame of ten bytes to leave
 _UNSTARTED_MS = const(30_000)  # the patience with tasks that have not run yet, as in `runner`
 
 
+def sleeping():
+    """Return a context manager for `machine.lightsleep()`, or whatever blocks for long.
+
+    Such a time is no load and no lag, and a host shows the board as asleep instead of lost.
+    """
+    return Sleeping()
+
+
 class Sleeping:
     """A context manager: inside it the processor sleeps, or waits for something.
 

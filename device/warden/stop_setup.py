@@ -5,11 +5,12 @@ import sys
 
 from micropython import const
 
-from warden.hang_stopper import HangStopper
-from warden.interrupter import BySchedule, BySignal
+from warden.hang_stopper import HangStopper, by_schedule, by_signal
 from warden.sensors.threads import import_lock
 
 _FIRST_WITH_SCHEDULE = const((1, 29))
+_AGAIN_MS = const(2000)  # when another try makes sense
+_AGAIN_BY_SIGNAL_MS = const(10_000)  # a second one would come into what runs anew
 _NO_INTERRUPT = const(16)  # reasons, from ids
 _NO_SLOT = const(17)
 
@@ -22,7 +23,7 @@ def hook(watchdog, settings):
     if watchdog.action is None:
         watchdog.action = make_stopper(watchdog)
     stopper = watchdog.action
-    stopper.interrupter, no_line = find_interrupter()
+    no_line = find_interrupt(stopper)
     stopper.resets = settings[1] == "reset"
     stopper.max_restarts = settings[4]
     stopper.settings = settings
@@ -47,23 +48,28 @@ def make_stopper(watchdog):
     return stopper
 
 
-def find_interrupter():
-    """Return (the way of this port, 0), or (None, the reason why there is none)."""
-    micropython = __import__("micropython")
+def find_interrupt(stopper):
+    """Have it interrupt the main program as the port can; return 0, or the reason why not."""
+    stopper.slot = None
+    stopper.again_ms = _AGAIN_MS
     version = sys.implementation.version
     # Before, it prints an error and does nothing, in the previews of that version, too.
     if version[:2] > _FIRST_WITH_SCHEDULE or (
         version[:2] == _FIRST_WITH_SCHEDULE and (len(version) < 4 or not version[3])
     ):
-        return BySchedule(micropython), 0
-    if hasattr(os, "dupterm_notify"):
+        stopper.interrupt = by_schedule
+    elif hasattr(os, "dupterm_notify"):
         with import_lock:
             from warden.by_dupterm import ByDupterm
-        interrupter = ByDupterm()
-        if not interrupter.prepare():
-            return interrupter, _NO_SLOT  # it may be free when it is needed
-        interrupter.release()
-        return interrupter, 0
-    if hasattr(os, "system"):
-        return BySignal(micropython), 0
-    return None, _NO_INTERRUPT
+        stopper.slot = ByDupterm()
+        stopper.interrupt = stopper.slot.fire
+        if not stopper.slot.prepare():
+            return _NO_SLOT  # it may be free when it is needed
+        stopper.slot.release()
+    elif hasattr(os, "system"):
+        stopper.interrupt = by_signal
+        stopper.again_ms = _AGAIN_BY_SIGNAL_MS
+    else:
+        stopper.interrupt = None
+        return _NO_INTERRUPT
+    return 0

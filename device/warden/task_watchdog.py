@@ -60,24 +60,15 @@ class TaskWatchdog:
     # --- turns ----------------------------------------------------------------------------------
 
     def poll(self):
-        """Poll the agent; that is a turn unless a Timer or a call from elsewhere made it."""
+        """Poll the agent; that is a turn unless a call from elsewhere made it."""
         agent = self.agent
         left = agent.__class__.poll(agent)
-        if not self.skip:
-            task = self.current()
-            if task in self.owner.tasks:
-                self.pause = 0  # the loop goes on: a task awaits inside `sleeping()`
-            if self.polled if task is None else task in self.owner.tasks:
-                self.renew(self.ticks_ms())
+        task = self.current()
+        if task in self.owner.tasks:
+            self.pause = 0  # the loop goes on: a task awaits inside `sleeping()`
+        if self.polled if task is None else task in self.owner.tasks:
+            self.renew(self.ticks_ms())
         return min(left, self.wait_ms) if self.active else left
-
-    def on_timer(self, _):
-        """Poll the agent as its timer does, which is no turn."""
-        self.skip = True
-        try:
-            self.owner.callback(_)
-        finally:
-            self.skip = False
 
     def renew(self, now):
         """Note that the application turns; allocates nothing if all is well."""

@@ -95,7 +95,6 @@ def make_watchdog(crashes):
     watchdog.polled = False  # by the application itself
     # Turns.
     watchdog.watch = False  # whether there have to be any
-    watchdog.skip = False  # the poll under way is a timer's, and none
     watchdog.last_ms = watchdog.patience_ms = 0  # in ticks, of the last one; so much longer is none
     watchdog.ticked_ms = 0  # in ticks, when the ticker ticked last
     watchdog.stalled_ms = 0  # the longest time in which it did not, since the last turn
@@ -166,7 +165,6 @@ def attach(watchdog, agent):
         watchdog.owner = runner = Runner.current
         agent.poll = watchdog.poll
         runner.stop = watchdog.close
-        runner.scheduled_poll = watchdog.on_timer
         agent.load.counted = watchdog.hook
         if agent.policy is not None:
             operations = agent.policy.operations

@@ -72,6 +72,13 @@ def test_the_qemu_boards_files_are_frozen_for_its_port_only(frozen) -> None:
     assert bytecode - ALL == {name for name in places if not name.endswith("_viper.py")}
 
 
+def test_the_terminal_is_frozen_for_the_unix_port_only(frozen) -> None:
+    terminal = {"warden/terminal.py"}
+    assert frozen("-f-march=x64", "-v", "PORT_DIR=/x/ports/unix") == ALL - PLAIN - THUMB
+    assert frozen("-v", "PORT_DIR=/x/ports/rp2") == ALL - VIPER - terminal
+    assert not terminal & frozen("-v", "PORT_DIR=/x/ports/qemu")
+
+
 def test_viper_can_be_left_out(frozen) -> None:
     assert frozen("-f-march=armv7m", viper=False) == ALL - VIPER
 

@@ -79,7 +79,7 @@ KeyedHost.transmit KeyedHost.is_older KeyedHost.is_late KeyedHosts.pump
 KeyedHosts.end_late KeyedHost.on_closed
 """
 _WATCHDOG = """
-TaskWatchdog.poll TaskWatchdog.on_timer TaskWatchdog.renew TaskWatchdog.current
+TaskWatchdog.poll TaskWatchdog.renew TaskWatchdog.current
 TaskWatchdog.check TaskWatchdog.admitted TaskWatchdog.run_due
 """
 _CRASHES = "Crashes.update Crashes.put_last Crashes.uptime_s"

@@ -15,7 +15,7 @@ from places import REPO
 # no memory for a tuple they end anyway.
 _NEED_MEMORY = {
     *("warden/budgets.py", "warden/extras.py", "warden/last_boot.py", "warden/launch.py"),
-    *("warden/link/keys.py", "warden/link/stored_keys.py", "warden/link/terminal.py"),
+    *("warden/link/keys.py", "warden/link/terminal.py"),
     *("warden/policy/publish.py", "warden/sensors/find_table.py", "warden/detect.py"),
     *("warden/policy_setup.py", "warden/runner.py", "warden_schema/loops.py"),
 }

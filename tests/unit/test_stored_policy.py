@@ -27,7 +27,7 @@ def new_agent(monkeypatch, tmp_path):
         monkeypatch.syspath_prepend(folder)
     rig = importlib.import_module("rig")
     setup = importlib.import_module("warden.setup")
-    stored_policy = importlib.import_module("warden.stored_policy")
+    policy_file = importlib.import_module("warden.policy_file")
 
     class Board(rig.FakeBoard):
         path = str(tmp_path / "warden")
@@ -42,7 +42,7 @@ def new_agent(monkeypatch, tmp_path):
         wear.storage = None
         agent = setup.make_agent(Board(), 1000, 10, None, (4, 300_000, 100, 5000))
         if restore:
-            stored_policy.stored_policy_of(agent).load()
+            policy_file.load(agent)
         return agent
 
     return make

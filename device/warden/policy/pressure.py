@@ -158,7 +158,7 @@ class Pressure:
             early = min(_MAX_EARLY, policy.early_resets + 1) if policy.clock.s < _EARLY_S else 0
             words = _COUNTS[early]  # all that is noted where there is no memory for more
             try:
-                words = "%s%s critical, %d" % (words, METRICS[worst.metric], worst.value)
+                words = "%s%s critical, %d" % (words, METRICS.split()[worst.metric], worst.value)
             except MemoryError:
                 pass
             try:

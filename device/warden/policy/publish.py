@@ -24,6 +24,7 @@ from warden.policy.decisions import (  # noqa: F401
 from warden.sensors.threads import import_lock
 
 _LEARNED = const(-1)  # as memory
+_ASIDE = const(".policy.aside")  # of a policy that is not in force
 _PUBLIC = const((
     "Denied", "Stopped", "Preempted", "TimedOut",
     "allocate", "allocations", "begin", "can_execute", "on", "on_trim", "operation", "operations",
@@ -48,18 +49,19 @@ def install(module, agent):
     """Put the public names into the module that applications import; load a stored policy."""
     for name, value in public().items():
         setattr(module, name, value)
-    if has_stored_policy(agent.board):
+    found = find_stored_policy(agent.board)
+    if found is not None:
         with import_lock:
-            from warden.stored_policy import stored_policy_of
-        stored_policy_of(agent).load()
+            from warden.policy_file import load
+        load(agent, found == _ASIDE)
 
 
-def has_stored_policy(board):
-    """Tell whether a policy is stored."""
-    for end in (".policy", ".policy.new"):
+def find_stored_policy(board):
+    """Return how the file of a stored policy ends, None where there is none."""
+    for end in (".policy", ".policy.new", _ASIDE):
         try:
             os.stat(board.path + end)
-            return True
+            return end
         except (AttributeError, OSError):  # AttributeError: this firmware has no files
             pass
-    return False
+    return None

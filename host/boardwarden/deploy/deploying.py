@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 _RESTARTS = 4  # of a board by itself, in a row without progress, after which it is given up,
 _PERSIST_S = 600.0  # or after so long
-# What an agent writes into the root: device/warden/board.py, stored_policy.py, last_boot.py,
+# What an agent writes into the root: device/warden/board.py, policy_file.py, last_boot.py,
 # budgets.py, extras.py and link/keys.py; and the keys that `boardwarden key put` writes for it.
 _AGENT_DATA = (
     *(f"warden.{name}{end}" for name in ("policy", "resets", "note", "budgets", "keys", "nonce")

@@ -24,18 +24,17 @@ _LAZY = {
     "warden.link.tcp": "warden.tcp",
     "warden.link.tls": "warden.tls",  # where the application gives a certificate
     "warden.link.keys": "warden.keys",  # where the application gives a key,
-    "warden.link.stored_keys": "warden.keys",
     "warden.link.brakes": "warden.keyed_hosts",  # to a TcpServer,
     "warden.keyed_hosts": "warden.keyed_hosts",
     "warden.keyed_mqtt": "warden.keyed_mqtt",  # or to an MqttLink
     "warden.hosts": SERVE,
     "warden.hosts_message": SERVE,
     "warden.host_connection": SERVE,
-    "warden.mqtt_setup": "warden.mqtt_setup",  # makes an MqttLink, and is let go,
-    "warden.mqtt_session": "warden.mqtt",  # where the application made one
+    "warden.mqtt_session": "warden.mqtt",  # where the application made an MqttLink
     "warden.link.mqtt": "warden.mqtt",
     "warden.link.mqtt_as": "warden.mqtt_as",  # of a client of mqtt_as
-    "warden.stored_policy": "warden.stored_policy",
+    "warden.stored_policy": "warden.stored_policy",  # where one is stored,
+    "warden.policy_file": "warden.policy_file",  # as it is loaded and stored
     "warden.crashes": "warden.crashes",  # where the application asks for it
     "warden.application": "warden.crashes",
     "warden.last_boot": "warden.last_boot",  # once in a boot,
@@ -48,7 +47,6 @@ _LAZY = {
     "warden.hardware_watchdog": "warden.duties_setup",
     "warden.watchdog_setup": "warden.watchdog_setup",  # for each call
     "warden.hang_stopper": "warden.hang_stopper",  # with another action than "tell"
-    "warden.interrupter": "warden.hang_stopper",
     "warden.by_dupterm": "warden.by_dupterm",  # where the port has that,
     "warden.stop_setup": "warden.stop_setup",  # which this one finds out
     "warden.public": "warden.public",  # for a name that is not loaded
@@ -58,12 +56,13 @@ _LAZY = {
     "warden.policy.memory_profile": "warden.memory_profile",  # of memory=LEARNED
     "warden.policy.lease_handle": "warden.lease_handle",  # where the port has weakref
     "warden.guard": "warden.guard",
-    "warden.sleep": "warden.extras",
+    "warden.sleep": "warden.sleep",
     "warden.metered_file": "warden.metered_file",
     "warden.budgets": "warden.budgets",
     "warden.wear": "warden.wear",  # at the first write to flash
     "warden.counted_socket": "warden.counted_socket",
-    "warden.extras": "warden.extras",
+    "warden.extras": "warden.extras",  # for each call of what is called once
+    "warden.mqtt_setup": "warden.mqtt_setup",
     "warden.sensors.lock": "warden.lock",  # where the port has no threads
     "warden.sensors.wlan": "warden.wlan",  # where the firmware has `network`
     "warden.stand_in": "warden.stand_in",  # for it, and for `_thread`
@@ -81,7 +80,10 @@ HOSTS = ("warden_schema.ids",)  # the board's code has its numbers
 # Rooms that `warden.public` imports by a text, so each is the part of its own name.
 BY_TEXT = frozenset(
     f"warden.{name}"
-    for name in ("extras", "budgets", "mqtt_setup", "crash_report", "watchdog_setup")
+    for name in (
+        *("extras", "mqtt_setup", "crash_report", "watchdog_setup"),
+        *("budgets", "counted_socket", "guard", "sleep"),
+    )
 )
 SOMETIMES = ("warden.board_mps2",)  # of one machine only: imported where it is there
 
