@@ -10,7 +10,7 @@ from warden.checks import check_int
 _MIN_MS = const(500)
 # What a port takes at most, by its sources in MicroPython 1.25 (samd and mimxrt would take less
 # without a word). Of others, what it takes is tried. Not as names, which would stay.
-_MAX_MS = const((("rp2", 8388), ("pyboard", 32_767), ("samd", 16_000), ("mimxrt", 128_000)))
+_LONGEST_MS = const((("rp2", 8388), ("pyboard", 32_767), ("samd", 16_000), ("mimxrt", 128_000)))
 _RP2350_MAX_MS = const(16_777)
 _MPS2_MAX_MS = const(300_000)
 
@@ -25,7 +25,7 @@ def start_hardware(board, ms):
     port = sys.platform
     name = sys.implementation._machine
     check_int("hardware_ms", ms, _MIN_MS, None)
-    most = dict(_MAX_MS).get(port)
+    most = dict(_LONGEST_MS).get(port)
     if port == "rp2" and "RP2350" in name:
         most = _RP2350_MAX_MS
     has_own = hasattr(board, "start_watchdog")

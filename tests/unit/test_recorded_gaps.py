@@ -171,9 +171,9 @@ async def test_a_recording_that_is_continued_is_filled_and_has_each_event_once(
     with Recording(path) as read:
         (span,) = read.spans()
     assert span.lost_events == 4
-    await record._list(path, [], as_json=False)
+    record._list(path, as_json=False)
     assert "19, 4 lost" in capsys.readouterr().out
-    await record._list(path, [], as_json=True)
+    record._list(path, as_json=True)
     listed = json.loads(capsys.readouterr().out)
     assert (listed["lost_events"], listed["history_slots"]) == (4, len(found))
 
