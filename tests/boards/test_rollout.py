@@ -28,7 +28,7 @@ from boardwarden.grants import Event
 from boardwarden.models import StoredPolicy
 from boardwarden.policy import file as policy_file
 from boardwarden.rollout import one_board, rollout, undo_file
-from boardwarden.rollout.boards import BoardResult, State, Summary, Target, find, parse_pattern
+from boardwarden.rollout.boards import BoardResult, State, Summary, find, parse_pattern
 from boardwarden.rollout.one_board import Before, Health
 from boardwarden.rollout.rollout import Progress, Rollout, Wanted, group_sizes, undo
 from boardwarden.rollout.undo_file import UndoFile
@@ -236,7 +236,7 @@ async def test_another_roll_out_on_the_same_boards_ends_the_one_that_watches_the
 ) -> None:
     fakes = boards("a", "b", "c")
     other = Wanted(policy_file.loads(FILE.replace("75 %", "60 %")), watch_s=0.1)
-    target: list[Target] = []
+    target: list[doctor_boards.BrokerBoard] = []
     began: list[asyncio.Task[Summary]] = []
 
     async def roll_out_the_other() -> Summary:
@@ -395,7 +395,9 @@ async def test_a_broker_that_is_gone_ends_it_and_the_others_are_not_reached(
         summary = await undo(undo_file.read(path), False, Seen())
         assert (summary.ended, summary.boards) == ("stopped", {"not_reached": 2})
         assert "No broker listens" in summary.reason
-    found = [Target("a", f"{broker.address}/a", True), Target("b", f"{broker.address}/b", True)]
+    found = [
+        doctor_boards.BrokerBoard(name, f"{broker.address}/{name}", True) for name in ("a", "b")
+    ]
     wanted = Wanted(policy_file.loads(FILE))
     with UndoFile(tmp_path / "other.jsonl") as written:
         summary = await Rollout(wanted, Seen(), written).run(found)

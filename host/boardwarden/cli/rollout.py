@@ -21,6 +21,7 @@ from boardwarden._program import (
     print_rows,
     run,
 )
+from boardwarden.doctor.boards import BrokerBoard
 from boardwarden.policy import file as policy_file
 from boardwarden.render.tables import difference_rows
 from boardwarden.render.text import count, duration
@@ -31,7 +32,6 @@ from boardwarden.rollout.boards import (
     Pattern,
     State,
     Summary,
-    Target,
     find,
     parse_pattern,
 )
@@ -99,7 +99,7 @@ async def _apply(
         _end(summary, how, shown, backup if written.has_boards else None)
 
 
-async def _agreed(wanted: Wanted, found: Sequence[Target], file: Path) -> bool:
+async def _agreed(wanted: Wanted, found: Sequence[BrokerBoard], file: Path) -> bool:
     """Show what changes on the first board that would change, of a few, and ask."""
     looking = wanted._replace(dry_run=True)
     there = [each for each in found if each.online is not False and each.silent_s is None]
@@ -111,7 +111,7 @@ async def _agreed(wanted: Wanted, found: Sequence[Target], file: Path) -> bool:
     return await confirm(f"Apply {file}, one board at first, and watch each group for {watched}?")
 
 
-async def _look(looking: Wanted, target: Target) -> Summary:
+async def _look(looking: Wanted, target: BrokerBoard) -> Summary:
     """Show what changes on a board; fail without the broker."""
     with _Shown([target], How(dry_run=True, yes=False, as_json=False)) as shown:
         summary = await _run(shown, lambda: Rollout(looking, shown, None).run([target]))
@@ -125,7 +125,7 @@ def _path(backup: Path | None) -> Path:
     return backup or Path(f"apply-{moment}Z.jsonl")
 
 
-def _matching(found: Sequence[Target], pattern: Pattern) -> str:
+def _matching(found: Sequence[BrokerBoard], pattern: Pattern) -> str:
     """Return how many boards there are, and how many of them are left out, and why."""
     offline = sum(each.online is False for each in found)
     silent = [each.silent_s for each in found if each.silent_s is not None]
@@ -143,7 +143,7 @@ async def _undo(changed: Sequence[Changed], path: Path, how: How) -> None:
     question = f"Put back what {count(len(changed), 'board')} at {places} had before?"
     if not (how.yes or how.dry_run) and not await confirm(question):
         raise Failure("Nothing was changed.")
-    targets = [Target(each.address.rpartition("/")[2], each.address, None) for each in changed]
+    targets = [BrokerBoard(each.address.rpartition("/")[2], each.address) for each in changed]
     with _Shown(targets, how, undoes=True) as shown:
         summary = await _run(shown, lambda: undo_all(changed, how.dry_run, shown))
         if not how.dry_run and set(summary.boards) - {each.value for each in DONE}:
@@ -204,12 +204,12 @@ def _raise_ended(summary: Summary) -> None:
 class _Shown(Progress):
     """Prints results as they come; progress on standard error, if that is a terminal."""
 
-    def __init__(self, targets: Sequence[Target], how: How, undoes: bool = False) -> None:
+    def __init__(self, targets: Sequence[BrokerBoard], how: How, undoes: bool = False) -> None:
         super().__init__()
         self.undoes = undoes
         self.file: UndoFile | None = None
         self._how = how
-        self._width = min(_NAME_WIDTH, max(len(each.name) for each in targets))
+        self._width = min(_NAME_WIDTH, max(len(each.board) for each in targets))
         self._reporter = TerminalReporter(yes=True)
         self._step = "", 0, 1
 

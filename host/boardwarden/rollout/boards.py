@@ -9,25 +9,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
-from boardwarden.doctor.boards import broker_boards
+from boardwarden.doctor.boards import BrokerBoard, broker_boards
 from boardwarden.errors import AddressError
 from boardwarden.models import Model
 from boardwarden.policy.model import Difference
 from boardwarden.transport.mqtt_address import Place, parse
 
 _PATTERN = re.compile(r"(mqtts?://[^/]+)/(.+)")
-
-
-class Target(NamedTuple):
-    """A board of a fleet; `online` is None where that is not known.
-
-    silent_s: it said at some time that it is online, and sent nothing for so long; None of others.
-    """
-
-    name: str
-    address: str
-    online: bool | None
-    silent_s: float | None = None
 
 
 class Pattern(NamedTuple):
@@ -54,10 +42,9 @@ def parse_pattern(text: str) -> Pattern:
     return Pattern(place, found[2])
 
 
-async def find(pattern: Pattern) -> list[Target]:
+async def find(pattern: Pattern) -> list[BrokerBoard]:
     """Return the boards that a broker knows and a pattern names, by name; raise a ConnectError."""
-    found = await broker_boards(str(pattern.place), pattern=pattern.names)
-    return [Target(each.board, each.address, each.online, each.silent_s) for each in found]
+    return await broker_boards(str(pattern.place), pattern=pattern.names)
 
 
 class State(Enum):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from boardwarden._clock import attended_s
 from boardwarden.board import connect
+from boardwarden.doctor.boards import BrokerBoard
 from boardwarden.errors import (
     AtPrompt,
     BoardError,
@@ -29,7 +30,7 @@ from boardwarden.policy.model import Policy
 from boardwarden.render.text import duration
 
 from . import one_board
-from .boards import STOPPING, BoardResult, State, Summary, Target, counted
+from .boards import STOPPING, BoardResult, State, Summary, counted
 from .one_board import Health
 from .undo_file import Changed, UndoFile, check
 
@@ -95,14 +96,14 @@ class Rollout:
         self._results: dict[str, BoardResult] = {}
         self._total = 0
 
-    async def run(self, boards: Sequence[Target]) -> Summary:
+    async def run(self, boards: Sequence[BrokerBoard]) -> Summary:
         """Roll it out; return the summary, of which what undoes it is not this class's to know.
 
         Boards that are offline, do not answer or refuse are passed over. It stops at the first one
         that gets worse, is lost in the middle, or whose policy somebody else changes meanwhile.
         """
         self._total = len(boards)
-        self._results = {each.name: BoardResult(each.name, each.address) for each in boards}
+        self._results = {each.board: BoardResult(each.board, each.address) for each in boards}
         pending = deque(boards)
         trouble: BoardResult | None = None
         sizes = group_sizes()
@@ -128,13 +129,13 @@ class Rollout:
                 self._file.add_result(summary.to_dict())
         return summary
 
-    async def _group(self, pending: deque[Target], size: int) -> BoardResult | None:
+    async def _group(self, pending: deque[BrokerBoard], size: int) -> BoardResult | None:
         """Change so many boards, and watch them; return the one that gets worse."""
         async with contextlib.AsyncExitStack() as stack:
             group: list[_Watched] = []
             while pending and len(group) < size and not self._progress.stop.is_set():
                 target = pending.popleft()
-                self._progress.on_board(target.name, self._total - len(pending) - 1, self._total)
+                self._progress.on_board(target.board, self._total - len(pending) - 1, self._total)
                 async with contextlib.AsyncExitStack() as connection:
                     result, health = await self._change(target, connection)
                     self._put(result)
@@ -148,10 +149,10 @@ class Rollout:
             return await self._watch(group)
 
     async def _change(
-        self, target: Target, stack: contextlib.AsyncExitStack
+        self, target: BrokerBoard, stack: contextlib.AsyncExitStack
     ) -> tuple[BoardResult, Health | None]:
         """Change a board, over a connection that ends with `stack`; None: it is not watched."""
-        result = self._results[target.name]
+        result = self._results[target.board]
         if target.online is False:
             return replace(result, state=State.OFFLINE), None
         if target.silent_s is not None:
@@ -183,7 +184,7 @@ class Rollout:
             return replace(result, state=State.WOULD_CHANGE), None
         self._file.add_before(target.address, before)
         health = Health(board, self._wanted.watch_s)
-        self._results[target.name] = replace(
+        self._results[target.board] = replace(
             result, state=State.UNKNOWN, reason="It was interrupted in the middle of it."
         )
         problem = await one_board.send_and_store(
