@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import command_environment
@@ -37,6 +37,15 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _fork_server_ends_with_the_tests() -> Iterator[None]:
     yield
     forked.stop_server()
+
+
+@pytest.fixture
+async def no_leftovers() -> AsyncIterator[None]:
+    """End every command with its test, however that went."""
+    from cli_process import kill_started
+
+    yield
+    await kill_started()
 
 
 # What this process ignores, all that the tests start would ignore: Ctrl-C, where a shell has

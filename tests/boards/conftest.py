@@ -6,19 +6,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from cli_process import kill_started
 from mosquitto_server import Mosquitto
 from tcp_board import TcpBoard
 
 from boardwarden import keys
 from boardwarden._protocol.keys import Secret
-
-
-@pytest.fixture
-async def no_leftovers() -> AsyncIterator[None]:
-    """End every command with its test, however that went."""
-    yield
-    await kill_started()
 
 
 @pytest.fixture

@@ -1,16 +1,9 @@
-"""What several files of this room use: a board at a terminal, and an end for commands."""
+"""What several files of this room use: a board at a terminal."""
 
 import pytest
-from cli_process import TerminalBoard, kill_started
+from cli_process import TerminalBoard
 
 from boardwarden import testing
-
-
-@pytest.fixture
-async def no_leftovers():
-    """End every command with its test, however that went."""
-    yield
-    await kill_started()
 
 
 @pytest.fixture
