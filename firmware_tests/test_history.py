@@ -2,8 +2,9 @@
 
 from figures import put_figure
 from harness import no_heap, raises
+from warden.history_reader import column, read_column
 from warden.setup import make_history, make_sample
-from warden.trend_report import column, read_column, report_trends
+from warden.trend_report import report_trends
 
 _NONE = 0xFFFF
 _TOTAL = 60_000  # of memory: its figures stay as they are

@@ -180,7 +180,6 @@ def test_what_is_called_once_is_let_go_and_what_comes_again_is_found_at_once():
     try:
         warden.scan_storage()
         warden.use_wlan(None)
-        warden.trends(1000)
         raises(ValueError, warden.stored_key, "neither right")
         raises(TypeError, warden.TcpServer, "8765")
         raises(TypeError, warden.MqttLink, None, "board")
@@ -189,30 +188,38 @@ def test_what_is_called_once_is_let_go_and_what_comes_again_is_found_at_once():
         for name in ("extras", "mqtt_setup", "watchdog_setup", "crash_report", "public"):
             assert "warden." + name not in sys.modules, name
             assert name not in warden.__dict__, name
-        for name in ("guarded", "sleeping"):
+        for name in ("trends", "guarded", "sleeping"):
             getattr(warden, name)
             assert name in warden.__dict__, name
         assert "warden.public" not in sys.modules
         with Imports() as names:
             warden.guarded("name")
             warden.sleeping()
+        warden.trends(1000)
         assert names == []
     finally:
         warden.stop()
 
 
-def test_a_host_that_reads_the_policy_loads_nothing_where_none_is_stored():
+def test_a_host_that_reads_loads_no_more_than_that_takes():
     link = SinkLink()
     warden.start(interval_ms=600_000, budget_permille=1000, link=link)
     try:
         link.receive(64, 1, 3, 77, None)
         poll_all(running_agent())
-        sys.modules.pop("warden.stored_policy", None)
-        for number, request, what in ((8, 14, 0), (9, 14, None), (10, 16, 0)):
-            link.receive(67, 77, number, request, [what])
+        for name in ("stored_policy", "trend_report"):
+            sys.modules.pop("warden." + name, None)
+        for number, request, arguments in (
+            (8, 14, [0]),
+            (9, 14, [None]),
+            (10, 16, [0]),
+            (11, 3, [0, 0, 1]),
+        ):
+            link.receive(67, 77, number, request, arguments)
             poll_all(running_agent())
-        assert "warden.requests" in sys.modules
-        assert "warden.stored_policy" not in sys.modules
+        assert "warden.history_reader" in sys.modules
+        for name in ("stored_policy", "trend_report"):
+            assert "warden." + name not in sys.modules, name
     finally:
         warden.stop()
 

@@ -4,7 +4,7 @@ from harness import raises
 from rig import FakeLink
 from virtual_board import Rig
 from warden.errors import Denied
-from warden.trend_report import column
+from warden.history_reader import column
 
 MEMORY, STORAGE, CPU_TIME, BANDWIDTH = range(4)
 LOW, NORMAL, HIGH, CRITICAL = range(4)

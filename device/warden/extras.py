@@ -14,14 +14,6 @@ _KEYS = const("warden.keys")  # a file in the directory that the board starts in
 _MAX_LINES = const(4)  # of it: two generations of two rights
 
 
-def trends(period_ms):
-    """Return the trends of the last period_ms, see `warden.trend_report.report_trends`."""
-    check_int("period_ms", period_ms, 1, None)
-    with import_lock:
-        from warden.trend_report import report_trends
-    return report_trends(running_agent(), period_ms)
-
-
 def scan_storage():
     """Measure storage now, however long that takes; return what `status()["storage"]` then is."""
     agent = running_agent()

@@ -11,7 +11,7 @@ from warden.sensors.threads import import_lock
 # Modules, with what is public of each; the names are no names here, which would stay.
 _PLACES = const(
     (
-        "extras TcpServer scan_storage stored_key trends use_wlan",
+        "extras TcpServer scan_storage stored_key use_wlan",
         "mqtt_setup MqttLink",
         "crash_report exceptions resets safe_mode",
         "watchdog_setup checkin watchdog",
@@ -19,6 +19,7 @@ _PLACES = const(
         "counted_socket counted",
         "guard guarded",
         "sleep sleeping",
+        "trend_report trends",
     )
 )
 _LET_GO = const(4)  # of them are, after each call: the first ones

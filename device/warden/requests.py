@@ -231,7 +231,7 @@ class Requests:
 
     def _read_history(self, tier, metric, statistic):
         with import_lock:
-            from warden.trend_report import read_column
+            from warden.history_reader import read_column
         return read_column(self.agent, tier, metric, statistic)
 
     def _collect(self):

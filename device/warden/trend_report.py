@@ -1,27 +1,25 @@
-"""Trends, and the history by columns: for `warden.trends()` and for a host that reads it.
-
-A column is one statistic (0 min, 1 mean, 2 max) of one metric in one tier of the history.
-"""
-
-from array import array
+"""Trends of the history, for `warden.trends()`."""
 
 from micropython import const
 
-from warden.sensors.storage import shift_for
+from warden.checks import check_int
+from warden.history_reader import NAMES, column, scale
+from warden.running import running_agent
 from warden_schema.trend import fit, is_clear, seconds_to
 
-_NAMES = ("live_bytes", "cpu_permille", "loop_lag_ms", "storage_used_bytes")
-_STATISTICS = const(3)
 _MEAN = const(1)
 _MEMORY_METRIC = const(0)
 _STORAGE_METRIC = const(3)
-_METRICS = const(4)
 # See `warden.history`.
 _STEP_S = const((1, 60, 3600))
 _SLOTS = const((60, 60, 24))
-_TIER_BEGIN = const((0, 240, 480))
-_EXTREMES = const(96)
 _NO_VALUE = const(0xFFFF)
+
+
+def trends(period_ms):
+    """Return the trends of the last period_ms, see `report_trends`."""
+    check_int("period_ms", period_ms, 1, None)
+    return report_trends(running_agent(), period_ms)
 
 
 def report_trends(agent, period_ms):
@@ -49,8 +47,8 @@ def report_trends(agent, period_ms):
     newest = {_MEMORY_METRIC: agent.memory.live}
     if rows:
         newest[_STORAGE_METRIC] = rows[0][1] * (rows[0][2] - rows[0][3])
-    for metric, name in enumerate(_NAMES):
-        factor = _scale(agent, metric)
+    for metric, name in enumerate(NAMES):
+        factor = scale(agent, metric)
         means = column(agent.history, tier, metric, _MEAN)
         values = [None if mean == _NO_VALUE else mean * factor for mean in means][-wanted:]
         points, slope, error = fit(values, step_s)
@@ -65,39 +63,3 @@ def report_trends(agent, period_ms):
             "exhausted_in_s": left_s,
         }
     return found
-
-
-def column(history, tier, metric, statistic):
-    """Return a tier's closed slots of one statistic, oldest first, as array("H").
-
-    Each statistic of a second is its mean.
-    """
-    slots = _SLOTS[tier]
-    found = array("H", bytes(2 * slots))
-    for index in range(slots):
-        place = _TIER_BEGIN[tier] + (history.numbers[tier] + index) % slots * _METRICS + metric
-        if tier and statistic != _MEAN:
-            place = 2 * place + _EXTREMES + statistic // 2
-        found[index] = history.ring[place]
-    return found
-
-
-def read_column(agent, tier, metric, statistic):
-    """Return [newest_s, step_s, scale, bytes] of a column, see docs/wire.md."""
-    history = agent.history
-    for value, end in ((tier, len(_SLOTS)), (metric, len(_NAMES)), (statistic, _STATISTICS)):
-        if not isinstance(value, int) or not 0 <= value < end:
-            raise ValueError("no such column")
-    data = bytes(column(history, tier, metric, statistic))  # all ports are little-endian
-    step_s = _STEP_S[tier]
-    return [history.numbers[tier] * step_s, step_s, _scale(agent, metric), data]
-
-
-def _scale(agent, metric):
-    """Return what a figure of the history is to be multiplied with."""
-    if metric == _MEMORY_METRIC:
-        return 1 << agent.history.shift
-    if metric == _STORAGE_METRIC and agent.storage.rows:
-        row = agent.storage.rows[0]
-        return row[1] << shift_for(row[2])
-    return 1

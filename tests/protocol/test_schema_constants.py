@@ -199,7 +199,7 @@ def test_history_has_the_schemas_metrics() -> None:
     assert made["RING"] == means + (len(ids.STATISTICS) - 1) * (minutes + hours)
     assert history["TIERS"] == made["TIERS"] == len(ids.TIERS)
     assert made["OPEN_SLOTS"] * history["OPEN"] == history["TIERS"] << history["TIER_BITS"]
-    assert _value("trend_report.py", "_NAMES") == ids.METRICS
+    assert _value("history_reader.py", "NAMES") == ids.METRICS
 
 
 def test_thresholds_have_the_schemas_metrics() -> None:

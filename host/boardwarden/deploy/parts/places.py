@@ -68,6 +68,7 @@ _LAZY = {
     "warden.stand_in": "warden.stand_in",  # for it, and for `_thread`
     "warden.sensors.system_heap": "warden.system_heap",  # where the firmware has `esp32`
     "warden.link.terminal": "warden.terminal",  # of the unix port
+    "warden.history_reader": "warden.history_reader",  # for a host, and trends
     "warden.trend_report": "warden.trend_report",
     "warden_schema.trend": "warden.trend_report",
     "warden_schema.values": "warden.values",  # of requests and of a stored policy
@@ -82,7 +83,7 @@ BY_TEXT = frozenset(
     f"warden.{name}"
     for name in (
         *("extras", "mqtt_setup", "crash_report", "watchdog_setup"),
-        *("budgets", "counted_socket", "guard", "sleep"),
+        *("budgets", "counted_socket", "guard", "sleep", "trend_report"),
     )
 )
 SOMETIMES = ("warden.board_mps2",)  # of one machine only: imported where it is there
