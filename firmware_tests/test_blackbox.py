@@ -20,7 +20,7 @@ _FILE = "warden.resets"
 _INFERRED, _EXPECTED = 1, 2
 _CAUSE, _FLAGS, _COUNT, _UPTIME, _WHO, _LIVE, _LARGEST, _LAG = 0, 1, 2, 4, 5, 6, 7, 8
 _TEXT = 10
-_RUNNING, _ENDED, _THRESHOLD, _WATCHED, _UNFED, _HUNG = 0, 1, 3, 5, 6, 7  # states
+_RUNNING, _ENDED, _EXCEPTION, _THRESHOLD, _WATCHED, _UNFED, _HUNG = 0, 1, 2, 3, 5, 6, 7  # states
 _APPLICATION = 3
 _RESETS = 0  # a purpose of `wear`
 _HEAD = 0xB1
@@ -327,6 +327,34 @@ def test_a_file_that_is_damaged_anywhere_is_none():
             with open(_FILE, "wb") as file:
                 file.write(damaged)
             assert len(_entries(boots.boot("pwron"))) == 1, at  # that of this boot
+    _forget()
+
+
+def test_a_whole_file_of_another_version_is_none_and_the_board_starts():
+    if not _has_files():
+        skip("no files")
+    boots = _Boots(0)
+    exception = [1, _APPLICATION, None, 1, None, b"ValueError"]
+    reset = ["wdt", 0, 1, 1, 5, None, None, None, None, 0, b"ValueError"]
+    for row, place, value in (
+        (exception, 1, 5),  # a kind that is not known here
+        (exception, 1, None),
+        (exception, 5, None),
+        (exception, 5, "ValueError"),
+        (reset, 1, None),
+        (reset, _TEXT, 7),
+    ):
+        _forget()
+        box = boots.boot()
+        box.enter(_EXCEPTION)  # of which the text is looked for
+        for other in (exception, reset):
+            changed = list(other)
+            if other is row:
+                changed[place] = value
+            box.rows[0 if other is exception else 5] = changed
+        box.commit()
+        box = boots.boot("pwron")
+        assert box.rows[:5] == [None] * 5 and len(_entries(box)) == 1, (place, value)
     _forget()
 
 

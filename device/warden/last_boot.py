@@ -127,6 +127,13 @@ class LastBoot:
                         written = value
                     else:
                         exceptions.append(value)
+            for _, kind, _, _, _, text in exceptions:
+                if not 0 <= kind <= _HANG_KIND or not isinstance(text, bytes):
+                    return None  # another version's
+            for entry in entries:
+                if not (entry[_TEXT] is None or isinstance(entry[_TEXT], bytes)):
+                    return None
+                entry[_FLAGS] &= _INFERRED | _EXPECTED
             if written[0][0] < self.writes:
                 return None
             self.writes = written[0][0]
