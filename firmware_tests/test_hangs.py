@@ -490,6 +490,56 @@ def test_a_slot_that_is_taken_stays_its_owners():
         assert application.reasons[_CAN_LINE] == _NO_SLOT
 
 
+def _no_memory():
+    raise MemoryError
+
+
+def test_with_no_memory_for_another_stream_the_one_before_interrupts():
+    runs = []
+
+    async def main():
+        runs.append(None)
+        warden.start(interval_ms=100, budget_permille=1000, link=False)
+        warden.watchdog(_HANG_MS, action="stop")
+        sys.modules["warden.by_dupterm"].ByDupterm = _no_memory
+        if len(runs) < 3:
+            await asyncio.sleep_ms(20)
+            _spin(time.ticks_add(time.ticks_ms(), _ENOUGH_MS))
+        return len(runs)
+
+    with _ByDupterm() as fake:
+        try:
+            assert warden.run(main) == 3
+        finally:
+            warden.stop()
+            asyncio.new_event_loop()
+        assert (fake.slot, fake.reads) == (None, 2)
+
+
+def test_with_no_memory_for_the_first_stream_nothing_is_set():
+    def main():
+        warden.start(link=False)
+        find = warden.__getattr__
+        warden.watchdog(polled=True)
+        import warden.by_dupterm as module
+
+        stream = module.ByDupterm
+        module.ByDupterm = _no_memory
+        for _ in range(2):
+            raises(MemoryError, warden.watchdog, action="stop", polled=True)
+            assert Crashes.current.watchdog.action is None
+            assert warden.__getattr__ == find
+        module.ByDupterm = stream
+        warden.watchdog(action="stop", polled=True)
+        return Crashes.current.watchdog.action.slot
+
+    with _ByDupterm():
+        try:
+            assert warden.run(main) is not None
+        finally:
+            warden.stop()
+
+
 def test_the_stream_gives_one_ctrl_c_and_nothing_else():
     with _ByDupterm() as fake:
         from warden.by_dupterm import ByDupterm

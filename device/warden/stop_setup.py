@@ -20,13 +20,18 @@ def hook(watchdog, settings):
 
     settings: what `warden.watchdog()` was given.
     """
-    if watchdog.action is None:
-        watchdog.action = make_stopper(watchdog)
     stopper = watchdog.action
+    if stopper is None:
+        stopper = make_stopper(watchdog)
     no_line = find_interrupt(stopper)
     stopper.resets = settings[1] == "reset"
     stopper.max_restarts = settings[4]
     stopper.settings = settings
+    if watchdog.action is None:  # not before: there may be no memory for all of it
+        package = sys.modules["warden"]
+        stopper.load = package.__getattr__
+        package.__getattr__ = stopper.find_public
+        watchdog.action = stopper
     with import_lock:  # which another thread's import changes the same tables with
         sys.modules.pop("warden.stop_setup", None)
         sys.modules["warden"].__dict__.pop("stop_setup", None)
@@ -42,34 +47,37 @@ def make_stopper(watchdog):
     stopper.restarts = 0
     stopper.hour_ms = watchdog.ticks_ms()  # in which those were
     stopper.public = {"watchdog": stopper.watch_again, "checkin": stopper.check_in_again}
-    package = sys.modules["warden"]
-    stopper.load = package.__getattr__
-    package.__getattr__ = stopper.find_public
     return stopper
 
 
 def find_interrupt(stopper):
     """Have it interrupt the main program as the port can; return 0, or the reason why not."""
-    stopper.slot = None
-    stopper.again_ms = _AGAIN_MS
+    slot = None
+    again_ms = _AGAIN_MS
+    no_line = 0
     version = sys.implementation.version
     # Before, it prints an error and does nothing, in the previews of that version, too.
     if version[:2] > _FIRST_WITH_SCHEDULE or (
         version[:2] == _FIRST_WITH_SCHEDULE and (len(version) < 4 or not version[3])
     ):
-        stopper.interrupt = by_schedule
+        interrupt = by_schedule
     elif hasattr(os, "dupterm_notify"):
         with import_lock:
             from warden.by_dupterm import ByDupterm
-        stopper.slot = ByDupterm()
-        stopper.interrupt = stopper.slot.fire
-        if not stopper.slot.prepare():
-            return _NO_SLOT  # it may be free when it is needed
-        stopper.slot.release()
+        slot = ByDupterm()
+        interrupt = slot.fire
+        if slot.prepare():
+            slot.release()
+        else:
+            no_line = _NO_SLOT  # it may be free when it is needed
     elif hasattr(os, "system"):
-        stopper.interrupt = by_signal
-        stopper.again_ms = _AGAIN_BY_SIGNAL_MS
+        interrupt = by_signal
+        again_ms = _AGAIN_BY_SIGNAL_MS
     else:
-        stopper.interrupt = None
-        return _NO_INTERRUPT
-    return 0
+        interrupt = None
+        no_line = _NO_INTERRUPT
+    # All at once: where there was no memory for these, what it had goes on.
+    stopper.interrupt = interrupt
+    stopper.slot = slot
+    stopper.again_ms = again_ms
+    return no_line
