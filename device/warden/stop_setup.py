@@ -23,7 +23,8 @@ def hook(watchdog, settings):
     stopper = watchdog.action
     if stopper is None:
         stopper = make_stopper(watchdog)
-    no_line = find_interrupt(stopper)
+    # All at once: where there is no memory for these, what it had goes on.
+    stopper.interrupt, stopper.slot, stopper.again_ms, no_line = find_interrupt()
     stopper.resets = settings[1] == "reset"
     stopper.max_restarts = settings[4]
     stopper.settings = settings
@@ -50,34 +51,26 @@ def make_stopper(watchdog):
     return stopper
 
 
-def find_interrupt(stopper):
-    """Have it interrupt the main program as the port can; return 0, or the reason why not."""
-    slot = None
-    again_ms = _AGAIN_MS
-    no_line = 0
+def find_interrupt():
+    """Return what interrupts the main program on this port, its slot, again_ms, and 0.
+
+    As `HangStopper` has them; the last is the reason why it cannot be, else.
+    """
     version = sys.implementation.version
     # Before, it prints an error and does nothing, in the previews of that version, too.
     if version[:2] > _FIRST_WITH_SCHEDULE or (
         version[:2] == _FIRST_WITH_SCHEDULE and (len(version) < 4 or not version[3])
     ):
-        interrupt = by_schedule
-    elif hasattr(os, "dupterm_notify"):
+        return by_schedule, None, _AGAIN_MS, 0
+    if hasattr(os, "dupterm_notify"):
         with import_lock:
             from warden.by_dupterm import ByDupterm
         slot = ByDupterm()
-        interrupt = slot.fire
-        if slot.prepare():
-            slot.release()
-        else:
-            no_line = _NO_SLOT  # it may be free when it is needed
-    elif hasattr(os, "system"):
-        interrupt = by_signal
-        again_ms = _AGAIN_BY_SIGNAL_MS
-    else:
-        interrupt = None
-        no_line = _NO_INTERRUPT
-    # All at once: where there was no memory for these, what it had goes on.
-    stopper.interrupt = interrupt
-    stopper.slot = slot
-    stopper.again_ms = again_ms
-    return no_line
+        found = slot.fire, slot, _AGAIN_MS
+        if not slot.prepare():
+            return found + (_NO_SLOT,)  # it may be free when it is needed
+        slot.release()
+        return found + (0,)
+    if hasattr(os, "system"):
+        return by_signal, None, _AGAIN_BY_SIGNAL_MS, 0
+    return None, None, _AGAIN_MS, _NO_INTERRUPT
