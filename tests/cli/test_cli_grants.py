@@ -12,6 +12,7 @@ from boardwarden import (
     Action,
     Denied,
     Event,
+    LinkLost,
     Priority,
     ResourceType,
     _program,
@@ -267,6 +268,16 @@ async def test_alloc_ends_when_the_board_restarts(board, link, monkeypatch):
     board.restart()
     with pytest.raises(_program.Failure, match="restarted"):
         await asyncio.wait_for(task, LIMIT_S)
+
+
+async def test_alloc_says_that_the_link_is_lost_while_it_holds(board, link, capsys):
+    task = asyncio.create_task(grants._alloc(link, wanted(seconds=60), False))
+    await granted(board)
+    link.refuse = LinkLost("out")
+    link.cut()
+    await until(lambda: "link lost; " in capsys.readouterr().err, LIMIT_S)
+    task.cancel()
+    await asyncio.wait([task])
 
 
 @pytest.mark.parametrize(
