@@ -345,7 +345,8 @@ def test_a_board_whose_hello_never_comes_is_no_silence(damaged: bool) -> None:
                 pass
         return caught.value
 
-    assert ("too much gets lost" in str(run(main()))) == damaged
+    says = "too much gets lost" if damaged else "its full state within 5 s"  # so long it waited
+    assert says in str(run(main()))
 
 
 def test_frames_that_are_too_long_or_malformed_are_not_blamed_on_the_line() -> None:

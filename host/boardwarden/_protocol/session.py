@@ -185,7 +185,7 @@ class Session:
 
     def _start_error(self, timeout: float) -> ConnectError:
         """Return the error for a start() that timed out."""
-        waited = _FULL_STATE * timeout + (FULL_STATE_S if self._shared is not None else 0)
+        waited = timeout + self._rest_s(timeout)
         if self._shared is not None and not self.subscription.answered:
             if absence := self._shared.absence():
                 return absence
