@@ -194,8 +194,8 @@ class Session:
             if self.keys.proved:
                 return diagnosis.no_full_state(self.link.address, waited)
         is_echo = self._prompt.seen or self.subscription.echoed
-        is_heard = self.subscription.frames > 0 and not (is_echo or self.malformed_frames)
-        if self.subscription.answered or is_heard:  # else its HELLO was lost, say
+        sends_frames = self.subscription.frames > 0 and not (is_echo or self.malformed_frames)
+        if self.subscription.answered or sends_frames:  # without a HELLO: it was lost, say
             is_lossy = bool(self.subscription.gaps or self.damaged_frames)
             return diagnosis.poor_link(self.link.address, waited, is_lossy, self.malformed_frames)
         if self.keys.secret is not None and not self.keys.proved:
