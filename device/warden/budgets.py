@@ -15,7 +15,7 @@ from warden.metered_file import MeteredFile
 from warden.running import running_policy
 from warden.wear import wear
 from warden_schema.codec import Reader, cut, put
-from warden_schema.frame import crc16
+from warden_schema.loops import crc16
 from warden_schema.values import read_value
 
 _SUFFIX = const(".budgets")  # of the file

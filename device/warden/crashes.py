@@ -36,7 +36,7 @@ from micropython import const
 
 from warden.wear import wear
 from warden_schema.codec import cut, put
-from warden_schema.frame import crc16
+from warden_schema.loops import crc16
 
 # Places among a sample's figures.
 _UPTIME_S = const(0)

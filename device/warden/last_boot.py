@@ -13,7 +13,7 @@ from micropython import const
 from warden.board import module
 from warden.wear import wear
 from warden_schema.codec import Reader
-from warden_schema.frame import crc16
+from warden_schema.loops import crc16
 
 _MAX_RECORD = const(42)  # bytes
 _MAX_TRACEBACK = const(148)  # which follow it in spare RAM

@@ -7,13 +7,12 @@ from micropython import const
 
 from warden.board import module
 from warden.detect import detect
-from warden.link.stream import StreamLink
 from warden.runner import Runner
 from warden.sensors.threads import get_ident, import_lock
 from warden.setup import make_agent
 
 _NEVER_S = const(0x3FFFFFFF)  # it is measured only when that is asked for
-_LATER = const(28)  # modules and `run`, which a test counts
+_LATER = const(29)  # modules and `run`, which a test counts
 _PCS = const(("linux", "darwin"))
 _SLOW_STORAGE = const("warden.slow")  # a file, see `warden.extras.note_slow`
 
@@ -71,6 +70,8 @@ def open_link(board, link):
         return link
     if not hasattr(link, "write"):
         raise TypeError("link must be a stream, or what warden.TcpServer() and the like return")
+    from warden.link.stream import StreamLink
+
     return StreamLink(link)
 
 
@@ -84,6 +85,8 @@ def default_link(board):
         from warden.link.terminal import TerminalLink
 
         return TerminalLink(sys.stdin.buffer, sys.stdout.buffer)
+    from warden.link.stream import StreamLink
+
     return StreamLink(sys.stdin.buffer, sys.stdout.buffer)
 
 
@@ -116,7 +119,7 @@ def make_room(module, agent):
     names = module.__dict__
     parts = (
         "stand_in detect setup policy_setup decide errors loops_viper heap_viper wlan system_heap "
-        "lock terminal extras mqtt_setup mqtt mqtt_as"
+        "lock host_session terminal extras mqtt_setup mqtt mqtt_as"
     )
     for name in parts.split():
         if name in names:  # which nobody looks up there

@@ -22,7 +22,7 @@ from warden.sensors.threads import import_lock
 from warden.stored_policy import read, remove, stored_policy_of
 from warden.wear import wear
 from warden_schema.codec import Reader, put
-from warden_schema.frame import crc16
+from warden_schema.loops import crc16
 from warden_schema.values import read_value
 
 _VERSION = const(1)

@@ -11,7 +11,6 @@ from warden.clock import Clock
 from warden.gate import Gate
 from warden.governor import Governor
 from warden.history import History
-from warden.host_session import HostSession
 from warden.sample import Sample
 from warden.sensors.capabilities import update_reasons
 from warden.sensors.find_table import find_table
@@ -109,7 +108,12 @@ def make_agent(
     if link is not None:
         # A link of the application's may lack it: there, to see what has come is to read.
         agent.readable = getattr(link, "readable", lambda: True)
-        agent.session = (getattr(link, "session", None) or HostSession)(agent)
+        session = getattr(link, "session", None)
+        if session is None:
+            from warden.host_session import HostSession
+
+            session = HostSession
+        agent.session = session(agent)
         if agent.system_heap is not None:
             agent.session.tables.append(agent.system_heap)
     if limits is not None:

@@ -99,6 +99,29 @@ def test_what_start_takes_lies_together_and_is_live(footprint, bare, is_started_
     assert abs(live - truth) < 20_000  # what start() lets go was there still
 
 
+def test_without_a_link_the_agent_takes_7_kb_less(footprint, bare) -> None:
+    """What serves a host is a part of its own, and not loaded."""
+    files = footprint.Files(parts()).of("x86")
+    taken = {}
+    for link in ("sys.stdin.buffer", "False"):
+        steps = {"import": "import warden", "start": f"warden.start(link={link}, protect=False)"}
+        counts = bare.count(steps, files)
+        taken[link] = counts["import"].bytes + counts["start"].bytes
+    assert 7000 < taken["sys.stdin.buffer"] - taken["False"] < 8500
+    output = bare.run(_PARTS, files)
+    assert "warden" in output.split()
+    assert "warden.host_session" not in output.split()
+
+
+_PARTS = """
+import sys
+import warden
+warden.start(link=False)
+warden.run(print)  # what keeps its resets reads and writes frames' checksums, too
+print(*[name for name in sys.modules if name.startswith("warden")])
+"""
+
+
 def test_a_missing_or_deviating_figure_is_reported(footprint) -> None:
     accepted = {"a": 100_000, "b": 100_000, "c": 100_000}
     now = {"a": 105_000, "b": 94_900, "c": 105_100, "d": 1}

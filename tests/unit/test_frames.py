@@ -31,13 +31,17 @@ Memory.collect_in_ms Memory.used_now Memory.free_now
 Memory.set_live Memory.renew Memory.live_age_ms Memory.prove Memory.block
 Load.read Load.create_task
 Network.read Storage.read update_reasons _note
-HostSession.listen HostSession.process HostSession.renew
-HostSession.on_sample HostSession.pump HostSession.send HostSession._send_hello
-HostSession.find HostSession._send_row Sample.mark_dirty Sample.encode Sample.put_whole
+Sample.mark_dirty Sample.encode Sample.put_whole
 Sample.put Sample.on_sent
 fragmentation_permille
+put Reader.integer
+"""
+_SESSION = """
+HostSession.listen HostSession.process HostSession.renew
+HostSession.on_sample HostSession.pump HostSession.send HostSession._send_hello
+HostSession.find HostSession._send_row
 Uplink.ready Uplink.begin Uplink.put Uplink.send Uplink.acknowledge
-Deframer.feed encode put Reader.integer
+Deframer.feed encode
 StreamLink.readable StreamLink.read StreamLink.write StreamLink.flags read_once
 """
 _DECIDE = """
@@ -116,6 +120,7 @@ def frames(
     ("file", "names"),
     [
         ("warden/__init__.py", _WATCH.split()),
+        ("warden/host_session.py", _SESSION.split()),
         ("warden/decide.py", _DECIDE.split()),
         ("warden/system_heap.py", ["SystemHeap.read"]),
         ("warden/forecast.py", _FORECAST.split()),

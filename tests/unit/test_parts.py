@@ -21,7 +21,7 @@ AGENT = {
     "warden": '"""Public names."""\nfrom warden.api import start, stop\n',
     "warden.api": """
         from warden.clock import Clock
-        from warden.link.stream import Stream
+        from warden.link.wire import Stream
 
         def start():
             from warden.policy.policy import Policy
@@ -45,7 +45,7 @@ AGENT = {
                 return _TURN if sys else 0
         """,
     "warden.link": '"""Links."""\n',
-    "warden.link.stream": """
+    "warden.link.wire": """
         import sys
         from micropython import const
         from warden_schema.loops import crc16
@@ -114,7 +114,7 @@ def test_each_module_is_in_one_part_after_those_that_it_imports() -> None:
     made = joined()
     assert {name: part.rooms for name, part in made.items()} == {
         "warden/__init__.py": (
-            *("warden.clock", "warden_schema.loops", "warden.link.stream", "warden.api"),
+            *("warden.clock", "warden_schema.loops", "warden.link.wire", "warden.api"),
             "warden",
         ),
         "warden/decide.py": ("warden.policy.leases", "warden.policy.policy"),
@@ -138,7 +138,7 @@ def test_imports_inside_a_part_are_removed_and_others_name_the_part() -> None:
         "from warden.requests import answer",
         "import sys",
     ]
-    assert "# --- warden/link/stream.py\n" in made["warden/__init__.py"].text
+    assert "# --- warden/link/wire.py\n" in made["warden/__init__.py"].text
 
 
 def test_a_constant_repeated_with_the_same_value_is_joined_once() -> None:
@@ -230,9 +230,9 @@ def test_only_changed_parts_are_written(tmp_path: Path) -> None:
             "warden/requests.py:1: `from warden_schema.ids import A`: that is the host's",
         ),
         (
-            {"warden__link__stream": "class Stream:\n    def x(self):\n"
+            {"warden__link__wire": "class Stream:\n    def x(self):\n"
                 "        from warden.clock import Clock\n"},
-            "warden/link/stream.py:3: `from warden.clock import Clock`: it is in the same part, so "
+            "warden/link/wire.py:3: `from warden.clock import Clock`: it is in the same part, so "
             "import it at the top of the file",
         ),
         (
@@ -249,10 +249,10 @@ def test_only_changed_parts_are_written(tmp_path: Path) -> None:
             "warden/policy/attic.py: nobody imports this room",
         ),
         (
-            {"warden__clock": "from warden.link.stream import Stream\nclass Clock: pass\n"
+            {"warden__clock": "from warden.link.wire import Stream\nclass Clock: pass\n"
                 "LATE = 1\n"},
-            "rooms import each other in a circle: warden/clock.py:1 imports warden.link.stream, "
-            "warden/link/stream.py:5 imports warden.clock",
+            "rooms import each other in a circle: warden/clock.py:1 imports warden.link.wire, "
+            "warden/link/wire.py:5 imports warden.clock",
         ),
         (
             {"warden__clock": "from warden.policy.policy import Policy\nclass Clock: pass\n"
@@ -261,31 +261,31 @@ def test_only_changed_parts_are_written(tmp_path: Path) -> None:
             "import Policy`; warden/policy/policy.py:2: `from warden.clock import Clock, LATE`",
         ),
         (
-            {"warden__link__stream": "from warden.clock import LATE\n\nclass Clock: pass\n\n"
+            {"warden__link__wire": "from warden.clock import LATE\n\nclass Clock: pass\n\n"
                 "class Stream: pass\n"},
-            "warden/link/stream.py:3: `Clock` is another one in warden/clock.py:9, and both are "
+            "warden/link/wire.py:3: `Clock` is another one in warden/clock.py:9, and both are "
             "joined into warden",
         ),
         (
-            {"warden__link__stream": "from micropython import const\n"
+            {"warden__link__wire": "from micropython import const\n"
                 "from warden.clock import LATE\n_TURN = const(7)\nclass Stream: pass\n"},
-            "warden/link/stream.py:3: `_TURN` is another one in warden/clock.py:6, and both are "
+            "warden/link/wire.py:3: `_TURN` is another one in warden/clock.py:6, and both are "
             "joined into warden",
         ),
         (
-            {"warden__link__stream": "from warden.clock import LATE\n_n = 0\ndef Stream():\n"
+            {"warden__link__wire": "from warden.clock import LATE\n_n = 0\ndef Stream():\n"
                 "    global sys\n    sys = LATE\n"},
-            "warden/link/stream.py:4: `sys` is another one in warden/clock.py:2, and both are "
+            "warden/link/wire.py:4: `sys` is another one in warden/clock.py:2, and both are "
             "joined into warden",
         ),
         (
-            {"warden__link__stream": "def Stream(): pass\ndef open(): pass\n",
+            {"warden__link__wire": "def Stream(): pass\ndef open(): pass\n",
              "warden__clock": "LATE = open\nclass Clock: pass\n"},
-            "warden/link/stream.py:2: `open` hides the builtin that warden/clock.py:1 uses",
+            "warden/link/wire.py:2: `open` hides the builtin that warden/clock.py:1 uses",
         ),
         (
-            {"warden__link__stream": "class Stream: pass\nrequests = None\n"},
-            "warden/link/stream.py:2: `warden.requests` would become the module warden.requests "
+            {"warden__link__wire": "class Stream: pass\nrequests = None\n"},
+            "warden/link/wire.py:2: `warden.requests` would become the module warden.requests "
             "when that is imported",
         ),
         (
@@ -321,12 +321,12 @@ def test_the_same_guarded_import_may_be_in_two_modules() -> None:
     stream = (
         "from warden.clock import LATE\nfrom warden_schema.loops import crc16\nclass Stream: pass"
     )
-    made = joined(warden__clock=found + rest, warden__link__stream=found + stream)
+    made = joined(warden__clock=found + rest, warden__link__wire=found + stream)
     assert made["warden/__init__.py"].text.count("import network") == 1
     other = found.replace("None", "0") + stream
-    said = refused(warden__clock=found + rest, warden__link__stream=other)
+    said = refused(warden__clock=found + rest, warden__link__wire=other)
     assert said[0].startswith(
-        "warden/link/stream.py:2: `network` is another one in warden/clock.py"
+        "warden/link/wire.py:2: `network` is another one in warden/clock.py"
     )
 
 
@@ -335,7 +335,7 @@ def test_the_whole_agent_can_be_joined() -> None:
     assert {"warden/__init__.py", "warden/decide.py", "warden/requests.py"} <= set(made)
     rooms = made["warden/__init__.py"].rooms
     assert {"warden.agent", "warden.api", "warden"} <= set(rooms)
-    assert len(made) <= 52
+    assert len(made) <= 53
 
 
 def test_the_package_has_room_for_the_names_of_what_is_loaded_later() -> None:

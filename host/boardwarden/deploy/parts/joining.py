@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .places import DECIDE, SERVE, WATCH, file_of, is_ours, is_package, part_of
+from .places import DECIDE, SERVE, SESSION, WATCH, file_of, is_ours, is_package, part_of
 from .room import Checks, JoinError, Room, constant
 
 _TABLE = 128  # places that take one byte
@@ -132,7 +132,7 @@ def join(rooms: Mapping[str, str]) -> dict[str, Part]:
     for module, order in orders.items():
         joined = [parsed[name] for name in order]
         machine_code = any(room.machine_code for room in joined)
-        text = _joined(joined, module in (WATCH, DECIDE, SERVE))
+        text = _joined(joined, module in (WATCH, DECIDE, SESSION, SERVE))
         parts[file_of(module)] = Part(module, tuple(order), text, machine_code)
     return parts
 

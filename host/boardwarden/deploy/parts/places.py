@@ -9,6 +9,7 @@ PACKAGES = ("warden", "warden_schema")  # where rooms are; a board gets only the
 WATCH = "warden"
 DECIDE = "warden.decide"
 SETUP = "warden.setup"  # makes the agent, and is let go when start() ends
+SESSION = "warden.host_session"  # one host: where there is a link
 SERVE = "warden.hosts"  # several hosts: where the application made a TcpServer
 _TABLES = "warden.tables"  # of what was decided
 # Rooms that are rarely needed, with the part that each becomes: loaded when it is asked for.
@@ -19,6 +20,10 @@ _LAZY = {
     "warden.sensors.find_table": SETUP,
     "warden.policy_setup": "warden.policy_setup",  # likewise, where the agent decides
     "warden.policy.publish": "warden.policy_setup",
+    "warden.host_session": SESSION,
+    "warden.uplink": SESSION,
+    "warden.link.stream": SESSION,
+    "warden_schema.frame": SESSION,
     "warden.requests": "warden.requests",
     "warden.errors": "warden.errors",  # of what decides, and of requests to a board that watches
     "warden.link.tcp": "warden.tcp",
