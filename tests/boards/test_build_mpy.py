@@ -104,7 +104,7 @@ assert warden.status()["memory"]["total_bytes"] > 0
 with warden.operation("one"):
     assert warden.operations()
 warden.stop()
-from warden import encode
+from warden.host_session import encode
 payload = bytearray(bytes(range(1, 120)) + bytes(2))
 wire = bytearray(260)
 end = encode(payload, 119, wire)
@@ -170,7 +170,7 @@ def test_frames_equal_the_golden_ones_with_bytecode_files(
     record = next(r for r in golden["messages"] if r["message"][0] == 3)
     payload = bytes.fromhex(record["payload"])
     program = f"""
-from warden import encode
+from warden.host_session import encode
 wire = bytearray(400)
 print(bytes(wire[:encode(bytearray({payload + bytes(2)!r}), {len(payload)}, wire)]).hex())
 """

@@ -5,6 +5,7 @@ import time
 
 import warden
 from warden import Runner
+from warden.host_session import encode
 from warden.keys import Hmac
 
 agent = address = key = None
@@ -22,7 +23,7 @@ def prepare(port, control_key):
 
 def frame(payload):
     buf = bytearray(300)
-    return bytes(buf[: warden.encode(bytearray(payload) + bytearray(2), len(payload), buf)])
+    return bytes(buf[: encode(bytearray(payload) + bytearray(2), len(payload), buf)])
 
 
 def packed(*message):

@@ -4,6 +4,7 @@ from array import array
 
 import warden
 from warden.board_mps2 import Uart1, ticks_ms
+from warden.host_session import encode
 from warden.mps2_viper import since
 
 _HOST = 77
@@ -57,7 +58,7 @@ class Line(Uart1):
         end = 1
         for value in message:
             end = warden.put(payload, end, value)
-        _at[1] = warden.encode(payload, end, _said)
+        _at[1] = encode(payload, end, _said)
         _at[0] = 0
 
     def say_again(self):

@@ -10,6 +10,7 @@ from meter import EMPTY, tell, ticks_of
 
 import warden
 import warden.keys
+from warden.host_session import encode
 from warden.hosts import Hosts
 from warden.keyed_hosts import KeyedHosts
 from warden.keys import Hmac, Keys
@@ -83,7 +84,7 @@ def packed(*message):
 def framed(payload):
     """Return a payload as a frame: 64 bytes at most, which are read at once."""
     buf = bytearray(160)
-    return bytes(buf[: warden.encode(bytearray(payload) + bytearray(2), len(payload), buf)])
+    return bytes(buf[: encode(bytearray(payload) + bytearray(2), len(payload), buf)])
 
 
 def poll():
