@@ -325,9 +325,7 @@ def test_the_same_guarded_import_may_be_in_two_modules() -> None:
     assert made["warden/__init__.py"].text.count("import network") == 1
     other = found.replace("None", "0") + stream
     said = refused(warden__clock=found + rest, warden__link__wire=other)
-    assert said[0].startswith(
-        "warden/link/wire.py:2: `network` is another one in warden/clock.py"
-    )
+    assert said[0].startswith("warden/link/wire.py:2: `network` is another one in warden/clock.py")
 
 
 def test_the_whole_agent_can_be_joined() -> None:
