@@ -15,11 +15,14 @@ from many_boards import StandIn
 from web_client import Client
 from web_page import PASSWORD, PageThread, users_file
 
+import boardwarden
+from boardwarden.testing import FakeTransport
 from boardwarden.web import app, requests, server, users
 from boardwarden.web.board_view import BoardView
 from boardwarden.web.fleet_view import FleetView
 from boardwarden.web.guard import Access, Guard, parse_networks
 from boardwarden.web.users import Brake
+from warden_schema import ids
 
 
 @pytest.fixture(scope="module")
@@ -323,3 +326,10 @@ async def test_what_a_board_prints_does_not_pile_up_for_a_viewer_who_does_not_re
     await asyncio.wait_for(view._follow_console(Prints()), 20)
     assert len(view._printed) <= 32 * 1024
     assert view._printed.endswith("the end")
+
+
+async def test_a_board_that_refuses_its_meters_is_asked_no_more():
+    peer = full_board()
+    del peer.answer[ids.TELL_METERS]
+    async with boardwarden.connect(FakeTransport(peer)) as board:
+        await asyncio.wait_for(BoardView(None, "board", None)._meter(board), 20)

@@ -12,7 +12,7 @@ from typing import Any
 
 from boardwarden._clock import steady_time
 from boardwarden.board import Board
-from boardwarden.errors import BoardError
+from boardwarden.errors import BoardError, KeyRefused, RequestRefused
 from boardwarden.grants import Meter, Threshold
 from boardwarden.history import History
 from boardwarden.models import OperationState, Status, enum_name
@@ -304,9 +304,13 @@ class BoardView:
         """Have a board send its meters while it is looked at, once it decides anyway."""
         while True:
             if board.connected and board.limits.max_operations is not None:
-                with contextlib.suppress(BoardError):
+                try:
                     async with board.metering():
                         await asyncio.Event().wait()
+                except (RequestRefused, KeyRefused):
+                    return  # it would again
+                except BoardError:
+                    pass
             await asyncio.sleep(1.0)
 
     async def _read_history(self, board: Board) -> None:
