@@ -1,15 +1,16 @@
-"""The real Prometheus server scrapes `boardwarden serve`; the queries of the dashboard."""
+"""Real Prometheus and VictoriaMetrics scrape `boardwarden serve`; the queries of the dashboard."""
 
 import json
 import re
 import subprocess
+import time
 
 import pytest
 import yaml
 from cli_process import TerminalBoard, kill_started, line_of, start
 from full_board import full_board
 from places import REPO
-from prometheus_server import Prometheus, need
+from prometheus_server import Prometheus, VictoriaMetrics, need
 from tcp_board import TcpBoard
 
 from boardwarden.serve.metrics import METRICS
@@ -19,19 +20,18 @@ DASHBOARD = REPO / "docs" / "grafana.json"
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.fixture
-async def scraping(tmp_path):
-    """Return a function that serves boards and starts a Prometheus which scrapes that."""
-    need("prometheus")
+@pytest.fixture(params=[Prometheus, VictoriaMetrics])
+async def scraping(request, tmp_path):
+    """Return a function that serves boards and starts an engine which scrapes that."""
     started = []
 
     async def begin(*boards, **environment):
         options = [word for board in boards for word in ("--board", board)]
         process = await start("serve", *options, "--listen", "127.0.0.1:0", **environment)
         url = (await line_of(process)).split()[-1]
-        server = Prometheus(tmp_path, url)
-        server.start()
+        server = request.param(tmp_path, url)
         started.append(server)
+        server.start()
         return server
 
     yield begin
@@ -182,16 +182,17 @@ tests:
 _ANNOTATED = "{{exp_labels: {{severity: {severity}, board: a}}, exp_annotations: {notes}}}"
 
 
-@pytest.mark.parametrize(
-    ("bad", "exceptions", "crashed", "failing"),
-    [
-        ("0x60", "0x60", False, False),
-        ("0x15 1x45", "0x60", True, False),
-        ("0x4 1 2 3x55", "0x60", True, True),
-        ("0x60", "0+1x60", False, True),
-        ("57x60", "8x60", False, False),  # of before
-    ],
-)
+# Resets and exceptions of an hour, a figure a minute, and which alerts they make.
+_HOURS = [
+    ("0x60", "0x60", False, False),
+    ("0x15 1x45", "0x60", True, False),
+    ("0x4 1 2 3x55", "0x60", True, True),
+    ("0x60", "0+1x60", False, True),
+    ("57x60", "8x60", False, False),  # of before
+]
+
+
+@pytest.mark.parametrize(("bad", "exceptions", "crashed", "failing"), _HOURS)
 def test_the_rules_for_alerts_fire_when_a_board_crashes(
     tmp_path, bad, exceptions, crashed, failing
 ):
@@ -228,3 +229,36 @@ def test_the_rules_for_alerts_fire_when_a_board_crashes(
     assert done.returncode == 0, done.stdout + done.stderr
     names = {each.prometheus_name + "_total" for each in METRICS}
     assert _names(RULES.read_text()) <= names
+
+
+async def test_victoria_metrics_evaluates_the_rules_as_prometheus_does(tmp_path):
+    rules = [need("vmalert", "victoria-metrics"), "-rule", RULES, "-dryRun"]
+    checked = subprocess.run(rules, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+    begin = int(time.time()) - 7200
+    engine = VictoriaMetrics(tmp_path)
+    engine.start()
+    try:
+        await engine.until("1")
+        for board, (bad, exceptions, *_) in enumerate(_HOURS):
+            labels = {"board": str(board), "expected": "false"}
+            engine.store("boardwarden_resets_total", labels, begin, _each_minute(bad))
+            labels = {"board": str(board), "kind": "task"}
+            engine.store("boardwarden_exceptions_total", labels, begin, _each_minute(exceptions))
+        crashed, failing = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
+        for rule, minutes, place in ((crashed, 20, 2), (failing, 30, 3)):
+            found = await engine.query(rule["expr"], begin + minutes * 60)
+            fires = [str(board) for board, hour in enumerate(_HOURS) if hour[place]]
+            assert sorted(labels["board"] for labels, _ in found) == fires, rule["alert"]
+    finally:
+        engine.close()
+
+
+def _each_minute(values):
+    """Return the figures of promtool's notation: `0x2 1 5+1x2` is 0 0 0 1 5 6 7."""
+    found = []
+    for word in values.split():
+        first, _, more = word.partition("x")
+        start, _, step = first.partition("+")
+        found += [int(start) + number * int(step or 0) for number in range(int(more or 0) + 1)]
+    return found

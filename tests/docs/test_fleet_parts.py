@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -66,6 +67,16 @@ def test_prometheus_takes_its_configuration(tmp_path) -> None:
     )
     assert checked.returncode == 0, checked.stderr
     assert "SUCCESS" in checked.stdout
+
+
+def test_the_agent_of_victoria_metrics_takes_prometheus_configuration_as_the_page_says() -> None:
+    page = (REPO / "docs" / "fleet.md").read_text()
+    (option,) = re.findall("`(-promscrape.config.strictParse=false)`", page)
+    agent = [need("vmagent", "victoria-metrics"), "-remoteWrite.url=http://127.0.0.1:1"]
+    given = [f"-promscrape.config={FLEET / 'prometheus.yml'}", "-promscrape.config.dryRun"]
+    for options, is_taken in ((given, False), ([*given, option], True)):
+        checked = subprocess.run([*agent, *options], capture_output=True, text=True, timeout=60)
+        assert (checked.returncode == 0) == is_taken, checked.stderr
 
 
 def test_the_printed_rules_have_the_limits_of_the_fleets_broker() -> None:

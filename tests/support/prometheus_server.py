@@ -1,4 +1,7 @@
-"""A real Prometheus on loopback that scrapes what a test names, asked over its HTTP API."""
+"""A real Prometheus, or VictoriaMetrics, on loopback that scrapes what a test names.
+
+Both are asked over Prometheus's HTTP API.
+"""
 
 import asyncio
 import json
@@ -24,11 +27,11 @@ scrape_configs:
 """
 
 
-def need(program):
+def need(program, package="prometheus"):
     """Skip the test where a program of Debian's package is not installed; in CI fail."""
     found = shutil.which(program)
     if found is None and os.environ.get("CI") != "true":
-        pytest.skip(f"no {program} here (Debian: apt-get install prometheus)")
+        pytest.skip(f"no {program} here (Debian: apt-get install {package})")
     assert found, f"CI has no {program}"
     return found
 
@@ -49,16 +52,16 @@ class Prometheus:
         config.write_text(_CONFIG.format(ms=self._every_ms, targets=self._targets))
         self._log = (self._folder / "prometheus.log").open("wb")
         self._process = subprocess.Popen(
-            [
-                need("prometheus"),
-                f"--config.file={config}",
-                f"--storage.tsdb.path={self._folder / 'data'}",
-                f"--web.listen-address={self._address}",
-            ],
-            cwd=self._folder,
-            stdout=self._log,
-            stderr=self._log,
+            self._command(config), cwd=self._folder, stdout=self._log, stderr=self._log
         )
+
+    def _command(self, config):
+        return [
+            need("prometheus"),
+            f"--config.file={config}",
+            f"--storage.tsdb.path={self._folder / 'data'}",
+            f"--web.listen-address={self._address}",
+        ]
 
     def close(self):
         """End it."""
@@ -70,9 +73,9 @@ class Prometheus:
             self._process.wait()
         self._log.close()
 
-    async def query(self, expression):
-        """Return the vector that an instant query has now: {labels as a frozenset: value}."""
-        words = urllib.parse.urlencode({"query": expression})
+    async def query(self, expression, at=None):
+        """Return the vector that an instant query has now, or then: labels and values."""
+        words = urllib.parse.urlencode({"query": expression} | ({"time": at} if at else {}))
         answer = await asyncio.to_thread(_get, f"http://{self._address}/api/v1/query?{words}")
         assert answer["status"] == "success", answer
         return [(row["metric"], float(row["value"][1])) for row in answer["data"]["result"]]
@@ -95,6 +98,36 @@ class Prometheus:
     async def until_is(self, expression, value):
         """Ask until the query has one row, of this value: none while a scrape has failed."""
         return await self.until(expression, lambda found: [row[1] for row in found] == [value])
+
+
+class VictoriaMetrics(Prometheus):
+    """Another engine that does the same."""
+
+    def _command(self, config):
+        return [
+            need("victoria-metrics", "victoria-metrics"),
+            f"-promscrape.config={config}",
+            f"-storageDataPath={self._folder / 'data'}",
+            f"-httpListenAddr={self._address}",
+            "-search.latencyOffset=1ms",  # else queries see what is half a minute old
+            "-search.disableCache",
+        ]
+
+    def store(self, name, labels, begin, values):
+        """Store a series, a value each minute from a time on, and have queries see it."""
+        row = {
+            "metric": {"__name__": name, **labels},
+            "values": values,
+            "timestamps": [(begin + 60 * minute) * 1000 for minute in range(len(values))],
+        }
+        for path, body in (
+            ("/api/v1/import", json.dumps(row).encode()),
+            ("/internal/force_flush", b""),
+        ):
+            with urllib.request.urlopen(
+                f"http://{self._address}{path}", body or None, LIMIT_S
+            ) as answer:
+                assert answer.status in (200, 204)
 
 
 def _get(url):
