@@ -10,7 +10,9 @@ from frames import decode, deframed, framed
 from harness import no_heap, raises
 from rig import board, free_port, poll_all, poll_for_sample, poll_now, skip_seconds
 from umqtt_like import MqttError, OldRobust, Robust, Simple
+from warden.launch import make_runner
 from warden.mqtt_setup import MqttLink
+from warden.runner import Runner
 from warden.setup import make_agent
 
 HELLO, SYNCED, REPLY = 1, 5, 7
@@ -139,15 +141,19 @@ class Rig:
     def __init__(self, kind=Simple, control=True, is_joined=True):
         self.sockets = []
         self.next = FakeSocket  # makes the next one, or raises OSError
-        self.client = kind(b"b", "broker", keepalive=60)
-        self.client.make_socket = self.make_socket
         self.got = []
-        self.client.set_callback(self.on_message)
+        self.client = self.make_client(kind)
         self.link = MqttLink(self.client, "b", control=control)
         self.agent = make_agent(board(), 1000, 1000, self.link, (4, 300_000, 100, 5000))
         if is_joined:
             self.client.connect()
             poll_all(self.agent)
+
+    def make_client(self, kind):
+        client = kind(b"b", "broker", keepalive=60)
+        client.make_socket = self.make_socket
+        client.set_callback(self.on_message)
+        return client
 
     def make_socket(self):
         self.sockets.append(self.next())
@@ -360,6 +366,57 @@ def test_what_cannot_be_a_topic_and_a_connected_client_are_refused():
     raises(ValueError, MqttLink, client, "b")
 
 
+def test_an_application_that_is_run_again_goes_on_over_the_client_that_it_makes_then():
+    """Its main makes client and link anew, and calls start(), which changes nothing."""
+    for kind in (Simple, Robust):
+        rig = Rig(kind)
+        Runner.current = make_runner(rig.agent)
+        try:
+            for _ in range(2):
+                rig.second()
+                rig.socket.fails = True
+                rig.second()
+                rig.client = rig.make_client(kind)
+                assert MqttLink(rig.client, "b", control=True) is rig.link
+                assert rig.client.lw_topic is rig.link.state
+                rig.second()  # before it connects
+                rig.client.connect()
+                rig.second()
+                kinds = [packet[0] for packet in rig.socket.packets]
+                assert kinds[:3] == [0x10, 0x82, 0x31], kinds
+                assert rig.socket.sent()[0][0] == HELLO
+                rig.socket.deliver(b"app/in", b"one")
+                rig.socket.deliver(_DOWN, framed([67, 100, len(rig.sockets), 0, []]))
+                rig.client.check_msg()
+                rig.client.check_msg()
+                rig.second()
+                assert REPLY in [message[0] for message in rig.socket.sent()]
+            assert rig.got == [(b"app/in", b"one")] * 2
+            assert last_will(rig) == 0
+        finally:
+            Runner.current = None
+
+
+def test_an_application_that_is_run_again_may_give_the_client_that_it_had():
+    rig = Rig()
+    Runner.current = make_runner(rig.agent)
+    try:
+        assert MqttLink(rig.client, "b") is rig.link  # which has connected
+        before = len(rig.sockets[0].packets)
+        rig.client.connect()
+        rig.second()
+        assert rig.socket.sent()[0][0] == HELLO
+        assert [kind for kind, _ in rig.socket.packets].count(0x82) == 1
+        assert len(rig.sockets[0].packets) == before
+        another = Simple(b"c", "broker")
+        assert MqttLink(another, "c") is not rig.link
+        another.sock = FakeSocket()
+        raises(ValueError, MqttLink, another, "b")
+        assert rig.link.client is rig.client
+    finally:
+        Runner.current = None
+
+
 def test_keys_are_checked_and_control_is_without_them():
     key = bytes(range(128, 160))
     for keys in ((b"short", None), (None, "x" * 32), (key, key, True), ((), None, True)):
@@ -396,8 +453,6 @@ def test_a_tick_allocates_nothing_whatever_is_beyond_the_socket():
 async def test_a_request_is_answered_at_once_under_asyncio():
     import asyncio
     import time
-
-    from warden.launch import make_runner
 
     rig = Rig()
     runner = make_runner(rig.agent)

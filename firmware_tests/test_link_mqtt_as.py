@@ -9,6 +9,7 @@ from harness import raises
 from rig import board
 from warden.launch import make_runner
 from warden.mqtt_setup import MqttLink
+from warden.runner import Runner
 from warden.setup import make_agent
 
 HELLO, REPLY = 1, 7
@@ -135,6 +136,34 @@ async def test_frames_state_and_requests_go_through_the_clients_tasks():
         raises(ValueError, MqttLink, await _connected(), "b")
         assert agent.faults == 0
     finally:
+        runner.stop()
+
+
+async def test_an_application_that_is_run_again_goes_on_over_the_client_that_it_makes_then():
+    client = Client()
+    link = MqttLink(client, "b", control=True)
+    agent = make_agent(board(), 50, 1000, link, (4, 300_000, 100, 5000))
+    Runner.current = runner = make_runner(agent)
+    runner.start()
+    try:
+        await client.connect()
+        await _until(lambda: len(client.sent()) > 8)
+        former = link.worker
+        next_client = Client()
+        assert MqttLink(client, "b") is MqttLink(next_client, "b") is link
+        await _until(former.done)
+        client.published.clear()
+        await next_client.connect()
+        await _until(lambda: HELLO in [message[0] for message in next_client.sent()])
+        assert next_client.subscribed == [_DOWN]
+        next_client.deliver(_DOWN, framed([67, 100, 2, 0, []]))
+        await _until(lambda: REPLY in [message[0] for message in next_client.sent()])
+        assert not client.published
+        raises(ValueError, MqttLink, await _connected(), "b")
+        assert link.client is next_client
+        assert agent.faults == 0
+    finally:
+        Runner.current = None
         runner.stop()
 
 

@@ -4,6 +4,7 @@ from micropython import const
 
 from warden.link.mqtt import UmqttLink
 from warden.mqtt_session import MqttSession
+from warden.runner import Runner
 from warden.sensors.threads import import_lock, new_lock
 
 _OFFLINE = const(b"\x91\x00")  # as in `link.mqtt`
@@ -18,6 +19,9 @@ _CONTROL = const(2)
 
 def MqttLink(client, board_id, key=None, control_key=None, control=False):
     """Return a link over a client of umqtt.simple, umqtt.robust or mqtt_as; it has not connected.
+
+    Where the agent runs and has one of this board_id it is that one, which goes on over the client:
+    of an application that is run again.
 
     board_id: 1 to 64 of `A-Z a-z 0-9 . _ -`, what is between `boardwarden/` and `/up`. key,
     control_key: as of `TcpServer`; who proves none only reads what is sent. Without both, who may
@@ -40,32 +44,39 @@ def MqttLink(client, board_id, key=None, control_key=None, control=False):
             from warden.link.mqtt_as import MqttAsLink
 
             link_class = MqttAsLink
-    link = link_class()
-    link.client = client
-    link.session = MqttSession
-    link.right = _CONTROL if control else _OBSERVE
-    if attach is not None:
-        attach(link, key, control_key)
     topic = "boardwarden/" + board_id + "/"
-    link.topic = (topic + "down").encode()
-    link.state = topic + "state"
-    link.agent = None
-    link.opened = False
-    link.queue = [None] * _MAX_MESSAGES
-    link.received = link.used = 0
-    link.wire = packet = bytearray(_TOPIC_AT) + (topic + "up").encode() + bytearray(_MAX_WIRE)
-    link.head = size = len(packet) - _MAX_WIRE
-    packet[_TOPIC_AT - 1] = size - _TOPIC_AT
-    link.buf = memoryview(packet)[size:]
+    down = (topic + "down").encode()
+    runner = Runner.current
+    link = None if runner is None else runner.agent.link
+    is_new = link.__class__ is not link_class or link.topic != down
+    if not is_new and link.client is client:
+        return link
+    if client.sock is not None if link_class is UmqttLink else client._has_connected:
+        raise ValueError("it has connected")
+    if is_new:
+        link = link_class()
+        link.session = MqttSession
+        link.right = _CONTROL if control else _OBSERVE
+        if attach is not None:
+            attach(link, key, control_key)
+        link.topic = down
+        link.state = topic + "state"
+        link.agent = None
+        link.opened = False
+        link.queue = [None] * _MAX_MESSAGES
+        link.received = link.used = 0
+        link.wire = packet = bytearray(_TOPIC_AT) + (topic + "up").encode() + bytearray(_MAX_WIRE)
+        link.head = size = len(packet) - _MAX_WIRE
+        packet[_TOPIC_AT - 1] = size - _TOPIC_AT
+        link.buf = memoryview(packet)[size:]
     if link_class is UmqttLink:
-        if client.sock is not None:
-            raise ValueError("it has connected")
-        link.sock = None
-        lock = new_lock(False)
+        link.sock = None  # before the rest: no frame goes meanwhile
+        lock = new_lock(False)  # a thread may be stuck in a client that there was before
         link.acquire = lock.acquire
         link.releases = (bool, lock.release)
         link.active = False
         link.thread = link.joining = None
+        link.client = client
         if client.lw_topic is None:
             client.set_last_will(link.state, _OFFLINE, True)
         for name in ("publish", "subscribe", "unsubscribe"):

@@ -14,13 +14,16 @@ class MqttAsLink(UmqttLink):
     """Publishes with the client's own functions, one frame after the other."""
 
     will = "_lw_topic"
+    event = None
 
     def attach(self, client):
         """Wrap the client's functions, and set its last will where there is none."""
         self.up = bytes(self.wire[_TOPIC_AT : self.head])
-        if client._has_connected:
-            raise ValueError("it has connected")
+        self.client = client
+        former = self.event
         self.event = asyncio.Event()  # there is something for the task
+        if former is not None:
+            former.set()  # the task of the client that there was before ends
         self.worker = None
         self.is_joined = self.must_join = False
         self.length = 0  # of the frame that the task publishes
@@ -59,9 +62,12 @@ class MqttAsLink(UmqttLink):
     async def work(self):
         """Subscribe over each new connection, and publish what there is."""
         client = self.client
+        event = self.event
         while True:
-            await self.event.wait()
-            self.event.clear()
+            await event.wait()
+            if event is not self.event:
+                break
+            event.clear()
             if self.must_join:
                 self.must_join = False
                 self.length = 0
