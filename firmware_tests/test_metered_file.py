@@ -2,6 +2,7 @@
 """A file cannot grow past its storage lease."""
 
 import os
+from array import array
 
 import warden
 from harness import raises
@@ -39,6 +40,22 @@ def test_it_takes_as_much_as_the_lease():
         assert raises(OSError, file.write, "x").errno == 28
         assert file.write("") == 0
     assert _size() == 10
+    os.remove("here")
+
+
+def test_what_an_array_writes_counts_in_bytes():
+    samples = array("H", (1, 2, 3))
+    lease = FakeLease(14)
+    with MeteredFile(lease, "here", "wb") as file:
+        assert file.write(samples) == 6
+        assert file.write(memoryview(samples)[1:]) == 4
+        assert lease.used == 10
+        for data in (samples, memoryview(array("I", (1, 2)))):
+            assert raises(OSError, file.write, data).errno == 28
+        assert file.write(memoryview(bytearray(5))[:4]) == 4
+        assert lease.used == 14
+        assert file.write(array("H")) == 0
+    assert _size() == 14
     os.remove("here")
 
 

@@ -32,7 +32,8 @@ class MeteredFile(io.IOBase):
     def write(self, data):
         """Write all of data or nothing; return the count."""
         lease = self._lease
-        size = len(data.encode()) if isinstance(data, str) else len(data)
+        view = memoryview(data.encode() if isinstance(data, str) else data)
+        size = len(view) * len(bytes(view[:1]))  # items of an array may have several bytes each
         if not lease.active or lease.used + size > lease.amount:
             raise OSError(_ENOSPC)
         if self._budget is not None and not self._budget.spend(size):
