@@ -69,6 +69,19 @@ def test_bytes_are_counted_both_ways():
     assert _bytes(network) == (8, 13)
 
 
+def test_what_a_file_of_the_socket_reads_and_writes_is_counted():
+    """As in the web servers of many tutorials."""
+    network = watch_network()
+    near, far = _pair(network)
+    far.send(b"GET / HTTP/1.0\r\n")
+    file = near.makefile("rwb", 0)
+    assert file.readline() == b"GET / HTTP/1.0\r\n"
+    file.write(b"HTTP/1.0 200 OK\r\n")
+    file.close()
+    far.close()
+    assert _bytes(network) == (17, 16)
+
+
 def test_counts_begin_anew_before_they_would_have_to_be_allocated():
     network = watch_network()
     near, far = _pair(network)

@@ -83,6 +83,10 @@ class CountedSocket(io.IOBase):
         self.sock.sendall(data)
         self.count_sent(len(data))
 
+    def makefile(self, *args):
+        """Return this socket, as MicroPython's own does: it is a file already."""
+        return self
+
     def accept(self):
         sock, address = self.sock.accept()
         return CountedSocket(sock, self.network), address
