@@ -20,7 +20,8 @@ _FILE = "warden.resets"
 _INFERRED, _EXPECTED = 1, 2
 _CAUSE, _FLAGS, _COUNT, _UPTIME, _WHO, _LIVE, _LARGEST, _LAG = 0, 1, 2, 4, 5, 6, 7, 8
 _TEXT = 10
-_RUNNING, _ENDED, _EXCEPTION, _THRESHOLD, _WATCHED, _UNFED, _HUNG = 0, 1, 2, 3, 5, 6, 7  # states
+_RUNNING, _ENDED, _EXCEPTION, _THRESHOLD = 0, 1, 2, 3  # states
+_SAFE, _WATCHED, _UNFED, _HUNG = 4, 5, 6, 7
 _APPLICATION = 3
 _RESETS = 0  # a purpose of `wear`
 _HEAD = 0xB1
@@ -360,11 +361,11 @@ def test_a_whole_file_of_another_version_is_none_and_the_board_starts():
 
 def test_registers_of_32_bits_take_three_bytes_each():
     memory = array("I", [0] * 7)
-    words = RetainedWords(memory, list(range(7)))
+    words = RetainedWords(None, memory, list(range(7)))
     record = bytearray([255 - place for place in range(21)])
     with no_heap():
         words.copy(record)
-    assert words.load() == bytes(record)
+    assert RetainedWords(None, memory, list(range(7))).load() == bytes(record)
     assert max(memory) < 1 << 24
 
 
@@ -379,6 +380,115 @@ def test_in_seven_registers_all_fits_but_the_name():
     box.update(sample)
     entry = _entries(boots.boot())[-1]
     assert (entry[_CAUSE], entry[_UPTIME], entry[_LIVE], entry[_WHO]) == ("soft", 200, 51_200, None)
+
+
+def test_a_register_that_the_application_uses_later_is_its_own():
+    if not _has_files():
+        skip("no files")
+    boots = _Boots()
+    memory = array("I", [0] * 7)
+    boots.board.machine = FakeMachine(memory)
+    box = _joined(boots.boot())
+    _pass(box, 200)
+    memory[2] = 0xFFFFFFFF
+    before = list(memory)
+    for s in (201, 202):
+        _pass(box, s)
+        box.enter(_RUNNING)
+    assert list(memory) == before and not box.backed
+    box = boots.boot("wdt")  # which knows from the file what it was
+    assert (_entries(box)[-1][_CAUSE], _entries(box)[-1][_UPTIME]) == ("wdt", 202)
+    assert list(memory) == before
+
+
+class FakeEsp32:
+    """Stands in for `machine` of esp32 before MicroPython 1.29: RTC().memory() has one value."""
+
+    def __init__(self):
+        self.value = b""
+        machine = self
+
+        class Rtc:
+            def memory(self, *value):
+                if not value:
+                    return machine.value
+                machine.value = bytes(value[0])
+                return None
+
+        self.RTC = Rtc
+
+
+def _joined(box):
+    box.add = _ignore
+    return box
+
+
+def _pass(box, s):
+    """Have a sample taken at this uptime."""
+    sample = make_sample()
+    put_figure(sample, "uptime_s", s)
+    box.uptime_s = lambda: s
+    box.update(sample)
+
+
+def test_an_application_that_starts_finds_nothing_of_ours_in_the_rtcs_memory():
+    boots = _Boots(0)
+    boots.board.machine = esp32 = FakeEsp32()
+    box = _joined(boots.boot("pwron"))
+    for s in range(3):
+        _pass(box, s)
+        assert esp32.value == b""
+    _pass(box, 3)
+    assert esp32.value[0] == _HEAD and len(esp32.value) == _SIZE and box.backed
+    for s in range(4, 24):
+        _pass(box, s)
+    box = _joined(boots.boot("hard"))
+    assert esp32.value == b""
+    entry = _entries(box)[-1]
+    assert (entry[_CAUSE], entry[_UPTIME]) == ("hard", 23)
+    box.enter(_WATCHED)  # at once
+    assert esp32.value[1] == _WATCHED
+    box = _joined(boots.boot("wdt"))
+    assert _last(box)[0] == "wdt"
+    box.enter(_SAFE)
+    assert esp32.value[1] == _SAFE
+    box.enter(_RUNNING)  # after the wait in safe mode
+    assert esp32.value == b""
+    _pass(box, 3)
+    assert esp32.value[1] == _RUNNING
+
+
+def test_what_an_application_puts_into_the_rtcs_memory_stays_there():
+    if not _has_files():
+        skip("no files")
+    for state in (b"{}", bytes(60), b"\xb1" * _SIZE):
+        boots = _Boots(0)
+        boots.board.machine = esp32 = FakeEsp32()
+        box = _joined(boots.boot("pwron"))
+        for s in range(40):
+            if s == 5:
+                esp32.value = state  # before it goes to sleep, say
+            _pass(box, s)
+        assert esp32.value == state and not box.backed
+        box.enter(_EXCEPTION)
+        assert esp32.value == state
+        box = _joined(boots.boot("hard"))
+        assert _entries(box)[-1][_CAUSE] == "exception"  # which the file has
+        for s in range(40):
+            _pass(box, s)
+        box.enter(_ENDED)
+        assert esp32.value == state, state
+
+
+def test_while_the_rtcs_memory_is_not_looked_at_a_sample_takes_no_heap():
+    boots = _Boots(0)
+    boots.board.machine = FakeEsp32()
+    box = _joined(boots.boot())
+    _pass(box, 3)
+    sample = make_sample()
+    put_figure(sample, "uptime_s", 12)
+    with no_heap():
+        box.update(sample)
 
 
 class FakeRp2040:

@@ -84,7 +84,7 @@ class LastBoot:
                 self.has_text = False
         self.found = self.backed  # the newer record
         record = copy = None
-        retained = look_up(self.board)
+        retained = look_up(crashes)
         if retained is not None:
             record, copy, found = retained
             is_blank = found == bytes(len(found)) or found == b"\xff" * len(found)
@@ -93,9 +93,9 @@ class LastBoot:
                 self.has_held = True
                 if self.rows:
                     self.rows[-1][_EQUAL] = found[5]  # the file has not each of them
-            elif len(found) < _NAME or not (is_blank or hasattr(self.board, "spare_ram")):
+            elif len(record) < _NAME or not (is_blank or hasattr(self.board, "spare_ram")):
                 record = copy = None  # too small, or somebody else's
-        crashes.backed = record is not None
+        crashes.backed = record is not None and len(found) > 0
         crashes.buf = bytearray(_MAX_RECORD) if record is None else record
         crashes.copy = copy
         crashes.format = "%ds" % (min(len(crashes.buf), _MAX_RECORD) - _NAME)
@@ -292,15 +292,17 @@ def prove(buf):
     return crc16(buf, 0, _CRC_END) == 0
 
 
-def look_up(board):
+def look_up(crashes):
     """Return (record, copy, content) of memory that survives a reset; None if none is known.
 
     record: a bytearray or memoryview to make a record in; copy(record): what puts it where it
-    survives, None if it is there; content: the bytes that are there now.
+    survives, None if it is there; content: the bytes that are there now, none where its size is
+    that of what is written.
 
     `machine.mem_backup()` where there is one, MicroPython 1.29 on; before that what a port has. All
     but spare RAM, which the adapter names, may be in use by the application.
     """
+    board = crashes.board
     machine = getattr(board, "machine", None) or module("machine")
     try:
         if hasattr(board, "spare_ram"):
@@ -314,13 +316,11 @@ def look_up(board):
             if len(bytes(memory)) == len(memory):  # it is of bytes, not of words
                 memory = memoryview(memory)[-min(len(memory), _MAX_RECORD) :]
                 return memory, None, bytes(memory)
-        elif sys.platform in ("esp32", "esp8266"):
-            memory = machine.RTC().memory  # one value of bytes
-            return bytearray(_MAX_RECORD), memory, memory() or bytes(_MAX_RECORD)
-        elif sys.platform not in ("rp2", "pyboard"):
-            return None
+        elif not hasattr(getattr(machine, "RTC", None), "memory"):  # as on esp32 and esp8266
+            if sys.platform not in ("rp2", "pyboard"):
+                return None
         from warden.retained import detect
 
-        return detect(machine)
+        return detect(crashes, machine)
     except (AttributeError, ImportError, TypeError, ValueError):  # another version's
         return None
