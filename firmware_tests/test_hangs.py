@@ -108,6 +108,22 @@ def test_a_hang_three_calls_below_asyncio_is_stopped_and_its_line_kept():
     assert application.events == [("begun", "_sensor: sample"), ("stopped", "_sensor: sample")]
 
 
+def test_an_application_that_has_ctrl_c_as_data_is_stopped_too():
+    """As one with a binary protocol on stdin: SIGINT would end this port."""
+
+    async def binary():
+        micropython.kbd_intr(-1)
+        _measure()
+
+    application = _Application(binary, action="stop")
+    try:
+        assert _run(application) == 2
+    finally:
+        micropython.kbd_intr(3)
+    caught = [each for each in warden.exceptions() if each["kind"] == "hang"][-1]
+    assert " _spin\n" in caught["traceback"]
+
+
 def test_after_too_many_restarts_in_an_hour_it_ends():
     application = _Application(action="stop", restarts=0)
     raises(KeyboardInterrupt, _run, application)  # this port cannot reset itself

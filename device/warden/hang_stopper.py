@@ -12,6 +12,7 @@ from warden_schema.codec import cut
 
 _AGAIN_MS = const(2000)  # an interrupt is noticed by then
 _MAX_TRIES = const(3)  # to interrupt the same hang
+_CTRL_C = const(3)
 _MAX_NAME = const(24)
 _HOUR_MS = const(3_600_000)
 _HUNG = const(7)  # a state, as in `crashes`
@@ -60,6 +61,7 @@ class HangStopper:
         if self.tries <= _MAX_TRIES and self.interrupt is not None:
             if self.slot is None or self.slot.prepare():
                 self.requested_ms = now
+                micropython.kbd_intr(_CTRL_C)  # which the application may have had as data
                 return self.interrupt()
         elif self.resets:
             self.reset(None)

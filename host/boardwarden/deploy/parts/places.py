@@ -45,7 +45,7 @@ _LAZY = {
     "warden.last_boot": "warden.last_boot",  # once in a boot,
     "warden.crash_setup": "warden.last_boot",
     "warden.crash_report": "warden.crash_report",  # when somebody asks
-    "warden.retained": "warden.retained",  # where what survives a reset are registers of 32 bits
+    "warden.retained": "warden.retained",  # where what survives a reset is the application's, too
     "warden.task_watchdog": "warden.task_watchdog",  # where the application asks for it,
     "warden.duties": "warden.duties",  # with a check-in or the hardware watchdog,
     "warden.duties_setup": "warden.duties_setup",  # which this one sets up
