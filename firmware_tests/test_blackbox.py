@@ -382,23 +382,22 @@ def test_in_seven_registers_all_fits_but_the_name():
     assert (entry[_CAUSE], entry[_UPTIME], entry[_LIVE], entry[_WHO]) == ("soft", 200, 51_200, None)
 
 
-def test_a_register_that_the_application_uses_later_is_its_own():
+def test_what_an_application_puts_there_later_is_its_own():
     if not _has_files():
         skip("no files")
-    boots = _Boots()
-    memory = array("I", [0] * 7)
-    boots.board.machine = FakeMachine(memory)
-    box = _joined(boots.boot())
-    _pass(box, 200)
-    memory[2] = 0xFFFFFFFF
-    before = list(memory)
-    for s in (201, 202):
-        _pass(box, s)
-        box.enter(_RUNNING)
-    assert list(memory) == before and not box.backed
-    box = boots.boot("wdt")  # which knows from the file what it was
-    assert (_entries(box)[-1][_CAUSE], _entries(box)[-1][_UPTIME]) == ("wdt", 202)
-    assert list(memory) == before
+    for memory, value in ((bytearray(64), 0x17), (array("I", [0] * 7), 0xFFFFFFFF)):
+        boots = _Boots()
+        boots.board.machine = FakeMachine(memory)
+        box = _joined(boots.boot())
+        _pass(box, 200)
+        memory[-1] = value
+        for s in (201, 202):
+            _pass(box, s)
+            box.enter(_RUNNING)
+        assert memory[-1] == value and not box.backed
+        entry = _entries(boots.boot("wdt"))[-1]  # as the file has it
+        assert (entry[_CAUSE], entry[_UPTIME]) == ("wdt", 202)
+        assert memory[-1] == value
 
 
 class FakeEsp32:

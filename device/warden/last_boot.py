@@ -311,14 +311,12 @@ def look_up(crashes):
             memory = bytearray_at(*board.spare_ram)
             memory = memoryview(memory)[-min(len(memory), _MAX_RECORD + _MAX_TRACEBACK) :]
             return memory, None, bytes(memory)
-        if hasattr(machine, "mem_backup"):
-            memory = machine.mem_backup()
-            if len(bytes(memory)) == len(memory):  # it is of bytes, not of words
-                memory = memoryview(memory)[-min(len(memory), _MAX_RECORD) :]
-                return memory, None, bytes(memory)
-        elif not hasattr(getattr(machine, "RTC", None), "memory"):  # as on esp32 and esp8266
-            if sys.platform not in ("rp2", "pyboard"):
-                return None
+        if not (
+            hasattr(machine, "mem_backup")
+            or hasattr(getattr(machine, "RTC", None), "memory")  # as on esp32 and esp8266
+            or sys.platform in ("rp2", "pyboard")
+        ):
+            return None
         from warden.retained import detect
 
         return detect(crashes, machine)

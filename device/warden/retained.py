@@ -5,6 +5,7 @@ on only the file has the record.
 """
 
 import sys
+from struct import pack_into
 
 from micropython import const
 
@@ -24,6 +25,26 @@ def give_up(crashes):
     crashes.copy = None
     crashes.backed = False
     crashes.deadline_s = 1
+
+
+class RetainedBytes:
+    """The end of a memory of bytes. record: what was there last, as far as it is known."""
+
+    def __init__(self, crashes, memory):
+        self.crashes = crashes
+        self.memory = memory
+        self.record = bytearray(memory)
+        self.format = "%ds" % len(memory)
+
+    def copy(self, record):
+        """Write a record; allocates nothing."""
+        if self.memory != self.record:
+            if self.memory[0] == self.record[0]:
+                self.memory[0] = 0  # what is left is no record for the next boot
+            give_up(self.crashes)
+            return
+        pack_into(self.format, self.memory, 0, record)
+        pack_into(self.format, self.record, 0, record)
 
 
 class RetainedWords:
@@ -53,6 +74,8 @@ class RetainedWords:
         at = 0
         for place in self.places:
             if memory[place] != words[at]:
+                if memory[self.places[0]] == words[0]:
+                    memory[self.places[0]] = 0  # as above
                 give_up(self.crashes)
                 return
             at += 1
@@ -106,6 +129,9 @@ def detect(crashes, machine):
     rtc = getattr(machine, "RTC", None)
     if hasattr(machine, "mem_backup"):
         memory = machine.mem_backup()
+        if len(bytes(memory)) == len(memory):
+            memory = memoryview(memory)[-min(len(memory), _MAX_RECORD) :]
+            return bytearray(memory), RetainedBytes(crashes, memory).copy, bytes(memory)
         places = list(range(len(memory)))
     elif hasattr(rtc, "memory"):
         memory = rtc().memory
