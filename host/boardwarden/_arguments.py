@@ -15,10 +15,10 @@ from ._quantities import THRESHOLD_METRICS, in_thousandths
 from .models import Action, Priority, ResourceType
 
 MAX_INT = 2**30 - 1  # of any number that is sent: a board without long integers holds it
-MAX_SECONDS = MAX_INT / 1000
+TIMES_S = 0.001, MAX_INT / 1000  # that a lease or an operation may last
 INTERVALS_S = ids.MIN_INTERVAL_MS / 1000, ids.MAX_INTERVAL_MS / 1000  # between samples
 LEARNED = -1  # as the memory of an operation: what those of its name needed at most so far
-_MAX_HOLD_S = 600
+HOLDS_S = 0, 600  # that a level, or an overrun, may have to last
 
 Arguments = tuple[Any, ...]
 
@@ -28,7 +28,8 @@ def require_number(name: str, value: Any, least: float, most: float, what: str =
     sound = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not sound or math.isnan(value) or not least <= value <= most:
         what = what or "a number"
-        raise ValueError(f"{name} must be {what} from {least:g} to {most:g}, not {value!r}.")
+        limits = f"{least:.10g} to {most:.10g}"  # digits enough for the largest: no 1.07374e+06
+        raise ValueError(f"{name} must be {what} from {limits}, not {value!r}.")
     return float(value)
 
 
@@ -42,7 +43,7 @@ def require_int(name: str, value: Any, least: int, most: int = MAX_INT, what: st
 
 
 def milliseconds(
-    name: str, seconds: Any, least: float = 0.001, most: float = MAX_SECONDS
+    name: str, seconds: Any, least: float = TIMES_S[0], most: float = TIMES_S[1]
 ) -> int | None:
     """Return seconds as milliseconds; None stays None."""
     if seconds is None:
@@ -160,7 +161,7 @@ def limits(max_operations: Any, timeout: Any, reserve: Any, overrun: Any) -> Arg
         None if max_operations is None else require_int("max_operations", max_operations, 1, 8),
         milliseconds("operation_timeout", timeout),
         None if fraction is None else round(fraction * 1000),
-        milliseconds("overrun", overrun, 0, _MAX_HOLD_S),
+        milliseconds("overrun", overrun, *HOLDS_S),
     )
 
 
@@ -179,7 +180,7 @@ def threshold(
     return (
         THRESHOLD_METRICS.index(metric),
         *levels,
-        milliseconds("hold", hold, 0, _MAX_HOLD_S) or 0,
+        milliseconds("hold", hold, *HOLDS_S) or 0,
         require_int("action", action, Action.TELL, Action.RESET, what),
     )
 

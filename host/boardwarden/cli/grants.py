@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from boardwarden import _arguments
-from boardwarden._arguments import MAX_SECONDS
+from boardwarden._arguments import TIMES_S
 from boardwarden._program import (
     DENIED,
     Failure,
@@ -30,6 +30,7 @@ from boardwarden.models import Priority, ResourceType, enum_name
 from boardwarden.render import tables
 from boardwarden.render.status import link_state
 from boardwarden.render.tables import amount, denial
+from boardwarden.render.text import duration
 
 from . import parse
 from .options import BoardOption, JsonOption, given, one_of
@@ -155,7 +156,7 @@ def alloc(
     size = checked(parse.amount, kind, amount)
     rank = checked(parse.member, Priority, "priority", priority)
     checked(parse.options, _arguments.allocation, kind, size, owner, rank, None, mount)
-    length = None if seconds is None else checked(parse.duration, "--for", seconds)
+    length = None if seconds is None else checked(parse.duration, "--for", seconds, *TIMES_S)
     wanted = Wanted(kind, size, owner, rank, mount, length)
     run(_alloc(given(board), wanted, as_json))
 
@@ -189,7 +190,7 @@ async def _hold(
         print_json({"lease": lease.to_dict()})
     else:
         what = f"{amount(lease.resource, lease.amount)} of {enum_name(lease.resource)}"
-        how_long = "until Ctrl-C" if wanted.seconds is None else f"for {wanted.seconds:g} s"
+        how_long = "until Ctrl-C" if wanted.seconds is None else f"for {duration(wanted.seconds)}"
         print_line(f"lease {lease.id}: {what}, {how_long}")
     interrupted = await _wait_for_end(board, lease, wanted.seconds, interrupt)
     with contextlib.suppress(NotFound):  # its time may be over now, too
@@ -203,7 +204,7 @@ async def _granted(board: Board, wanted: Wanted, as_json: bool) -> Lease:
     resource, size, owner, priority, mount, _ = wanted
     try:
         async with answer():
-            return await board.allocate(resource, size, owner, priority, MAX_SECONDS, mount)
+            return await board.allocate(resource, size, owner, priority, TIMES_S[1], mount)
     except Denied as error:
         if as_json:
             names = ("reason", "available", "retry_after_s", "blockers")

@@ -60,10 +60,8 @@ def limits(
     reserve = None
     if memory_reserve is not None:
         reserve = checked(_quantities.fraction, "--memory-reserve", memory_reserve)
-    timeout, stretch = (
-        None if text is None else checked(_quantities.seconds, name, text)
-        for name, text in (("--operation-timeout", operation_timeout), ("--overrun", overrun))
-    )
+    timeout = _seconds("--operation-timeout", operation_timeout, *_arguments.TIMES_S)
+    stretch = _seconds("--overrun", overrun, *_arguments.HOLDS_S)
     wanted_limits = (max_operations, timeout, reserve, stretch)
     checked(parse.options, _arguments.limits, *wanted_limits)
     run(_limits(given(board), wanted_limits, as_json))
@@ -119,7 +117,7 @@ def thresholds(
         key: checked(_quantities.level, name, f"--{key}", text) for key, text in wanted.items()
     }
     if hold is not None:
-        changed["hold_s"] = checked(_quantities.seconds, "--hold", hold)
+        changed["hold_s"] = checked(parse.duration, "--hold", hold, *_arguments.HOLDS_S)
     if action is not None:
         changed["action"] = checked(parse.member, Action, "action", action)
 
@@ -127,6 +125,10 @@ def thresholds(
         return None if off else replace(before or Threshold(name), **changed)  # type: ignore[arg-type]
 
     run(_change_threshold(given(board), name, change, as_json))
+
+
+def _seconds(option: str, text: str | None, *allowed: float) -> float | None:
+    return None if text is None else checked(parse.duration, option, text, *allowed)
 
 
 async def _limits(

@@ -12,10 +12,10 @@ from enum import IntEnum
 from typing import TypeVar
 
 from boardwarden import _quantities
-from boardwarden._arguments import MAX_SECONDS
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.models import ResourceType, enum_name
 from boardwarden.render.text import duration as written
+from boardwarden.render.text import size as written_size
 
 E = TypeVar("E", bound=IntEnum)
 T = TypeVar("T")
@@ -23,6 +23,8 @@ _ARGUMENTS = (
     *("max_operations", "operation_timeout", "memory_reserve", "overrun", "mount", "owner"),
     *("warn", "critical", "clear", "hold"),
 )
+_LONGEST_S = 3650 * 86_400.0  # ten years: that a board counts less is no matter of recordings
+_LEAST_FILE_BYTES = 64 * 1024  # of a recording: one with a single sample has 40 KB
 _CLOCK_TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 
 
@@ -66,13 +68,22 @@ def options(check: Callable[..., T], *given: object) -> T:
         raise ValueError(f"--{name.replace('_', '-')} {rest}") from None
 
 
-def duration(name: str, text: str, least: float = 0.001, most: float = MAX_SECONDS) -> float:
+def duration(name: str, text: str, least: float = 0.001, most: float = _LONGEST_S) -> float:
     """Return a duration in seconds that lies in a range: 500ms, 2s, 1m, 2h, 1d, 90."""
     length = _quantities.seconds(name, text)
     if not least <= length <= most:
         allowed = f"from {written(least)} to {written(most)}"
         raise ValueError(f"{name} must be {allowed}, not {text!r}.")
     return length
+
+
+def file_size(name: str, text: str) -> int:
+    """Return a size in bytes at which a recording is put aside."""
+    size = _quantities.size(name, text)
+    if size < _LEAST_FILE_BYTES:
+        least = written_size(_LEAST_FILE_BYTES)
+        raise ValueError(f"{name} must be at least {least}, such as 100M, not {text!r}.")
+    return size
 
 
 def moment(name: str, text: str) -> float:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from boardwarden import _arguments, _quantities
+from boardwarden import _arguments
 from boardwarden._program import (
     Interrupted,
     checked,
@@ -93,8 +93,8 @@ def record(
     if interval is not None:
         every = checked(parse.duration, "--interval", interval, *_arguments.INTERVALS_S)
     rotation = Rotation(
-        None if rotate_size is None else checked(_quantities.size, "--rotate-size", rotate_size),
-        None if rotate_age is None else checked(parse.duration, "--rotate-age", rotate_age),
+        None if rotate_size is None else checked(parse.file_size, "--rotate-size", rotate_size),
+        None if rotate_age is None else checked(parse.duration, "--rotate-age", rotate_age, 1),
         keep,
     )
     length = None if seconds is None else checked(parse.duration, "--for", seconds)
