@@ -1,4 +1,4 @@
-"""Tells whether a file or a folder is there, and whether others may read it."""
+"""Files and folders: whether one is there, why not, and whether others may read it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import IO, Any
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
+
+
+def reason(error: OSError) -> str:
+    """Return the system's words for what went wrong, as they stand inside a sentence."""
+    return (error.strerror or type(error).__name__).lower()
 
 
 def absence(path: Path, what: str) -> str | None:
@@ -22,7 +27,7 @@ def absence(path: Path, what: str) -> str | None:
     except OSError as error:
         if error.errno in _NOT_THERE:
             return f"There is no {what} {path}."
-        return f"Cannot look at {path}: {(error.strerror or type(error).__name__).lower()}."
+        return f"Cannot look at {path}: {reason(error)}."
     is_it = stat.S_ISDIR if what == "folder" else stat.S_ISREG
     return None if is_it(mode) else f"There is no {what} {path}: that is something else."
 

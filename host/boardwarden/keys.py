@@ -12,6 +12,7 @@ import secrets
 from importlib import import_module
 from pathlib import Path
 
+from boardwarden._paths import reason
 from warden_schema import ids
 
 from ._paths import is_shared
@@ -93,7 +94,7 @@ def save(place: str | Path, secret: Secret, replace: bool = False) -> None:
         if replace:
             with contextlib.suppress(OSError):
                 os.unlink(target)
-        raise KeyFileError(f"{name} cannot be written: {error.strerror}.", name) from None
+        raise KeyFileError(f"{name} cannot be written: {reason(error)}.", name) from None
 
 
 def from_environment() -> Secret | None:
@@ -118,8 +119,8 @@ def _in_keyring(name: str, text: str | None = None) -> str | None:
             keyring.set_password(_SERVICE, entry, text)
         found: str | None = keyring.get_password(_SERVICE, entry)
     except Exception as error:  # there is none, or it is locked: each has errors of its own
-        reason = str(error).partition(". ")[0].rstrip(".") or type(error).__name__
-        raise KeyFileError(f"The system's keyring cannot be used: {reason}.", name) from None
+        why = str(error).partition(". ")[0].rstrip(".") or type(error).__name__
+        raise KeyFileError(f"The system's keyring cannot be used: {why}.", name) from None
     return found
 
 
@@ -138,8 +139,8 @@ def _read(name: str) -> str:
     except UnicodeDecodeError:
         return ""
     except (OSError, ValueError) as error:  # ValueError: NUL in the name
-        reason = getattr(error, "strerror", None) or "no such name"
-        raise _cannot_read(name, f"The key file {name} cannot be read: {reason}.") from None
+        why = reason(error) if isinstance(error, OSError) else "no such name"
+        raise _cannot_read(name, f"The key file {name} cannot be read: {why}.") from None
 
 
 def _cannot_read(name: str, message: str) -> KeyFileError:

@@ -304,7 +304,7 @@ async def test_a_certificate_that_is_not_trusted_has_the_advice_that_helps(
         await broker_boards(broker.address.replace("mqtt:", "mqtts:"))
 
 
-@pytest.mark.parametrize(("name", "says"), [("no", "No such file"), ("key", "it has none in PEM")])
+@pytest.mark.parametrize(("name", "says"), [("no", "no such file"), ("key", "it has none in PEM")])
 async def test_a_file_without_certificates_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str
 ) -> None:

@@ -524,7 +524,7 @@ async def test_a_full_disk_ends_it_and_what_was_changed_can_be_undone(
             done = await run(*words, "--backup", str(path), command=limited, whole=True)
             assert done.status == 2
             assert done.err.count("\n") == 1
-            assert f"Cannot write {path}: File too large." in done.err
+            assert f"Cannot write {path}: file too large." in done.err
             assert ("a  applied" in done.out) == ("to undo" in done.out) == bool(changed)
             assert path.exists() == bool(changed)
         assert [each.address for each in undo_file.read(path)] == changed

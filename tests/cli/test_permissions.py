@@ -82,17 +82,17 @@ def test_a_port_without_permission_says_how_to_get_it(forbidden, words, tmp_path
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("plot", "secret.db"), "secret.db cannot be read: Permission denied."),
-        (("plot", "a.db", "-o", "kept/a.png"), "kept/a.png cannot be written: Permission denied."),
-        (("record", "secret.db", "--list"), "secret.db cannot be read: Permission denied."),
+        (("plot", "secret.db"), "secret.db cannot be read: permission denied."),
+        (("plot", "a.db", "-o", "kept/a.png"), "kept/a.png cannot be written: permission denied."),
+        (("record", "secret.db", "--list"), "secret.db cannot be read: permission denied."),
         (
             ("record", "secret.db", "--board", "sim"),
-            "secret.db cannot be written: Permission denied.",
+            "secret.db cannot be written: permission denied.",
         ),
-        (("record", "old.db", "--board", "sim"), "old.db cannot be written: Permission denied."),
+        (("record", "old.db", "--board", "sim"), "old.db cannot be written: permission denied."),
         (
             ("record", "kept/a.db", "--board", "sim"),
-            "kept/a.db cannot be written: Permission denied.",
+            "kept/a.db cannot be written: permission denied.",
         ),
         (("replay", "a.db", "--policy", "no.toml"), "Cannot read no.toml: permission denied."),
         (("apply", "no.toml", "--board", "sim"), "Cannot read no.toml: permission denied."),

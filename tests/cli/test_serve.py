@@ -397,7 +397,7 @@ async def test_a_port_that_is_in_use_is_one_sentence():
         place = f"127.0.0.1:{other.getsockname()[1]}"
         finished = await run("serve", "--board", "sim", "--listen", place)
     assert finished.status == 2
-    assert finished.err == f"boardwarden: Cannot listen on {place}: Address already in use.\n"
+    assert finished.err == f"boardwarden: Cannot listen on {place}: address already in use.\n"
 
 
 @pytest.mark.parametrize(

@@ -313,7 +313,7 @@ async def test_the_command_draws_the_last_minutes_of_a_recording(path: Path) -> 
         (("--since", "13:00", "--last", "5m"), "--last goes with --until"),
         (("--last", "-5"), "--last must be a duration"),
         (("--board", "x"), "There is no board x"),
-        (("--out", "/none/a.png"), "/none/a.png cannot be written: No such file or directory."),
+        (("--out", "/none/a.png"), "/none/a.png cannot be written: no such file or directory."),
     ],
 )
 async def test_an_error_of_plot_is_one_sentence(
@@ -336,7 +336,7 @@ async def test_a_failed_write_leaves_the_previous_picture(path: Path) -> None:
     done = await run("plot", str(path), command=small)
     assert (done.status, done.err) == (
         2,
-        f"boardwarden: {out} cannot be written: File too large.\n",
+        f"boardwarden: {out} cannot be written: file too large.\n",
     )
     assert out.read_bytes() == b"the one before"
     assert {file.name for file in path.parent.iterdir()} == {path.name, out.name}

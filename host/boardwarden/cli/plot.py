@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from boardwarden._paths import reason
 from boardwarden._program import Failure, fail, print_json, print_line, reported
 from boardwarden.render.text import count, duration, size, utc
 from boardwarden.transport.address import short_names
@@ -85,7 +86,7 @@ def _plot(
     try:
         _write(out, picture)
     except OSError as error:
-        raise Failure(f"{out} cannot be written: {error.strerror}.") from None
+        raise Failure(f"{out} cannot be written: {reason(error)}.") from None
     _sum_up(out, drawn, len(picture), as_json)
 
 

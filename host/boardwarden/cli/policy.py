@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from boardwarden._paths import reason
 from boardwarden._program import (
     DENIED,
     FAILED,
@@ -282,7 +283,7 @@ def _save(path: Path, text: str) -> None:
     except FileExistsError:
         raise Failure(f"{path} exists; nothing was changed. Name another file.") from None
     except OSError as error:
-        raise Failure(f"Cannot write {path}: {error.strerror}; nothing was changed.") from None
+        raise Failure(f"Cannot write {path}: {reason(error)}; nothing was changed.") from None
 
 
 async def _forget(address: str, yes: bool, as_json: bool) -> None:

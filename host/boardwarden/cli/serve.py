@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from boardwarden._paths import reason
 from boardwarden._program import Failure, checked, fail, print_line, run
 from boardwarden.web.users import AccessError
 
@@ -250,6 +251,5 @@ async def _serve(
         except AccessError as error:
             raise Failure(str(error)) from None
         except OSError as error:
-            reason = error.strerror or error
             host, port = outlets.listen
-            raise Failure(f"Cannot listen on {host}:{port}: {reason}.") from None
+            raise Failure(f"Cannot listen on {host}:{port}: {reason(error)}.") from None

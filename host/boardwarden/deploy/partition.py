@@ -11,6 +11,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from boardwarden._paths import reason
 from boardwarden.errors import DeployError, LinkLost
 from boardwarden.render.text import count, size
 
@@ -158,7 +159,7 @@ class RomFiles:
             place.write_bytes(self.image)
         except OSError as error:
             raise DeployError(
-                f"{place} cannot be written ({error.strerror}): it is to keep what is in the "
+                f"{place} cannot be written ({reason(error)}): it is to keep what is in the "
                 "board's ROMFS until the new image is checked"
             ) from error
         return place

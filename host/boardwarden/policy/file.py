@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from boardwarden import _arguments, _quantities
 from boardwarden._mirror import tables
+from boardwarden._paths import reason
 from boardwarden._quantities import THRESHOLD_METRICS, metric_unit
 from boardwarden.errors import PolicyError
 from boardwarden.grants import Limits, Threshold
@@ -81,8 +82,7 @@ def load(path: str | PathLike[str]) -> Policy:
             raise PolicyError(f"{name} is no policy file: it is larger than 1 MB.", name)
         text = data.decode("utf-8-sig")  # as some editors begin it
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        raise PolicyError(f"Cannot read {name}: {reason}.", name) from None
+        raise PolicyError(f"Cannot read {name}: {reason(error)}.", name) from None
     except UnicodeDecodeError as error:
         raise PolicyError(f"{name} is not UTF-8 text: byte {error.start} is wrong.", name) from None
     return loads(text, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from boardwarden._paths import reason
 from boardwarden.errors import RecordingError
 
 try:
@@ -32,7 +33,7 @@ class FileLock:
             raise RecordingError(f"Another boardwarden is recording to {path}.") from None
         except OSError as error:
             self._close()
-            raise RecordingError(f"{path} cannot be written: {error.strerror}.") from None
+            raise RecordingError(f"{path} cannot be written: {reason(error)}.") from None
 
     def release(self) -> None:
         """Release the lock."""

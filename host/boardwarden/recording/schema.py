@@ -254,4 +254,4 @@ def explained(error: sqlite3.Error, path: Path, doing: str) -> RecordingError:
         return Locked(f"{path} is locked by another program.")
     mode = os.R_OK if doing == "read" else os.R_OK | os.W_OK
     denied = path.exists() and not os.access(path, mode)  # SQLite only says that it cannot
-    return RecordingError(f"{path} cannot be {doing}: {'Permission denied' if denied else error}.")
+    return RecordingError(f"{path} cannot be {doing}: {'permission denied' if denied else error}.")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from boardwarden._clock import steady_time
-from boardwarden._paths import absence
+from boardwarden._paths import absence, reason
 from boardwarden._protocol.messages import MAX_INT
 from boardwarden.errors import RecordingError
 from boardwarden.history import is_gap
@@ -220,7 +220,7 @@ class Store:
                 if self._beside(end).exists():
                     self._beside(end).rename(self.put_aside.with_name(self.put_aside.name + end))
         except OSError as error:
-            raise RecordingError(f"{self.path} cannot be put aside: {error.strerror}.") from None
+            raise RecordingError(f"{self.path} cannot be put aside: {reason(error)}.") from None
         self._is_new = True
 
     def _attempt(self, step: Callable[[], T]) -> T:
@@ -317,7 +317,7 @@ class Store:
             self.path.rename(self._aside())
             self._drop_oldest()
         except OSError as error:
-            raise RecordingError(f"{self.path} cannot be put aside: {error.strerror}.") from None
+            raise RecordingError(f"{self.path} cannot be put aside: {reason(error)}.") from None
         self._open()
         self.rotations += 1
 

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from boardwarden._paths import reason
 from boardwarden.errors import AddressError, PolicyError
 from boardwarden.models import StoredPolicy, enum_name
 from boardwarden.policy import file as policy_file
@@ -96,7 +97,7 @@ class UndoFile:
         self._size += len(data)
 
     def _cannot(self, error: OSError) -> PolicyError:
-        return PolicyError(f"Cannot write {self.path}: {error.strerror}.", str(self.path))
+        return PolicyError(f"Cannot write {self.path}: {reason(error)}.", str(self.path))
 
 
 def check(before: Before) -> None:
@@ -141,7 +142,7 @@ def read(path: Path) -> list[Changed]:
                     changed = _changed(fields["before"])
                     found.setdefault(changed.address, changed)
     except OSError as error:
-        raise PolicyError(f"Cannot read {path}: {error.strerror}.", str(path)) from None
+        raise PolicyError(f"Cannot read {path}: {reason(error)}.", str(path)) from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, AddressError):
         place = f"{path}:{number}: this is no line" if number > 1 else f"{path} is no file"
         raise PolicyError(f"{place} that `apply --boards` wrote.", str(path)) from None

@@ -12,6 +12,7 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
+from boardwarden._paths import reason
 from boardwarden.errors import ConnectError, LinkLost, PortMissing
 
 from .address import wrong_address
@@ -44,7 +45,7 @@ def trusted(address: str) -> ssl.SSLContext:
     except ssl.SSLError:
         why = "it has none in PEM"
     except (OSError, ValueError) as error:  # ValueError: NUL in the name
-        why = getattr(error, "strerror", None) or "no such name"
+        why = reason(error) if isinstance(error, OSError) else "no such name"
     raise ConnectError(f"{CA_FILE} names no file with certificates: {place}: {why}.", address)
 
 
@@ -54,8 +55,8 @@ def not_trusted(who: str, error: ssl.SSLCertVerificationError, address: str) -> 
         error.verify_code,
         f"{CA_FILE} has to name the file with the certificate of who signed it.",
     )
-    reason = error.verify_message.rstrip(".")
-    return ConnectError(f"The certificate of {who} is not trusted ({reason}): {advice}", address)
+    why = error.verify_message.rstrip(".")
+    return ConnectError(f"The certificate of {who} is not trusted ({why}): {advice}", address)
 
 
 class Tcp:
@@ -152,8 +153,8 @@ class Tcp:
             )
         # asyncio's text has the address in Python's words; the system's is for people.
         number = error.errno if isinstance(error, OSError) else None
-        reason = os.strerror(number).lower() if number else str(error)
-        return ConnectError(f"Cannot connect to {self.address}: {reason}.", self.address)
+        why = os.strerror(number).lower() if number else str(error)
+        return ConnectError(f"Cannot connect to {self.address}: {why}.", self.address)
 
     async def read(self) -> bytes:
         """Wait for bytes; b"" when the connection has ended, however that came about."""

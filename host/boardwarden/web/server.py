@@ -15,6 +15,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from boardwarden._paths import reason
 from boardwarden.serve.watched import Watched
 
 from .app import Page
@@ -226,12 +227,12 @@ def _tls(certificate: Path, key: Path) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
-        reason = error.reason or str(error)
+        why = error.reason or str(error)
         raise AccessError(
-            f"{certificate} and {key} are no certificate and its key: {reason}."
+            f"{certificate} and {key} are no certificate and its key: {why}."
         ) from None
     except OSError as error:
-        raise AccessError(f"Cannot read {certificate} or {key}: {error.strerror}.") from None
+        raise AccessError(f"Cannot read {certificate} or {key}: {reason(error)}.") from None
     return context
 
 
@@ -244,8 +245,7 @@ def _listen(host: str, port: int) -> Listening:
         listening.listen(_MAX_WAITING)  # who comes before the server runs waits for it
     except OSError as error:
         listening.close()
-        reason = error.strerror or error
-        raise AccessError(f"Cannot listen on {host}:{port}: {reason}.") from None
+        raise AccessError(f"Cannot listen on {host}:{port}: {reason(error)}.") from None
     return listening
 
 

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from boardwarden._clock import passed_s
-from boardwarden._paths import is_shared
+from boardwarden._paths import is_shared, reason
 
 OBSERVE, CONTROL = RIGHTS = ("observe", "control")
 MIN_PASSWORD = 8  # characters
@@ -102,8 +102,7 @@ def load(path: Path) -> dict[str, User]:
             raise UsersError(f"{path} is of a newer boardwarden: format {found['format']!r}.")
         return {each["name"]: _checked(User(**each)) for each in found["users"]}
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        raise UsersError(f"Cannot read {path}: {reason}.") from None
+        raise UsersError(f"Cannot read {path}: {reason(error)}.") from None
     except UsersError:
         raise
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -140,8 +139,7 @@ def save(path: Path, users: Mapping[str, User]) -> None:
             os.unlink(name)
             raise
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        raise UsersError(f"Cannot write {path}: {reason}.") from None
+        raise UsersError(f"Cannot write {path}: {reason(error)}.") from None
 
 
 class UsersFile:
