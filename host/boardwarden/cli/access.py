@@ -24,7 +24,7 @@ from boardwarden._program import (
     reported,
 )
 from boardwarden._protocol.keys import Secret
-from boardwarden.transport.address import is_mqtt, is_network, is_serial
+from boardwarden.transport.address import SERIAL_FORMS, is_mqtt, is_network, is_serial
 from warden_schema import ids
 
 from .options import BoardOption, JsonOption, check_word, given, one_of, require
@@ -113,7 +113,7 @@ def key(
             return
         secret = keys.load(file)
         if action == "put":
-            _put(given(board), secret)
+            _put(given(board, forms=SERIAL_FORMS), secret)
         elif action == "check":
             _check(given(board), file, secret)
         elif action == "renew":

@@ -16,7 +16,7 @@ from boardwarden._program import (
     reported,
 )
 from boardwarden.render.text import size
-from boardwarden.transport.address import is_serial
+from boardwarden.transport.address import SERIAL_FORMS, is_serial
 
 from .options import ENVIRONMENT, JsonOption, YesOption, check_word, given, one_of, require
 from .terminal import TerminalReporter
@@ -30,7 +30,7 @@ PortArgument = Annotated[
         metavar="PORT",
         envvar=ENVIRONMENT,
         show_default=False,
-        help="Such as /dev/ttyACM0 or COM3. Else the only USB serial port.",
+        help=f"Such as {SERIAL_FORMS}. Else the only USB serial port.",
     ),
 ]
 _STARTS = ("main.py", "boot.py")
@@ -80,7 +80,6 @@ def deploy(
     own/main.py and has the agent run that: crashes are recorded, and three in a row end in safe
     mode.
     """
-    port = given(port, "PORT")
     if start:
         check_word("--start", start, _STARTS)
     if way:
@@ -89,6 +88,7 @@ def deploy(
         fail("--remove takes the start line out too, so it goes without --start.")
     if remove and (way or force or plan):
         fail("--remove goes without --as, --force and --plan.")
+    port = given(port, "PORT", SERIAL_FORMS)
     if not is_serial(port):
         fail(f"{port} is no serial port: deploy goes through the REPL on one.")
     require("boardwarden deploy", "mpremote", "mpremote", "deploy")

@@ -59,8 +59,10 @@ BoardsOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 
 
-def given(board: str, how: str = "--board") -> str:
+def given(board: str, how: str = "--board", forms: str = FORMS) -> str:
     """Return the address, else that of the only USB serial port, else exit with a sentence.
+
+    forms: how an address may be written that the command takes.
 
     Built-in ports do not count: many machines have some, and a board is hardly ever there.
     """
@@ -72,7 +74,7 @@ def given(board: str, how: str = "--board") -> str:
     if len(found) != 1:
         names = ", ".join(port.lasting_name or port.address for port in found)
         here = f" Boards may be at {names}." if found else ""
-        fail(f"Which board? Give {how} or set {ENVIRONMENT}: {FORMS}.{here}")
+        fail(f"Which board? Give {how} or set {ENVIRONMENT}: {forms}.{here}")
     return found[0].address
 
 

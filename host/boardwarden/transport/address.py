@@ -13,6 +13,8 @@ FORMS = (
     "mqtt://broker/name"
 )
 
+SERIAL_FORMS = "/dev/ttyACM0 or COM3"
+
 _WINDOWS_PORT = re.compile(r"(\\\\\.\\)?COM\d+", re.IGNORECASE)
 
 

@@ -7,10 +7,8 @@ import re
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from boardwarden._paths import is_shared
+from boardwarden._paths import is_shared, reason
 from boardwarden.errors import AddressError, ConnectError
-
-from .address import wrong_address
 
 PASSWORD = "BOARDWARDEN_MQTT_PASSWORD"
 PASSWORD_FILE = "BOARDWARDEN_MQTT_PASSWORD_FILE"
@@ -50,9 +48,12 @@ def parse(address: str) -> tuple[Place, str]:
             f"{PASSWORD}, or {PASSWORD_FILE} to the name of a file."
         )
     if not host or parts.scheme not in _SCHEMES or parts.query or parts.fragment or port == 0:
-        raise wrong_address(address, f"{address!r} does not name a broker")
+        raise AddressError(
+            f"{address!r} does not name a broker, as mqtt://broker or mqtts://user@broker:8883 do.",
+            address,
+        )
     if parts.username and not _fits(parts.username):
-        raise wrong_address(address, "the user's name is none that MQTT can carry")
+        raise AddressError("The user's name in the address is none that MQTT can carry.", address)
     place = Place(parts.scheme, parts.username or None, host, port or _SCHEMES[parts.scheme])
     return place, parts.path.removeprefix("/")
 
@@ -94,5 +95,5 @@ def password() -> str | None:
     except UnicodeDecodeError:
         raise ConnectError(f"{PASSWORD_FILE} names a file that is no text: {place}.") from None
     except (OSError, ValueError) as error:  # ValueError: NUL in the name
-        reason = getattr(error, "strerror", None) or "no such name"
-        raise ConnectError(f"The password file {place} cannot be read: {reason}.") from None
+        why = reason(error) if isinstance(error, OSError) else "no such name"
+        raise ConnectError(f"The password file {place} cannot be read: {why}.") from None
