@@ -176,6 +176,46 @@ def test_every_option_that_takes_a_duration_says_how_to_write_one(words):
     assert expected in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("limits --operation-timeout 400d", "must be from 1 ms to 12 d 10 h, not '400d'"),
+        ("limits --overrun 11m", "must be from 0 ms to 10 min, not '11m'"),
+        ("thresholds cpu --warn 50% --hold 11m", "must be from 0 ms to 10 min, not '11m'"),
+        ("alloc memory 8k --for 400d", "must be from 1 ms to 12 d 10 h, not '400d'"),
+        ("record x.sqlite --rotate-age 100ms", "must be from 1 s to 3650 d, not '100ms'"),
+    ],
+)
+def test_a_duration_that_is_too_long_or_short_is_answered_in_its_own_units(words, says):
+    option = next(word for word in reversed(words.split()) if word.startswith("--"))
+    done = CliRunner().invoke(app, words.split(), env={"BOARDWARDEN_BOARD": "none"})
+    assert done.exit_code == 2
+    assert f"{option} {says}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "record x.sqlite --for 30d",
+        "record x.sqlite --rotate-age 30d",
+        "plot none.sqlite --last 30d",
+        "replay none.sqlite --policy x.toml --last 30d",
+    ],
+)
+def test_a_time_of_the_hosts_may_be_longer_than_a_board_counts(words):
+    done = CliRunner().invoke(app, words.split(), env={"BOARDWARDEN_BOARD": "none"})
+    assert done.exit_code == 2  # of what comes next: there is no such board, or recording
+    assert "30d" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["100", "1k", "0"])
+def test_a_recording_is_not_rotated_at_a_size_that_it_has_from_its_beginning(words):
+    told = ["record", "x.sqlite", "--board", "none", "--rotate-size", words]
+    done = CliRunner().invoke(app, told)
+    assert done.exit_code == 2
+    assert f"--rotate-size must be at least 64 KB, such as 100M, not '{words}'" in done.stderr
+
+
 def test_no_option_takes_a_number_of_seconds_of_its_own():
     numbers = [
         f"{command} {name}"
@@ -184,6 +224,31 @@ def test_no_option_takes_a_number_of_seconds_of_its_own():
         if hint is float or float in get_args(hint)
     ]
     assert numbers == []
+
+
+# --- addresses ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", ["deploy", "key put fleet.key"])
+def test_a_command_for_serial_ports_asks_for_no_other_address(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("boardwarden.doctor.boards.serial_ports", list)
+    assert CliRunner().invoke(app, ["key", "new", "fleet.key"]).exit_code == 0
+    done = CliRunner().invoke(app, words.split(), env={"BOARDWARDEN_BOARD": ""})
+    assert done.exit_code == 2
+    assert done.stderr.endswith(" or set BOARDWARDEN_BOARD: /dev/ttyACM0 or COM3.\n")
+
+
+@pytest.mark.parametrize("words", ["boards --broker green", "apply --boards green"])
+def test_a_wrong_broker_is_answered_with_how_a_broker_is_written(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "warden.toml").write_text("")
+    done = CliRunner().invoke(app, words.split())
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "boardwarden: 'green' does not name a broker, as mqtt://broker or "
+        "mqtts://user@broker:8883 do.\n"
+    )
 
 
 # --- help ---------------------------------------------------------------------------------------
@@ -208,6 +273,7 @@ def test_help_fits_80_columns_and_explains_everything(name):
     first = function(name).__doc__.splitlines()[0]
     assert first in re.sub(r"\s+", " ", done.stdout)
     assert "bool" not in done.stdout.lower()  # a flag takes no value
+    assert "{" not in done.stdout  # which would be a choice of words
     for parameter in get_command(app).commands[name].params:
         assert parameter.name == "help" or getattr(parameter, "help", None), parameter.name
 

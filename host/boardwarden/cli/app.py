@@ -81,7 +81,11 @@ def _flowing(run: Callable[..., None]) -> str:
 
 
 class Command(typer.core.TyperCommand):
-    """A command whose help shows no value for a flag, which takes none."""
+    """A command whose help shows no value for a flag, and no braces around an argument."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return what follows the command's name in its usage: `FILE`, where Typer has `{FILE}`."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the options and arguments, `--help` among them."""
