@@ -205,7 +205,7 @@ def _restarts(board: FakeStreamBoard) -> None:
 TROUBLE = {
     _crosses: "threshold cpu: critical, 99 %",
     _crosses_unheard: "cpu is at its level critical",
-    _refuses: "1 refusal; the last: denied: memory, 4096",
+    _refuses: "1 refusal; the last: denied: memory, 4.0 KB",
     _hangs: "1 hang; the last: hang begun: sync, 5 s",
     _restarts: "the board restarted: ",
 }

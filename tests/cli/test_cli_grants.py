@@ -224,7 +224,7 @@ async def test_alloc_holds_a_lease_for_its_time(board, link, capsys):
     await grants._alloc(link, wanted(), False)
     number = board.policy._next_id - 1
     assert lines(capsys) == [
-        f"lease {number}: 4.0 KB of memory, for 0.1 s",
+        f"lease {number}: 4.0 KB of memory, for 100 ms",
         f"released lease {number}",
     ]
     asked = next(asked for operation, asked in board.done if operation == ids.ALLOCATE)
@@ -435,6 +435,12 @@ def test_each_kind_of_event_has_its_line():
     )
     assert line(Event(4, "collect", 5.0, "memory", None, 5120)).endswith("collect memory: 5.0 KB")
     assert line(Event(5, "overrun", 5.0, 3, "uploader", 0.4)).endswith("uploader, 40 %")
+    assert line(Event(6, "denied", 5.0, None, "memory", 60_000)).endswith("denied: memory, 59 KB")
+    assert line(Event(6, "denied", 5.0, 2, "quota:storage", 4096)).endswith("storage, 4.0 KB")
+    assert line(Event(6, "denied", 5.0, None, "bandwidth", 2048)).endswith("bandwidth, 2.0 KB/s")
+    assert line(Event(6, "denied", 5.0, None, "cpu_time", 0.2)).endswith("cpu_time, 20 %")
+    assert line(Event(7, "agent", 5.0, None, "late", 2350)).endswith("agent: late, 2.4 s")
+    assert line(Event(8, "budget", 5.0, None, "log.csv", 51_200)).endswith("log.csv, 50 KB a day")
     assert line(Event(6, "hang", 5.0, "over", "sensor: upload", 5.2)).endswith(
         "hang over: sensor: upload, 5.2 s"
     )

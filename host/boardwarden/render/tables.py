@@ -115,6 +115,15 @@ def limit_rows(limits: Limits) -> Iterator[Row]:
     yield "overrun", duration(limits.overrun_s) if limits.overrun_s != 0 else "for ever"
 
 
+# Which resource was denied, by the reason; of the others an amount may be of any.
+_DENIED_OF = {
+    **dict.fromkeys(("memory", "fragmented", "learning", "quota:memory"), ResourceType.MEMORY),
+    **dict.fromkeys(("storage", "quota:storage"), ResourceType.STORAGE),
+    "cpu_time": ResourceType.CPU_TIME,
+    "bandwidth": ResourceType.NETWORK_BANDWIDTH,
+}
+
+
 def event_line(event: Event) -> str:
     """Return an event in a line."""
     lost = f" ({event.missed} before it were lost)" if event.missed else ""
@@ -172,6 +181,12 @@ def _event_value(event: Event) -> str:
         return duration(event.value)
     if event.kind in ("exception", "callback_failed"):
         return f"{event.value:.10g} times" if event.value > 1 else ""
+    if event.kind == "denied" and event.detail in _DENIED_OF:
+        return amount(_DENIED_OF[event.detail], event.value)
+    if event.kind == "budget":
+        return f"{size(event.value)} a day"
+    if event.kind == "agent":
+        return duration(event.value / 1000)
     return percent(event.value) if event.kind == "overrun" else f"{event.value:.10g}"
 
 
