@@ -1226,7 +1226,9 @@ def test_a_refusal_has_its_error_code() -> None:
         peer = FakeBoard()
         async with connect(FakeTransport(peer)) as board:
             peer.answer[ids.PING] = lambda arguments: (ids.BAD_ARGUMENTS, None)
-            with pytest.raises(boardwarden.RequestRefused) as caught:
+            with pytest.raises(
+                boardwarden.RequestRefused, match="its port cannot do that"
+            ) as caught:
                 await board.ping()
             assert caught.value.code == ids.BAD_ARGUMENTS
             peer.answer[ids.PING] = lambda arguments: (ids.FAILED, "MemoryError")

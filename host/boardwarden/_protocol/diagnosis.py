@@ -36,7 +36,8 @@ _TEXT_SHARE = 4  # of a line that is text, less than one in so many characters i
 _COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _SENTENCES = {
     ids.UNKNOWN_REQUEST: "The board's agent is too old for this; install a newer agent.",
-    ids.BAD_ARGUMENTS: "The board refuses these arguments; check their range in docs/wire.md.",
+    ids.BAD_ARGUMENTS: "The board refuses these arguments: its port cannot do that, as a reset by "
+    "a threshold on unix, or they are out of the range that docs/wire.md has.",
     ids.FAILED: "The board's agent failed with {value}; look at what the board prints.",
 }
 _MAY_HAVE = "if the request was to change something, it may have"
