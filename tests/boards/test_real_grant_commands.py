@@ -39,7 +39,7 @@ async def test_limits_and_thresholds_are_set_with_the_command_to_undo():
 async def test_alloc_holds_a_lease_for_the_given_time():
     done = await run("alloc", "memory", "8k", "--board", "sim", "--owner", "x", "--for", "0.2")
     assert (done.status, done.err) == (0, "")
-    assert done.out == "lease 1: 8.0 KB of memory, for 0.2 s\nreleased lease 1\n"
+    assert done.out == "lease 1: 8.0 KB of memory, for 200 ms\nreleased lease 1\n"
 
 
 async def test_a_denied_alloc_has_exit_status_3():

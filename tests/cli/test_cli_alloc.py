@@ -32,6 +32,12 @@ async def test_ctrl_c_releases_the_lease_of_alloc(fake):
     assert (ids.RELEASE, [lease["id"]]) in fake.board.done
 
 
+async def test_alloc_names_the_file_systems_where_it_is_asked_for_another(fake):
+    words = ("alloc", "storage", "8k", "--mount", "/sd", "--board", fake.port)
+    assert one_sentence(await run(*words)).endswith("no file system /sd; it has /.\n")
+    assert fake.board.done == []
+
+
 async def test_each_command_without_a_board_is_one_sentence():
     for words in (["leases"], ["alloc", "memory", "8k"], ["top"], ["thresholds", "cpu", "--off"]):
         assert "--board" in one_sentence(await run(*words))

@@ -202,6 +202,9 @@ async def _hold(
 
 async def _granted(board: Board, wanted: Wanted, as_json: bool) -> Lease:
     resource, size, owner, priority, mount, _ = wanted
+    mounts = [each.mount for each in board.status.storage]
+    if mount is not None and mounts and mount not in mounts:
+        raise Failure(f"The board has no file system {mount}; it has {', '.join(mounts)}.")
     try:
         async with answer():
             return await board.allocate(resource, size, owner, priority, TIMES_S[1], mount)
