@@ -24,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo "make demo   a leaking and a fragmenting application, each on boards with and without the agent"
 	@echo "make demo-web  three simulated boards, and their web page: http://127.0.0.1:8080/"
-	@echo "make check  lint, types, the tests that need no board: one minute"
+	@echo "make check  lint, types, the tests that need no board: 80 seconds"
 	@echo "make test   lint, types, all tests, firmware tests (CI=true: nothing skipped): nine minutes"
 	@echo "make soak   the same tests with their long campaigns: an hour, never in CI"
 	@echo "make coverage  what the tests run of the host's code: 95 % at least"

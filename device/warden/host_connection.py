@@ -14,8 +14,8 @@ _REFUSED = const(2)
 _SYNCED = const(5)
 _ALIVE = const(6)
 _DELTA = const(16)
-_MAJOR = const(1)
-_MINOR = const(8)
+_PROTOCOL_MAJOR = const(1)
+_PROTOCOL_MINOR = const(8)
 _MAX_HOSTS = const(3)
 _MAX_PAYLOAD = const(200)
 _MAX_REQUEST = const(128)
@@ -299,8 +299,8 @@ class Host(HostSession):
         """Send REFUSED; where there is no place, with those who have them, and close soon."""
         uplink = self.uplink
         uplink.begin(_REFUSED, 4 if self.is_full else 3)
-        uplink.put(_MAJOR)
-        uplink.put(_MINOR)
+        uplink.put(_PROTOCOL_MAJOR)
+        uplink.put(_PROTOCOL_MINOR)
         uplink.put(self.refused_id)
         if self.is_full:
             uplink.put(self.places())

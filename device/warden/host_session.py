@@ -23,8 +23,8 @@ _SUBSCRIBE = const(64)
 _UNSUBSCRIBE = const(65)
 _REQUEST = const(67)
 
-_MAJOR = const(1)
-_MINOR = const(8)
+_PROTOCOL_MAJOR = const(1)
+_PROTOCOL_MINOR = const(8)
 _MAX_PAYLOAD = const(200)
 _MAX_REQUEST = const(128)
 _MAX_PENDING = const(4)
@@ -110,7 +110,7 @@ class HostSession:
             host_id = reader.integer()
             if host_id <= 0:
                 raise Malformed  # no host has that id
-            if major != _MAJOR:
+            if major != _PROTOCOL_MAJOR:
                 self.refused_id = host_id
                 return
             self.events_from = reader.integer() if reader.buf[0] & 0x0F > 4 else None
@@ -207,8 +207,8 @@ class HostSession:
         uplink = self.uplink
         if self.refused_id:
             uplink.begin(_REFUSED, 3)
-            uplink.put(_MAJOR)
-            uplink.put(_MINOR)
+            uplink.put(_PROTOCOL_MAJOR)
+            uplink.put(_PROTOCOL_MINOR)
             uplink.put(self.refused_id)
             if uplink.send():
                 self.refused_id = 0
@@ -260,8 +260,8 @@ class HostSession:
         uplink = self.uplink
         board = self.agent.board
         uplink.begin(_HELLO, 7)
-        uplink.put(_MAJOR)
-        uplink.put(_MINOR)
+        uplink.put(_PROTOCOL_MAJOR)
+        uplink.put(_PROTOCOL_MINOR)
         uplink.put(self.host_id)
         uplink.put(board.boot_id)
         uplink.put(board.identity)

@@ -49,6 +49,7 @@ def test_the_comparison_finds_shared_constants() -> None:
     assert {"host_session", "sample", "capabilities", "operations"} <= {
         file for file, _, _ in SHARED
     }
+    assert {"PROTOCOL_MAJOR", "PROTOCOL_MINOR"} <= {name for _, name, _ in SHARED}
 
 
 def test_a_constant_has_the_same_value_in_all_files() -> None:
@@ -221,7 +222,6 @@ def test_the_escaped_bytes_are_the_documented_ones() -> None:
 
 
 def test_the_requests_that_only_look_are_those_of_the_schema() -> None:
-    """That `mqtt_session` has the same mask is held for all constants of one name, above."""
     mask = _constants(REPO / "device/warden/requests.py")["LOOKING"]
     looking = (ids.PING, ids.HISTORY_READ, ids.CAN_EXECUTE, ids.TELL_METERS, ids.QUOTA)
     assert mask == sum(1 << number for number in looking)
