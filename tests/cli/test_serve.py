@@ -405,6 +405,8 @@ async def test_a_port_that_is_in_use_is_one_sentence():
     [
         ("prometheus_client", [], "boardwarden serve needs prometheus-client: "
          "pip install 'boardwarden[prometheus]'."),
+        ("prometheus_client", ["--page", "127.0.0.1:0"], "boardwarden serve needs "
+         "prometheus-client: pip install 'boardwarden[web]'."),
         ("opentelemetry", ["--otlp", "http://localhost:4318"], "boardwarden serve --otlp needs "
          "OpenTelemetry's SDK: pip install 'boardwarden[otel]'."),
     ],

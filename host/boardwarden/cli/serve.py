@@ -130,7 +130,8 @@ def serve(
     if not broker and shard != _ALL:
         fail("--shard is of a broker's boards, so it goes with a broker.")
     boards = [] if broker else all_given(board)
-    require("boardwarden serve", "prometheus_client", "prometheus-client", "prometheus")
+    extra = "prometheus" if page is None else "web"  # which has all that the page needs, too
+    require("boardwarden serve", "prometheus_client", "prometheus-client", extra)
     if otlp is not None:
         module = "opentelemetry.exporter.otlp.proto.http.metric_exporter"
         require("boardwarden serve --otlp", module, "OpenTelemetry's SDK", "otel")
