@@ -294,7 +294,7 @@ class Crashes(io.IOBase):
             self.commit()
 
     def note_fault(self, row, state):
-        """Note what ended the application; write it, unless it is an old tale.
+        """Note what ended the application; write it, unless the same came often.
 
         row: that of its exception; None where nobody knows, or there was no memory for one.
         """

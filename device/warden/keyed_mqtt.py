@@ -124,7 +124,7 @@ class KeyedMqttSession(MqttSession):
         super().process(reader)
 
     def subscribe(self, host_id):
-        """Have a host wait for the next whole; Malformed for one that has not signed that."""
+        """Have a host wait for the next full state; Malformed for one that has not signed that."""
         if self.find_peer(host_id) is not self.peer:
             raise Malformed
         if self.peer is not None and len(self.waiting) == _MAX_WAITING:
@@ -179,5 +179,5 @@ class KeyedMqttSession(MqttSession):
         proved.append(peer)
 
     def on_wrong(self, peer):
-        """Tell of a wrong key."""
+        """Post the event for a wrong key."""
         self.keys.tell_wrong(None)

@@ -73,8 +73,8 @@ class MqttSession(HostSession):
         HostSession.process(self, reader)
 
     def subscribe(self, host_id):
-        """Have a host wait for the next whole, a second after the last one began at least."""
-        self.events_from = None  # a whole has all events, whatever one of its readers wants
+        """Have a host wait for the next full state, at least a second after the last one began."""
+        self.events_from = None  # a full state has all events, whatever one of its readers wants
         self.host_id = host_id
         self.renew()
         waiting = self.waiting
@@ -90,7 +90,7 @@ class MqttSession(HostSession):
     # --- to the hosts ---------------------------------------------------------------------------
 
     def begin(self):
-        """Begin a whole, for the host that has waited longest, if one does."""
+        """Begin to send the full state, for the host that has waited longest, if one does."""
         s = self.clock.s
         if not self.hello_dirty:
             self.owner = 0

@@ -327,7 +327,7 @@ class Keys:
         return Hmac(key).digest(b"nonce", count)[:_NONCE_BYTES]
 
     def tell_wrong(self, address):
-        """Tell of a wrong key from this address by an event, once a minute at most."""
+        """Post an event for a wrong key from this address, once a minute at most."""
         self.wrong += 1
         agent = self.server.agent
         now_s = agent.clock.s

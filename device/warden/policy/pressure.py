@@ -101,8 +101,9 @@ class Pressure:
             self.policy.events.post("reset", worst.metric, detail, worst.value)
 
     def check_memory(self):
-        """Have memory given back when it is shorter, soon when it is short in another way, too, or
-        again, and every ten seconds while it is.
+        """Have memory given back where it is short: soon where that is new, else every ten seconds.
+
+        New is also what is shorter, short in another way, or short again.
         """
         before = self.memory_level
         self.memory_level = 0

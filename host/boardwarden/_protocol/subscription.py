@@ -29,7 +29,7 @@ _UNHURRIED = (*_HEARTBEAT, ids.REPLY)  # acknowledged with the next keepalive on
 
 
 class _BoardListener(Protocol):
-    """Is told of the board as a whole: the session is, and tells the mirror."""
+    """Receives what concerns the whole board: the session, which informs the mirror."""
 
     def on_synced(self) -> None:
         """The board has sent its full state."""

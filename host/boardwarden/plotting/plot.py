@@ -30,7 +30,7 @@ MAX_POINTS = 4000  # of a line; a picture has fewer columns
 
 
 class Band(NamedTuple):
-    """Between what a figure was in a slot of the board's own history."""
+    """The least and the greatest figure in a slot of the board's own history."""
 
     begin: float
     end: float

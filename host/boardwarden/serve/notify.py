@@ -55,7 +55,7 @@ class Notifier:
         self._known.pop(address, None)
 
     async def follow(self, address: str, board: Board) -> None:
-        """Tell what happens on a board until cancelled."""
+        """Post notices of what happens on a board until cancelled."""
         recent, boot = board.recent_events, board.status.board.boot_id
         known = self._known.get(address)
         if known is None:

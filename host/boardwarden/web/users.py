@@ -221,7 +221,7 @@ def _key(text: str) -> bytes:
 
 
 class Brake:
-    """Has who signs in wrongly wait, by peer: after three failures 2 s, 4 s, … a minute at most.
+    """Makes peers wait that sign in wrongly: after three failures 2 s, 4 s, … a minute at most.
 
     A peer is an address; of IPv6 its network of 64 bits, in which one machine has any number. Its
     failures are those of all names together; who signs in has those of that name forgotten, no
