@@ -202,7 +202,7 @@ async def _hold(
 
 async def _granted(board: Board, wanted: Wanted, as_json: bool) -> Lease:
     resource, size, owner, priority, mount, _ = wanted
-    mounts = [each.mount for each in board.status.storage]
+    mounts = [each.mount for each in board.status.storage if each.mount is not None]
     if mount is not None and mounts and mount not in mounts:
         raise Failure(f"The board has no file system {mount}; it has {', '.join(mounts)}.")
     try:
