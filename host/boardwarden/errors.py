@@ -65,12 +65,16 @@ class SimulatorMissing(ConnectError):
 class NoAgent(ConnectError):
     """No agent answered at the address.
 
-    malformed: frames came whole, and none makes sense to this host.
+    malformed: frames came whole, and none makes sense to this host. ended: the link closed, as that
+    to a simulated board does when its program ends.
     """
 
-    def __init__(self, message: str, address: str = "", malformed: bool = False) -> None:
+    def __init__(
+        self, message: str, address: str = "", malformed: bool = False, ended: bool = False
+    ) -> None:
         super().__init__(message, address)
         self.malformed = malformed
+        self.ended = ended
 
 
 class AtPrompt(ConnectError):

@@ -201,6 +201,21 @@ def test_an_agent_whose_application_blocks_from_the_start_is_not_said_to_be_miss
     assert "Start the agent" not in text
 
 
+@pytest.mark.parametrize(
+    ("program", "says"), [("", "printed nothing."), ("import nothing_such", "'nothing_such'")]
+)
+def test_a_program_that_ends_is_not_said_to_block(tmp_path, program, says):
+    app = tmp_path / "ends.py"
+    app.write_text(program)
+    done = run("doctor", f"sim:{app}")
+    assert (done.returncode, done.stderr) == (2, "")
+    text = " ".join(done.stdout.split())
+    assert "ended before its agent answered" in text
+    assert says in text
+    assert text.endswith("calls warden.start(), and does not end by itself.")
+    assert "blocks" not in text
+
+
 def test_a_board_that_vanishes_during_the_check_is_reported(tmp_path):
     with with_agent(tmp_path, "await asyncio.sleep(1)") as board:
         board.wait_for(b"on\n")

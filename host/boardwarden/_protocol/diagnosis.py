@@ -24,7 +24,7 @@ from boardwarden.errors import (
     RequestTimeout,
     VersionMismatch,
 )
-from boardwarden.transport.address import is_serial
+from boardwarden.transport.address import is_serial, is_simulated
 from warden_schema import ids
 
 from .keys import NOT_PROVED, OTHER_BOARD
@@ -171,9 +171,11 @@ def closed_early(address: str, last_line: str) -> NoAgent:
     """Return the error if the link closed before an agent answered."""
     if last_line:
         message = f"The program at {address} ended before its agent answered, with: {last_line}"
+    elif is_simulated(address):
+        message = f"The program at {address} ended before its agent answered, and printed nothing."
     else:
         message = f"The link to {address} closed before its board answered; is it in use?"
-    return NoAgent(message, address)
+    return NoAgent(message, address, ended=True)
 
 
 def other_version(address: str, major: int, minor: int) -> VersionMismatch:

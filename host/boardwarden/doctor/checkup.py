@@ -11,7 +11,7 @@ from boardwarden.crashes import Reset
 from boardwarden.deploy.footprint import DESKTOP, HeapUse, heap_use
 from boardwarden.errors import AtPrompt, NoAgent, PoorLink, RequestError, VersionMismatch
 from boardwarden.models import Capability, Identity, Model, StoredPolicy, enum_name
-from boardwarden.transport.address import is_mqtt, is_serial
+from boardwarden.transport.address import is_mqtt, is_serial, is_simulated
 from warden_schema import ids
 
 from .link_health import LinkHealth, measure
@@ -47,6 +47,7 @@ class Checkup(Model):
     problem: str | None = None
     lossy: bool = False  # the state did not arrive whole, and frames were lost or damaged
     malformed: bool = False  # likewise, or not at all, and some made no sense
+    ended: bool = False  # the link closed before an agent answered
 
     @property
     def well(self) -> bool:
@@ -66,6 +67,8 @@ class Checkup(Model):
             return _for_poor_link(self.lossy)
         if self.repl is not None:
             return _for_repl(self.address, self.repl, at_prompt=self.answers == PROMPT)
+        if self.ended and is_simulated(self.address):
+            return ("See that the program calls warden.start(), and does not end by itself.",)
         return _for_silence(self.address, self.problem)
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,7 +112,8 @@ async def examine(
     except AtPrompt as error:
         return Checkup(address, PROMPT, problem=str(error))
     except NoAgent as error:
-        return Checkup(address, SILENT, problem=str(error), malformed=error.malformed)
+        problem, malformed, ended = str(error), error.malformed, error.ended
+        return Checkup(address, SILENT, problem=problem, malformed=malformed, ended=ended)
 
 
 async def _is_safe(board: Board) -> bool | None:
