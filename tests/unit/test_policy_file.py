@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from places import REPO
 from policies import POLICIES
 
-from boardwarden import Action, Limits, Policy, PolicyError, SessionQuota, Threshold
+from boardwarden import Action, Limits, Policy, PolicyError, SessionQuota, Threshold, _quantities
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.policy import file as policy_file
 from boardwarden.policy.file import EXAMPLE, dumps
@@ -153,3 +153,14 @@ def test_the_example_in_the_documents_is_a_valid_policy() -> None:
     policy = policy_file.loads(example)
     assert [each.metric for each in policy.thresholds or ()] == ["memory", "storage"]
     assert policy.quotas == (SessionQuota("upload", 16_384, 65_536, 2, 600.0),)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0 s"), (0.2, "0.2 s"), (30, "30 s"), (90, "90 s"), (300.0, "5 min"), (7200, "2 h")],
+)
+def test_a_time_is_written_exactly_in_the_unit_that_has_no_fraction(
+    value: float, text: str
+) -> None:
+    assert policy_file.seconds(value) == text
+    assert _quantities.seconds("it", text) == value

@@ -325,7 +325,10 @@ def fraction(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """Write a time exactly: 0.2 s."""
+    """Write a time exactly: 0.2 s, 5 min, 1 h."""
+    for factor, unit in ((3600, "h"), (60, "min")):
+        if value and value % factor == 0:
+            return f"{value / factor:.10g} {unit}"
     return f"{value:.10g} s"
 
 
