@@ -38,7 +38,7 @@ def plot(
         typer.Option(
             *("--out", "-o"),
             metavar="PICTURE",
-            help="A .png or .svg file; else FILE.png.",
+            help="A .png or .svg file; else that of the recording's name.",
             readable=False,
         ),
     ] = None,
