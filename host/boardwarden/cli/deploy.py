@@ -59,13 +59,14 @@ def deploy(
         ),
     ] = "",
     force: Annotated[
-        bool, typer.Option("--force", help="Even if it leaves too little of the heap.")
+        bool,
+        typer.Option("--force", help="Install the agent even if it leaves too little of the heap."),
     ] = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only show what the agent takes and what would be done.")
     ] = False,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Take the files and the start line away.")
+        bool, typer.Option("--remove", help="Remove the agent's files and the start line.")
     ] = False,
     yes: YesOption = False,
     as_json: JsonOption = False,

@@ -102,7 +102,7 @@ def apply(
     ] = None,
     insist: Annotated[
         bool,
-        typer.Option("--insist", help="Store a policy, too, that refuses requests at this moment."),
+        typer.Option("--insist", help="Store even a policy that refuses requests at once."),
     ] = False,
     forget: Annotated[
         bool, typer.Option("--forget", help="Have the board delete its stored policy.")
