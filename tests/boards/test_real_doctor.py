@@ -202,7 +202,8 @@ def test_an_agent_whose_application_blocks_from_the_start_is_not_said_to_be_miss
 
 
 @pytest.mark.parametrize(
-    ("program", "says"), [("", "printed nothing."), ("import nothing_such", "'nothing_such'")]
+    ("program", "says"),
+    [("", "printed nothing."), ("import nothing_such", "'nothing_such'\".")],
 )
 def test_a_program_that_ends_is_not_said_to_block(tmp_path, program, says):
     app = tmp_path / "ends.py"

@@ -170,7 +170,7 @@ def poor_link(address: str, timeout: float, lossy: bool, malformed: int = 0) -> 
 def closed_early(address: str, last_line: str) -> NoAgent:
     """Return the error if the link closed before an agent answered."""
     if last_line:
-        message = f"The program at {address} ended before its agent answered, with: {last_line}"
+        message = f"The program at {address} ended before its agent answered; last: {last_line!r}."
     elif is_simulated(address):
         message = f"The program at {address} ended before its agent answered, and printed nothing."
     else:
