@@ -246,8 +246,8 @@ def test_a_wrong_broker_is_answered_with_how_a_broker_is_written(words, tmp_path
     done = CliRunner().invoke(app, words.split())
     assert done.exit_code == 2
     assert done.stderr == (
-        "boardwarden: 'green' does not name a broker, as mqtt://broker or "
-        "mqtts://user@broker:8883 do.\n"
+        "boardwarden: 'green' does not name a broker; a broker is mqtt://broker or "
+        "mqtts://user@broker:8883.\n"
     )
 
 

@@ -13,7 +13,7 @@ from boardwarden.doctor.boards import BrokerBoard, broker_boards
 from boardwarden.errors import AddressError
 from boardwarden.models import Model
 from boardwarden.policy.model import Difference
-from boardwarden.transport.mqtt_address import Place, parse
+from boardwarden.transport.mqtt_address import Place, parse, wrong_broker
 
 _PATTERN = re.compile(r"(mqtts?://[^/]+)/(.+)")
 
@@ -32,13 +32,13 @@ def parse_pattern(text: str) -> Pattern:
     """Return broker and pattern of "mqtt://broker/green-*"; raise AddressError."""
     found = _PATTERN.fullmatch(text)
     if found is None:
-        parse(text)  # says so where it has a password
+        parse(text, wrong_broker)  # says so where it has a password
         raise AddressError(
             f"{text!r} names no boards of a broker: mqtt://broker/green-* are those whose names "
             "begin so, and mqtt://broker/* all; * stands for any text, ? for a character, "
             "[ab] for a or b.",
         )
-    place, _ = parse(found[1])
+    place, _ = parse(found[1], wrong_broker)
     return Pattern(place, found[2])
 
 

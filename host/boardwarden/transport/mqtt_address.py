@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from boardwarden._paths import is_shared, reason
 from boardwarden.errors import AddressError, ConnectError
+
+from .address import wrong_address
 
 PASSWORD = "BOARDWARDEN_MQTT_PASSWORD"
 PASSWORD_FILE = "BOARDWARDEN_MQTT_PASSWORD_FILE"
@@ -32,10 +35,20 @@ class Place(NamedTuple):
         return f"{self.scheme}://{user}{host}{port}"
 
 
-def parse(address: str) -> tuple[Place, str]:
+def wrong_broker(address: str, problem: str) -> AddressError:
+    """Return the error for a wrong address of a broker: the problem, and what is accepted."""
+    return AddressError(
+        f"{problem}; a broker is mqtt://broker or mqtts://user@broker:8883.", address
+    )
+
+
+def parse(
+    address: str, wrong: Callable[[str, str], AddressError] = wrong_address
+) -> tuple[Place, str]:
     """Return the broker of an address, and what is behind it without the slash.
 
-    Raises AddressError; its text and address have no password in them.
+    wrong: makes the error of an address that is none, a board's unless it says otherwise. Raises
+    AddressError; its text and address have no password in them.
     """
     try:
         parts = urlsplit(address)
@@ -48,19 +61,16 @@ def parse(address: str) -> tuple[Place, str]:
             f"{PASSWORD}, or {PASSWORD_FILE} to the name of a file."
         )
     if not host or parts.scheme not in _SCHEMES or parts.query or parts.fragment or port == 0:
-        raise AddressError(
-            f"{address!r} does not name a broker, as mqtt://broker or mqtts://user@broker:8883 do.",
-            address,
-        )
+        raise wrong(address, f"{address!r} does not name a broker")
     if parts.username and not _fits(parts.username):
-        raise AddressError("The user's name in the address is none that MQTT can carry.", address)
+        raise wrong(address, "the user's name is none that MQTT can carry")
     place = Place(parts.scheme, parts.username or None, host, port or _SCHEMES[parts.scheme])
     return place, parts.path.removeprefix("/")
 
 
 def parse_broker(address: str) -> Place:
     """Return the broker that an address names; raise AddressError for a board's address."""
-    place, board = parse(address)
+    place, board = parse(address, wrong_broker)
     if board:
         raise AddressError(f"{address!r} names a board; its broker is {place}.", address)
     return place
