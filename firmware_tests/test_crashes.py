@@ -415,6 +415,40 @@ def _interrupt_sleep(ms):
     raise KeyboardInterrupt
 
 
+def _run_in_a_safe_boot(main, link=None):
+    """Do as `warden.run()` in a safe boot whose wait is over; return what main returns."""
+    warden.exceptions()
+    crashes = Crashes.current
+    crashes.is_safe, crashes.bad = True, 3
+    try:
+        return warden.run(main, link, 0)
+    finally:
+        crashes.is_safe, crashes.bad = False, 0
+        warden.stop()
+
+
+def test_after_a_safe_boot_the_agent_is_what_the_application_starts():
+    link = FakeLink()
+
+    def main():
+        warden.start(interval_ms=500, max_operations=2, link=link)
+        agent = running_agent()
+        poll_for_sample(agent)
+        interval_ms = warden.status()["wanted_interval_ms"]
+        return agent.link, interval_ms, running_policy().limits()[0], Crashes.current.end_s
+
+    assert _run_in_a_safe_boot(main) == (link, 500, 2, 180)
+    assert _run_in_a_safe_boot(lambda: Runner.current) is None, "as in a boot that is not safe"
+
+
+def test_an_agent_that_ran_before_a_safe_boot_runs_on_after_it():
+    link = FakeLink()
+    assert _run_in_a_safe_boot(lambda: running_agent().link, lambda: link) is link
+    warden.start(link=link)
+    agent = running_agent()
+    assert _run_in_a_safe_boot(running_agent) is agent
+
+
 def test_in_safe_mode_a_stored_policy_is_set_aside():
     if not has_module("os") or not hasattr(__import__("os"), "statvfs"):
         return

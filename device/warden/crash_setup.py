@@ -123,14 +123,16 @@ def begin(main, link, retry_s):
     And the function that runs main, see `warden.run`, with its arguments.
 
     It is not started where it runs, or where it is not needed: without link, in a boot that is not
-    safe.
+    safe. In one that is safe, main then starts its own, with what it gives `warden.start()`.
     """
     call = find_row(main)
     if not (link is None or callable(link)):
         raise TypeError("link must be a function, which returns a link")
     check_int("retry_s", retry_s, 0, _MAX_RETRY_MS // 1000)
     crashes = install()
-    if Runner.current is None and (crashes.is_safe or link is not None):
+    starts = Runner.current is None and (crashes.is_safe or link is not None)
+    for_safety = starts and link is None
+    if starts:
         if link is not None:
             try:
                 link = link()
@@ -146,6 +148,9 @@ def begin(main, link, retry_s):
         crashes.lasting = lasting
     if crashes.is_safe:
         pause(crashes, retry_s)
+        if for_safety:
+            sys.modules["warden"].stop()
+            crashes.end_s = _GOOD_S  # of the uptime, which begins anew
     crashes.main = main  # not before: Ctrl-C may end that
     return (crashes,) + call
 
