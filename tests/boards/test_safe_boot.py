@@ -115,6 +115,9 @@ async def check_what_crashes_shows(flash: Board) -> None:
     assert told["resets"][-1]["frames"] == [{"file": "main.py", "line": 9, "function": "main"}]
     assert [each["count"] for each in told["exceptions"]] == [3]
     assert (await run("safe", "--board", address)).out.startswith("in safe mode")
+    status = (await run("status", "--board", address)).out
+    assert status.startswith("safe mode  the application does not run: it ended badly three times")
+    assert json.loads((await run("status", "--board", address, "--json")).out)["safe_mode"] is True
     await check_what_doctor_says(address)
 
 

@@ -33,7 +33,7 @@ from boardwarden.doctor.boards import (
 from boardwarden.doctor.checkup import PROMPT, SILENT, Checkup, ask_repl, examine
 from boardwarden.doctor.link_health import LinkHealth
 from boardwarden.doctor.repl_look import Firmware
-from boardwarden.render.status import Row, policy_rows
+from boardwarden.render.status import Row, policy_rows, safe_rows
 from boardwarden.render.text import NOTHING, count, duration, percent, size
 from boardwarden.transport.address import FORMS, is_serial
 
@@ -240,8 +240,7 @@ def _rows(found: Checkup) -> Iterator[Row]:
     if found.takes is not None:
         yield "takes", _takes(found.takes)
     yield from policy_rows(found.stored_policy)
-    if found.safe_mode:
-        yield "safe mode", "the application does not run: it ended badly three times in a row"
+    yield from safe_rows(found.safe_mode)
     if found.crash is not None:
         yield "crashed", _crash(found.crash)
     yield from _capability_rows(found)

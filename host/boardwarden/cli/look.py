@@ -25,10 +25,18 @@ from boardwarden._program import (
 )
 from boardwarden.board import Board
 from boardwarden.doctor.stored_policy import find_stored_policy
+from boardwarden.errors import RequestError
 from boardwarden.grants import Event
 from boardwarden.models import enum_name
 from boardwarden.render import tables
-from boardwarden.render.status import WIDTH, LinkChanges, policy_rows, status_rows, trend_rows
+from boardwarden.render.status import (
+    WIDTH,
+    LinkChanges,
+    policy_rows,
+    safe_rows,
+    status_rows,
+    trend_rows,
+)
 from boardwarden.render.tables import exception_lines, reset_lines
 from boardwarden.render.text import Printable, columns, count, duration, percent
 from boardwarden.transport.address import is_mqtt, is_network
@@ -93,11 +101,29 @@ async def _status(address: str, as_json: bool) -> None:
         async with waiting("waiting for the load of a whole interval"):
             now = await wait_full_interval(board)
             stored = await find_stored_policy(board)
+            is_safe = await _find_safe_mode(board)
         if as_json:
             state = None if stored is None else enum_name(stored)
-            print_json({**now.to_dict(), "stored_policy": state})
+            print_json({**now.to_dict(), "stored_policy": state, "safe_mode": is_safe})
         else:
-            print_rows([*status_rows(now, board.capabilities), *policy_rows(stored)])
+            rows = status_rows(now, board.capabilities)
+            print_rows([*safe_rows(is_safe), *rows, *policy_rows(stored)])
+
+
+async def _find_safe_mode(board: Board) -> bool | None:
+    """Return whether a board is in safe mode; None where it does not say.
+
+    It is asked only where its events tell that this boot began so, or the first of them are lost:
+    to answer takes memory.
+    """
+    events = board.recent_events
+    complete = not events or events[0].number == 0
+    if complete and not any(event.kind == "safe" for event in events):
+        return False
+    try:
+        return await board.safe_mode()
+    except RequestError:
+        return None
 
 
 async def _trends(address: str, period: float, as_json: bool) -> None:

@@ -82,6 +82,12 @@ def policy_rows(stored: StoredPolicy | int | None) -> Iterator[Row]:
         yield "policy", stored_policy_text(stored)
 
 
+def safe_rows(is_safe: bool | None) -> Iterator[Row]:
+    """Yield the row of a board in safe mode; none for another, or where that is not known."""
+    if is_safe:
+        yield "safe mode", "the application does not run: it ended badly three times in a row"
+
+
 def stored_policy_text(stored: StoredPolicy | int) -> str:
     """Return the state of a board's stored policy, in a clause."""
     return _STORED.get(stored, f"state {stored}, which this version does not know")
