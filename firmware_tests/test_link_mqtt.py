@@ -417,6 +417,79 @@ def test_an_application_that_is_run_again_may_give_the_client_that_it_had():
         Runner.current = None
 
 
+def test_a_client_that_there_was_before_is_the_applications_alone():
+    """As one that is closed, or that a thread has go on, after the next one was made."""
+    for kind in (Simple, Robust):
+        rig = Rig(kind)
+        Runner.current = make_runner(rig.agent)
+        try:
+            former = rig.client
+            rig.client = rig.make_client(kind)
+            MqttLink(rig.client, "b")
+            former.connect() if kind is Simple else former.reconnect()
+            socket = rig.socket
+            assert former.sock is socket and rig.client.sock is None
+            assert [packet[0] for packet in socket.packets] == [0x10]
+            rig.client.connect()
+            former.set_callback(None)
+            former.disconnect()
+            assert socket.packets[1:] == [(0xE0, b"")]
+            rig.second()
+            assert rig.socket.sent()[0][0] == HELLO
+            rig.socket.deliver(b"app/in", b"one")
+            rig.client.check_msg()
+            assert rig.got == [(b"app/in", b"one")]
+        finally:
+            Runner.current = None
+
+
+def test_a_thread_may_come_out_of_a_client_that_there_was_before():
+    import _thread
+
+    rig = Rig()
+    Runner.current = make_runner(rig.agent)
+    former, socket = rig.client, rig.socket
+    inside, leave, left = [_thread.allocate_lock() for _ in range(3)]
+    for lock in (inside, leave, left):
+        lock.acquire()
+    ends = []
+
+    def wait():
+        if rig.client is former:
+            inside.release()
+            leave.acquire()
+
+    def publish():
+        try:
+            ends.append(former.publish(b"app", b"x"))
+        except Exception as error:
+            ends.append(error)
+        left.release()
+
+    def let_it_leave():
+        if not ends:
+            leave.release()
+            left.acquire()
+        rig.second()  # whose frames must not come between
+
+    socket.on_write = wait
+    _thread.start_new_thread(publish, ())
+    inside.acquire()
+    try:
+        client = rig.make_client(Simple)
+        MqttLink(client, "b")
+        rig.client = client
+        client.connect()
+        rig.socket.on_write = let_it_leave
+        rig.client.publish(b"app", b"y" * 200)
+        assert ends == [None], ends
+        assert rig.socket.published(b"app") == [b"y" * 200]
+        rig.second()
+        assert rig.socket.sent()[0][0] == HELLO
+    finally:
+        Runner.current = None
+
+
 def test_keys_are_checked_and_control_is_without_them():
     key = bytes(range(128, 160))
     for keys in ((b"short", None), (None, "x" * 32), (key, key, True), ((), None, True)):

@@ -161,6 +161,11 @@ async def test_an_application_that_is_run_again_goes_on_over_the_client_that_it_
         assert not client.published
         raises(ValueError, MqttLink, await _connected(), "b")
         assert link.client is next_client
+        await client.disconnect()  # the one that there was before is the application's alone
+        assert next_client.isconnected() and not client.isconnected()
+        await client.connect()
+        await asyncio.sleep_ms(20)
+        assert client._cb is None and not client.subscribed and not client.published
         assert agent.faults == 0
     finally:
         Runner.current = None

@@ -15,6 +15,8 @@ _TOPIC_AT = const(5)  # where the topic of a PUBLISH begins
 _MAX_WIRE = const(406)
 _OBSERVE = const(1)  # rights of a host, see docs/security.md
 _CONTROL = const(2)
+# A client's functions that are the link's instead while it is over that one.
+_WRAPPED = const("connect disconnect reconnect publish subscribe unsubscribe set_callback")
 
 
 def MqttLink(client, board_id, key=None, control_key=None, control=False):
@@ -71,17 +73,22 @@ def MqttLink(client, board_id, key=None, control_key=None, control=False):
         link.buf = memoryview(packet)[size:]
     if link_class is UmqttLink:
         link.sock = None  # before the rest: no frame goes meanwhile
+        if not is_new:  # the client that there was before is the application's alone
+            for name, function in zip(_WRAPPED.split(), link.wrapped):
+                setattr(link.client, name, function)
+            link.client.cb = link.callback
         lock = new_lock(False)  # a thread may be stuck in a client that there was before
         link.acquire = lock.acquire
         link.releases = (bool, lock.release)
+        link.owner = [None]
         link.active = False
-        link.thread = link.joining = None
+        link.joining = None
         link.client = client
         if client.lw_topic is None:
             client.set_last_will(link.state, _OFFLINE, True)
+        link.wrapped = [getattr(client, name, None) for name in _WRAPPED.split()]
         for name in ("publish", "subscribe", "unsubscribe"):
             setattr(client, name, link.locked(getattr(client, name)))
-        link.wrapped = (client.connect, client.disconnect, getattr(client, "reconnect", None))
         client.connect = link.connect
         client.disconnect = link.disconnect
         client.reconnect = link.reconnect

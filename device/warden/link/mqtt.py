@@ -27,10 +27,10 @@ class UmqttLink:
     what they may do; agent: while one uses it. topic, state: those of `down` and `state`; wire: a
     PUBLISH on `up`, in which the session puts a frame at `head`, the beginning of buf. queue: the
     messages that wait, of which `received` came and `used` were taken, modulo 2**16. sock: the
-    client's, while frames can go; opened: none has over it. thread: the one that is in one of the
-    client's functions; active: the agent itself has the lock, `releases` is by that; joining: the
-    thread that must not begin to reconnect. wrapped: the client's own connect, disconnect and
-    reconnect.
+    client's, while frames can go; opened: none has over it. owner: of one item, the thread that is
+    in one of the client's functions; active: the agent itself has the lock, `releases` is by that;
+    joining: the thread that must not begin to reconnect. wrapped: the client's own functions, first
+    connect, disconnect and reconnect; of `mqtt_setup`.
     """
 
     window = 0  # the client itself tells how much it takes
@@ -39,17 +39,20 @@ class UmqttLink:
 
     def locked(self, function):
         """Return a function of the client's, during which no frame goes between its writes."""
+        acquire = self.acquire  # this client's: a thread may come out of it when there is a next
+        owner = self.owner
+        release = self.releases[1]
 
         def run(*args, **kwargs):
-            if self.thread == get_ident():  # one of them calls another
+            if owner[0] == get_ident():  # one of them calls another
                 return function(*args, **kwargs)
-            self.acquire()
-            self.thread = get_ident()
+            acquire()
+            owner[0] = get_ident()
             try:
                 return function(*args, **kwargs)
             finally:
-                self.thread = None
-                self.releases[1]()
+                owner[0] = None
+                release()
 
         return run
 

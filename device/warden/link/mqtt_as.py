@@ -19,11 +19,14 @@ class MqttAsLink(UmqttLink):
     def attach(self, client):
         """Wrap the client's functions, and set its last will where there is none."""
         self.up = bytes(self.wire[_TOPIC_AT : self.head])
-        self.client = client
         former = self.event
         self.event = asyncio.Event()  # there is something for the task
-        if former is not None:
-            former.set()  # the task of the client that there was before ends
+        if former is not None:  # the client that there was before is the application's alone
+            self.client.connect = self.client_connect
+            self.client.disconnect = self.client_disconnect
+            self.client._cb = self.callback
+            former.set()  # its task ends
+        self.client = client
         self.worker = None
         self.is_joined = self.must_join = False
         self.length = 0  # of the frame that the task publishes
