@@ -400,6 +400,25 @@ def test_what_an_application_puts_there_later_is_its_own():
         assert memory[-1] == value
 
 
+def test_what_looks_like_the_beginning_of_a_record_is_not_touched_either():
+    for memory, of_ours in ((bytearray(_SIZE), 8), (array("I", [0] * 7), 3)):
+        for changed in range(len(memory)):
+            boots = _Boots(0)
+            boots.board.machine = FakeMachine(memory)
+            for place in range(len(memory)):
+                memory[place] = 0
+            box = _joined(boots.boot())
+            _pass(box, 200)
+            for place in range(changed, len(memory)):
+                memory[place] ^= 1
+            had = list(memory)
+            with no_heap():
+                box.copy(box.buf)
+            if changed >= of_ours:  # else it would be one for the next boot
+                had[0] = 0
+            assert list(memory) == had, changed
+
+
 class FakeEsp32:
     """Stands in for `machine` of esp32 before MicroPython 1.29: RTC().memory() has one value."""
 

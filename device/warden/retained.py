@@ -15,6 +15,7 @@ _USED_BY_BOOT = const(4)  # which of them the boot ROM reads
 _STATE_PLACE = const(1)  # of a record, see `crashes`
 _UPTIME_PLACE = const(8)
 _HEAD = const(0xB1)  # as in `crashes`
+_CRC_END = const(8)  # as in `last_boot`: it is a record by what is before that
 _RUNNING = const(0)
 _FIRST_S = const(3)
 _LOOK_S = const(10)
@@ -39,8 +40,11 @@ class RetainedBytes:
     def copy(self, record):
         """Write a record; allocates nothing."""
         if self.memory != self.record:
-            if self.memory[0] == self.record[0]:
-                self.memory[0] = 0  # what is left is no record for the next boot
+            at = 0
+            while self.memory[at] == self.record[at]:
+                at += 1
+            if at >= _CRC_END:
+                self.memory[0] = 0  # what is left of it is no record for the next boot
             give_up(self.crashes)
             return
         pack_into(self.format, self.memory, 0, record)
@@ -74,7 +78,7 @@ class RetainedWords:
         at = 0
         for place in self.places:
             if memory[place] != words[at]:
-                if memory[self.places[0]] == words[0]:
+                if 3 * at >= _CRC_END:
                     memory[self.places[0]] = 0  # as above
                 give_up(self.crashes)
                 return
