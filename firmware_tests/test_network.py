@@ -5,6 +5,7 @@ import asyncio
 import select
 import socket
 import sys
+from array import array
 
 from figures import figure, put_figure
 from harness import no_heap
@@ -67,6 +68,21 @@ def test_bytes_are_counted_both_ways():
     near.close()
     far.close()
     assert _bytes(network) == (8, 13)
+
+
+def test_text_and_arrays_count_in_bytes_whichever_function_sends_them():
+    network = watch_network()
+    near, far = _pair(network)
+    near.send(b"")
+    sent = 0
+    samples = array("H", (1, 2, 3))
+    for data, size in (("é", 2), (samples, 6), (memoryview(samples)[1:], 4), (b"", 0), (b"abc", 3)):
+        for send in (near.send, near.write, near.sendall):
+            send(data)
+            sent += size
+            assert _bytes(network)[0] == sent, (send, data)
+    near.close()
+    far.close()
 
 
 def test_what_a_file_of_the_socket_reads_and_writes_is_counted():

@@ -80,8 +80,9 @@ class CountedSocket(io.IOBase):
         return self.count_sent(self.sock.sendto(*args))
 
     def sendall(self, data):
+        view = memoryview(data.encode() if isinstance(data, str) else data)
         self.sock.sendall(data)
-        self.count_sent(len(data))
+        self.count_sent(len(view) * len(bytes(view[:1])))  # items of an array may be several bytes
 
     def makefile(self, *args):
         """Return this socket, as MicroPython's own does: it is a file already."""
