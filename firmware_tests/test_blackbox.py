@@ -476,6 +476,27 @@ def test_an_application_that_starts_finds_nothing_of_ours_in_the_rtcs_memory():
     assert esp32.value[1] == _RUNNING
 
 
+def test_an_uptime_that_begins_anew_with_another_agent_holds_no_record_up():
+    """As after an hour's wait in safe mode, when the application starts its own."""
+    boots = _Boots(0)
+    boots.board.machine = esp32 = FakeEsp32()
+    box = _joined(boots.boot("pwron"))
+    box.enter(_SAFE)
+    _pass(box, 3595)
+    _pass(box, 3600)
+    box.enter(_RUNNING)
+    for s in range(3):
+        _pass(box, s)
+        assert esp32.value == b""
+    for s in range(3, 40):
+        _pass(box, s)
+        assert s - 10 < esp32.value[8] <= s
+    for s in range(20):
+        _pass(box, s)
+    assert esp32.value[8] >= 9
+    assert box.backed
+
+
 def test_what_an_application_puts_into_the_rtcs_memory_stays_there():
     if not _has_files():
         skip("no files")

@@ -104,13 +104,17 @@ class RtcMemory:
         self.memory = memory
         self.record = None  # which is there; None before the first call
         self.state = None  # of the last record
-        self.due_s = 0  # the uptime at which the next one is written
+        self.since_s = 0  # the uptime at which it was put there, or taken out, and
+        self.due_s = 0  # at which the next one is written
 
     def copy(self, record):
         """Write a record where it is time for it; take it out as the application starts."""
         s = record[_UPTIME_PLACE] | record[_UPTIME_PLACE + 1] << 8
         s |= record[_UPTIME_PLACE + 2] << 16
         state = record[_STATE_PLACE]
+        if s < self.since_s:  # it has begun anew, with another agent
+            self.due_s -= self.since_s
+            self.since_s = 0
         if state == self.state and s < self.due_s:
             return
         starts = self.record is None or (state == _RUNNING and state != self.state)
@@ -123,6 +127,7 @@ class RtcMemory:
             return
         self.memory(self.record)
         self.state = state
+        self.since_s = s
         self.due_s = s + (_FIRST_S if starts else _LOOK_S)
         if not starts:
             self.crashes.backed = True
