@@ -195,7 +195,10 @@ def threshold_level(metric: str, name: str, value: Any) -> int | None:
         return round(require_number(name, value, 0, 1, "a fraction") * 1000)
     least, most = (-200.0, 0.0) if unit == "dbm" else (0.0, float(MAX_INT))
     scale = 1000 if in_thousandths(metric) else 1
-    return round(require_number(name, value, least, most / scale) * scale)
+    level = require_number(name, value, least, most / scale)
+    if scale == 1 and level % 1:
+        raise ValueError(f"{name} must be a whole number, not {value!r}.")
+    return round(level * scale)
 
 
 def _check_order(metric: str, warn: int | None, critical: int | None, clear: int | None) -> None:

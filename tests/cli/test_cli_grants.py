@@ -204,6 +204,13 @@ async def test_a_level_out_of_range_names_the_option(link):
         await limits._change_threshold(link, "memory", lambda _: Threshold("memory", 80.0), False)
 
 
+@pytest.mark.parametrize(("metric", "level"), [("tasks", 10.5), ("rssi_dbm", -70.5)])
+async def test_a_level_that_the_board_would_round_is_refused(link, metric, level):
+    sentence = f"^--warn of {metric} must be a whole number, not {level}"
+    with pytest.raises(_program.Failure, match=sentence):
+        await limits._change_threshold(link, metric, lambda _: Threshold(metric, level), False)
+
+
 # --- release, cancel, alloc ---------------------------------------------------------------------
 
 
