@@ -96,25 +96,23 @@ def test_ctrl_c_at_the_end_of_a_late_import_leaves_no_lock():
         with import_lock:
             pass
 
-    name = _Interrupting()
-    sys.modules[name] = sys
     came = 0
-    try:
-        # MicroPython keeps in mind at which place of a table it found a key last, and asks for no
-        # hash where the next table has it there, too: of one of these places it has not.
-        for places in (100, 150, 220):
-            elsewhere = {number: None for number in range(places)}
-            elsewhere[name] = None
+    # MicroPython keeps in mind, by a key's address, at which place of a table it found one last,
+    # and asks for no hash where that is right by chance: of several names it is not.
+    names = [_Interrupting() for _ in range(8)]
+    for name in names:
+        elsewhere = {number: None for number in range(1, 100)}
+        sys.modules[name] = sys
+        elsewhere[name] = None
+        try:
             name.comes = True
-            try:
-                load()
-            except KeyboardInterrupt:
-                came += 1
+            load()
+        except KeyboardInterrupt:
+            came += 1
+        finally:
             name.comes = False
-            assert not locks[0].locked()
-    finally:
-        name.comes = False
-        del sys.modules[name]
+            del sys.modules[name]
+        assert not locks[0].locked()
     assert came
     load()
 
