@@ -30,8 +30,8 @@ async def scraping(request, tmp_path):
         process = await start("serve", *options, "--listen", "127.0.0.1:0", **environment)
         url = (await line_of(process)).split()[-1]
         server = request.param(tmp_path, url)
-        started.append(server)
         server.start()
+        started.append(server)
         return server
 
     yield begin

@@ -50,9 +50,10 @@ class Prometheus:
         """Start it; it is asked again until it answers."""
         config = self._folder / "prometheus.yml"
         config.write_text(_CONFIG.format(ms=self._every_ms, targets=self._targets))
+        command = self._command(config)
         self._log = (self._folder / "prometheus.log").open("wb")
         self._process = subprocess.Popen(
-            self._command(config), cwd=self._folder, stdout=self._log, stderr=self._log
+            command, cwd=self._folder, stdout=self._log, stderr=self._log
         )
 
     def _command(self, config):

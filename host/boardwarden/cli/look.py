@@ -25,7 +25,6 @@ from boardwarden._program import (
 )
 from boardwarden.board import Board
 from boardwarden.doctor.stored_policy import find_stored_policy
-from boardwarden.errors import RequestError
 from boardwarden.grants import Event
 from boardwarden.models import enum_name
 from boardwarden.render import tables
@@ -120,10 +119,9 @@ async def _find_safe_mode(board: Board) -> bool | None:
     complete = not events or events[0].number == 0
     if complete and not any(event.kind == "safe" for event in events):
         return False
-    try:
-        return await board.safe_mode()
-    except RequestError:
-        return None
+    from boardwarden.doctor.checkup import is_safe  # seldom needed
+
+    return await is_safe(board)
 
 
 async def _trends(address: str, period: float, as_json: bool) -> None:

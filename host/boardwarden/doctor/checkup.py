@@ -101,7 +101,7 @@ async def examine(
                 *(address, AGENT, identity, known, stored),
                 takes=_heap_use(board),
                 link=link,
-                safe_mode=await _is_safe(board) if link.connected else None,
+                safe_mode=await is_safe(board) if link.connected else None,
                 crash=next((each for each in board.resets[-1:] if not each.expected), None),
             )
     except PoorLink as error:
@@ -116,7 +116,7 @@ async def examine(
         return Checkup(address, SILENT, problem=problem, malformed=malformed, ended=ended)
 
 
-async def _is_safe(board: Board) -> bool | None:
+async def is_safe(board: Board) -> bool | None:
     """Return whether the board is in safe mode; None if it does not say."""
     try:
         return await board.safe_mode()
