@@ -17,6 +17,11 @@ def hmac(key, text):
     return sha(bytes([byte ^ 0x5C for byte in key]), sha(inner, text))
 
 
+def mac(session_key, direction, text):
+    """Return the MAC of a message and its counter."""
+    return sha(session_key, direction, text)[:8]
+
+
 def packed(message):
     """Return the payload of a message."""
     buf = bytearray(300)

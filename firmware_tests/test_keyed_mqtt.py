@@ -7,7 +7,7 @@ import harness
 import warden.requests
 from frames import Chance, decode
 from harness import no_heap
-from keys_rig import hmac, in_other_forms, packed
+from keys_rig import hmac, in_other_forms, mac, packed
 from mqtt_rig import FakeLink, Rig
 from rig import board, poll_all, poll_for_sample, poll_now, skip_seconds
 from warden.keyed_mqtt import KeyedMqttSession
@@ -103,7 +103,7 @@ class Host:
 
     def sealed(self, counter, message, direction=b"h"):
         text = packed(message) + counter.to_bytes(4, "big")
-        return text + hmac(self.key, direction + text)[:8]
+        return text + mac(self.key, direction, text)
 
     def signed(self, *message):
         self.counter += 1
@@ -124,7 +124,7 @@ class Host:
     def replies(self):
         found = []
         for payload in self.rig.link.payloads:
-            if payload[1] == REPLY and hmac(self.key, b"b" + payload[:-8])[:8] == payload[-8:]:
+            if payload[1] == REPLY and mac(self.key, b"b", payload[:-8]) == payload[-8:]:
                 message = decode(payload[:-12])
                 assert message[5] == self.host_id
                 found.append(message[3:5])

@@ -28,6 +28,7 @@ from boardwarden._protocol.keys import (
     Secret,
     board_key,
     hmac_of,
+    mac_of,
 )
 from boardwarden._protocol.link import Link
 from boardwarden._protocol.session import Session
@@ -80,7 +81,7 @@ class Board:
     def reply(self, request_id: int = 0) -> bytes:
         self.sent += 1
         text = messages._packed(ids.REPLY, 9, request_id, 0, None) + self.sent.to_bytes(4, "big")
-        return text + hmac_of(self.session, b"b", text)[:8]
+        return text + mac_of(self.session, b"b", text)
 
 
 def shake(host: Keys, board: Board, now: float = 0.0) -> None:

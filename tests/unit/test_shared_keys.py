@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from boardwarden._protocol import messages
-from boardwarden._protocol.keys import NOT_PROVED, Secret, board_key, hmac_of
+from boardwarden._protocol.keys import NOT_PROVED, Secret, board_key, hmac_of, mac_of
 from boardwarden._protocol.shared_stream import SharedKeys, SharedSubscription
 from warden_schema import ids
 
@@ -61,8 +61,7 @@ class Board:
         """Return a signed reply: the message, and what is behind it."""
         message = (ids.REPLY, 9, 0, 0, None, host_id)
         count = counter.to_bytes(4, "big")
-        mac = hmac_of(self.session, b"b", messages._packed(*message) + count)
-        return message, count + mac[:8]
+        return message, count + mac_of(self.session, b"b", messages._packed(*message) + count)
 
 
 def test_a_challenge_of_a_board_with_an_endless_id_is_none() -> None:

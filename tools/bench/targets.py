@@ -116,10 +116,7 @@ BOARD = (
            "stock.keys_handshake_heap_bytes",
            limited_by="each HMAC-SHA256 takes two hashes and their digests, and there are three"
            " beside that of the nonce, where the port has no random numbers, as this one"),
-    Target("a request with keys, more", "", 60_000, _more_with_keys,
-           limited_by="two HMACs, of the request and its reply, take 24 000 each: MicroPython"
-           " copies no hash, so that half of it hashes the key again; 24 bytes more are checked,"
-           " read and sent"),
+    Target("a request with keys, more", "", 60_000, _more_with_keys),
     Target("flash, frozen, everything", "bytes", 60_000, "stock.flash_everything_bytes", 50_000,
            "what watches 20 000, what decides 18 000, names 23 000, and what is loaded seldom: the"
            " exceptions and resets kept 8 000, the watchdog 6 700, several hosts and keys 10 000,"

@@ -65,28 +65,31 @@ def check_keys(keys):
     return tuple(keys)
 
 
-class Hmac:
-    """HMAC-SHA256 (RFC 2104) with one key of 32 bytes: MicroPython has none."""
+def hmac(key, label, text):
+    """Return HMAC-SHA256 (RFC 2104), with a key of 32 bytes, of label ‖ text: MicroPython has none."""
+    block = bytearray(_BLOCK_BYTES)
+    block[:_KEY_BYTES] = key
+    for at in range(_BLOCK_BYTES):
+        block[at] ^= 0x36
+    inner = sha256(block)
+    inner.update(label)
+    inner.update(text)
+    for at in range(_BLOCK_BYTES):
+        block[at] ^= 0x36 ^ 0x5C
+    outer = sha256(block)
+    outer.update(inner.digest())
+    return outer.digest()
 
-    def __init__(self, key):
-        self.inner = bytearray(b"\x36" * _BLOCK_BYTES)
-        self.outer = bytearray(b"\x5c" * _BLOCK_BYTES)
-        self.set_key(key)
 
-    def set_key(self, key):
-        """Use another key from now on."""
-        for at in range(_KEY_BYTES):
-            self.inner[at] = key[at] ^ 0x36
-            self.outer[at] = key[at] ^ 0x5C
+def mac(key, text):
+    """Return SHA-256(key ‖ text), of which a message carries the first 8 bytes as its MAC.
 
-    def digest(self, label, text):
-        """Return the 32 bytes for label and text, one after the other."""
-        inner = sha256(self.inner)
-        inner.update(label)
-        inner.update(text)
-        outer = sha256(self.outer)
-        outer.update(inner.digest())
-        return outer.digest()
+    HMAC, which takes twice as long, is needed where the whole hash is sent: from it anybody computes
+    that of a longer text. From a quarter of it nobody can.
+    """
+    hash_of_both = sha256(key)
+    hash_of_both.update(text)
+    return hash_of_both.digest()
 
 
 def differ(a, at, b, count):
@@ -147,7 +150,10 @@ class Peer:
         self.has_failed = False
         self.transcript = None  # of a handshake that has begun
         self.proof = None  # the board's, for a PROOF that comes again before anything signed does
-        self.mac = None  # `Hmac.digest` with the session's key, once it was proved
+        self.receive_key = (
+            None  # the session's key and direction, of what comes, once it was proved,
+        )
+        self.send_key = None  # and of what goes
         self.received = 0  # the highest counter that came
         self.sent = 0  # the last one that went
 
@@ -171,7 +177,7 @@ class Peer:
         pack_into(">I", payload, end, counter)
         end += _COUNTER_BYTES
         # All of it, of which the first bytes are sent: cutting them off would take memory.
-        payload[end : end + _KEY_BYTES] = self.mac(b"b", memoryview(payload)[start:end])
+        payload[end : end + _KEY_BYTES] = mac(self.send_key, memoryview(payload)[start:end])
         return end + _MAC_BYTES
 
     # --- from it --------------------------------------------------------------------------------
@@ -183,7 +189,7 @@ class Peer:
         """
         kind = reader.buf[1]
         if _SUBSCRIBE <= kind <= _REQUEST:
-            if self.mac is not None:
+            if self.receive_key is not None:
                 self.check_trailer(reader)
             elif self.right == _NOBODY:
                 if kind != _SUBSCRIBE:
@@ -209,8 +215,8 @@ class Peer:
         counter = unpack_from(">I", payload, at)[0]
         reader.end = at
         at += _COUNTER_BYTES
-        mac = self.mac(b"h", memoryview(payload)[:at])
-        if differ(payload, at, mac, _MAC_BYTES) or counter <= self.received:
+        expected = mac(self.receive_key, memoryview(payload)[:at])
+        if differ(payload, at, expected, _MAC_BYTES) or counter <= self.received:
             raise Malformed
         self.received = counter
         self.proof = None
@@ -262,7 +268,7 @@ class Peer:
 
     def on_proof(self, reader):
         """Compare a PROOF, with both generations of the key, and answer it by PROVED."""
-        if self.mac is None:
+        if self.receive_key is None:
             if self.has_failed or self.transcript is None:
                 return
             places = []
@@ -272,18 +278,18 @@ class Peer:
             right = self.transcript[1]
             found = None
             for key in self.keys.generations[right]:
-                mac = Hmac(key)
-                expected = mac.digest(b"host", self.transcript)
+                expected = hmac(key, b"host", self.transcript)
                 for at in places:
                     if not differ(reader.buf, at, expected, _KEY_BYTES):
-                        found = mac
+                        found = key
             if found is None:
                 self.refuse(_WRONG)
                 self.keys.server.on_wrong(self)
                 return
-            self.proof = found.digest(b"board", self.transcript)
-            found.set_key(found.digest(b"session", self.transcript))
-            self.mac = found.digest
+            self.proof = hmac(found, b"board", self.transcript)
+            session_key = hmac(found, b"session", self.transcript)
+            self.receive_key = session_key + b"h"
+            self.send_key = session_key + b"b"
             self.right = right
             self.transcript = None
             self.keys.server.on_proved(self)
@@ -324,7 +330,7 @@ class Keys:
         self.nonces += 1
         count = self.boot_number.to_bytes(4, "big") + self.nonces.to_bytes(4, "big")
         key = (self.generations[_CONTROL] or self.generations[_OBSERVE])[0]
-        return Hmac(key).digest(b"nonce", count)[:_NONCE_BYTES]
+        return hmac(key, b"nonce", count)[:_NONCE_BYTES]
 
     def tell_wrong(self, address):
         """Post an event for a wrong key from this address, once a minute at most."""

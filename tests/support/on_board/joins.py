@@ -6,7 +6,7 @@ import time
 import warden
 from warden import Runner
 from warden.host_session import encode
-from warden.keys import Hmac
+from warden.keys import hmac, mac
 
 agent = address = key = None
 connections = []
@@ -66,14 +66,13 @@ def proved(connection):
     until(connection, lambda: [host for host in agent.session.hosts if _asks(host)])
     host = next(host for host in agent.session.hosts if _asks(host))
     transcript = host.peer.transcript
-    hmac = Hmac(key)
-    connection.send(frame(packed(69, hmac.digest(b"host", transcript))))
+    connection.send(frame(packed(69, hmac(key, b"host", transcript))))
     polls(5)
-    session = Hmac(hmac.digest(b"session", transcript))
+    session_key = hmac(key, b"session", transcript)
 
     def signed(counter, payload):
         text = payload + counter.to_bytes(4, "big")
-        return text + session.digest(b"h", text)[:8]
+        return text + mac(session_key + b"h", text)[:8]
 
     return signed
 

@@ -13,7 +13,7 @@ import warden.keys
 from warden.host_session import encode
 from warden.hosts import Hosts
 from warden.keyed_hosts import KeyedHosts
-from warden.keys import Hmac, Keys
+from warden.keys import Keys, hmac, mac
 from warden.setup import detect, make_agent
 
 _KEY = bytes(range(128, 160))
@@ -124,7 +124,7 @@ def signed(payload):
     global counter
     counter += 1
     text = payload + counter.to_bytes(4, "big")
-    return text + session.digest(b"h", text)[:8]
+    return text + mac(session + b"h", text)[:8]
 
 
 board = detect()
@@ -172,11 +172,11 @@ def begin():
 
 
 def shake_hands(say):
-    """Prove the key; return the session's MAC, and what say() returned for both messages."""
+    """Prove the key; return the session's key, and what say() returned for both messages."""
     greeting = say(packed(68, 1, 2, bytes(16)))
     transcript = agent.session.hosts[0].peer.transcript
-    proof = say(packed(69, Hmac(_KEY).digest(b"host", transcript)))
-    return Hmac(Hmac(_KEY).digest(b"session", transcript)), greeting, proof
+    proof = say(packed(69, hmac(_KEY, b"host", transcript)))
+    return hmac(_KEY, b"session", transcript), greeting, proof
 
 
 sha256 = warden.keys.sha256
