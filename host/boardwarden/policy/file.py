@@ -212,6 +212,7 @@ class _Reader:
             self._known(table, _SESSION, at)
             values = [self._value(table, key, at) for key in _SESSION]
             self._call(None, at, _arguments.quota, name, None, None, None, None)
+            self._call(None, at, _arguments.require_printable, "A session's name", name)
             for place, (key, value) in enumerate(zip(_SESSION, values, strict=True)):
                 alone = [value if at_ == place else None for at_ in range(len(_SESSION))]
                 self._call(key, at, _arguments.quota, name, *alone)
