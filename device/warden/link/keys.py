@@ -66,7 +66,7 @@ def check_keys(keys):
 
 
 def hmac(key, label, text):
-    """Return HMAC-SHA256 (RFC 2104) of label ‖ text, with a key of 32 bytes: MicroPython has none."""
+    """Return HMAC-SHA256 (RFC 2104) of label ‖ text, by a key of 32 bytes; MicroPython has none."""
     block = bytearray(_BLOCK_BYTES)
     block[:_KEY_BYTES] = key
     for at in range(_BLOCK_BYTES):
