@@ -13,7 +13,7 @@ from virtual_time import until
 
 import boardwarden
 from boardwarden._protocol import messages
-from boardwarden._protocol.framing import frame
+from boardwarden._protocol.link import frame
 from boardwarden.transport.sim import board_path, find_micropython
 from boardwarden.transport.terminal import PtyProcess
 

@@ -11,7 +11,7 @@ from cli_process import run as run_async
 from cli_process import run_and_wait as run
 
 from boardwarden import testing
-from boardwarden._protocol.framing import frame
+from boardwarden._protocol.link import frame
 from boardwarden.crashes import TWO_BOARDS
 from boardwarden.deploy import footprint
 from boardwarden.deploy.footprint import footprints

@@ -363,7 +363,7 @@ async def test_a_lost_row_does_not_end_the_wait(board: Board, peer: FakeBoard) -
 
     def lose_the_row(data: bytes) -> Iterable[bytes]:
         nonlocal seen
-        from boardwarden._protocol.framing import Deframer
+        from boardwarden._protocol.link import Deframer
 
         kind = Deframer().feed(data)[0][1]
         if kind in (ids.OPERATION, ids.ROWS) and seen < 2:
@@ -636,7 +636,7 @@ def test_requests_happen_once_when_replies_are_lost() -> None:
         lost: dict[Any, int] = {}
 
         def lose_each_twice(data: bytes) -> Iterable[bytes]:
-            from boardwarden._protocol.framing import Deframer
+            from boardwarden._protocol.link import Deframer
 
             payload = Deframer().feed(data)[0]
             if payload[1] == ids.REPLY and lost.setdefault(len(peer.done), 0) < 2:

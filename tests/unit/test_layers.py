@@ -20,9 +20,9 @@ BOARD = REPO / "device" / "warden"
 HOST_LAYERS = [
     ["errors", "_paths", "_clock"],
     ["transport"],
-    ["_protocol.framing", "_protocol.messages", "_protocol.order"],
+    ["_protocol.messages", "_protocol.link", "_protocol.order"],
     ["_protocol.keys"],
-    ["_protocol.diagnosis", "_protocol.link"],
+    ["_protocol.diagnosis"],
     ["_protocol.subscription", "_protocol.requests"],
     ["_protocol.shared_stream"],
     ["_protocol"],  # the session, which composes the rest
@@ -172,7 +172,7 @@ def test_every_module_of_the_host_has_its_layer() -> None:
 def test_the_import_graph_has_known_imports() -> None:
     """Else the tests here would hold for nothing."""
     assert _graph(HOST)["board"] >= {"_protocol.session", "_mirror.mirror", "transport", "models"}
-    assert _graph(HOST)["_protocol.session"] >= {"_protocol.framing", "transport.base", "errors"}
+    assert _graph(HOST)["_protocol.session"] >= {"_protocol.link", "transport.base", "errors"}
     assert _graph(HOST)["__init__"] >= {"board", "sync", "errors"}
 
 

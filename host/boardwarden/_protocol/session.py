@@ -24,9 +24,8 @@ from warden_schema import ids
 
 from . import diagnosis, messages
 from .diagnosis import PromptWatch
-from .framing import frame
 from .keys import Keys, Secret
-from .link import Link
+from .link import Link, frame
 from .requests import Requests
 from .shared_stream import FULL_STATE_S, LIVE_S, RETRY_S, SharedKeys, SharedSubscription
 from .subscription import RENEW_S, StateListener, Subscription

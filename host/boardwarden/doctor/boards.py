@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from boardwarden._protocol import messages
-from boardwarden._protocol.framing import Deframer, frame
+from boardwarden._protocol.link import Deframer, frame
 from boardwarden._protocol.shared_stream import FULL_STATE_S
 from boardwarden._protocol.subscription import new_host_id
 from boardwarden.board import connect

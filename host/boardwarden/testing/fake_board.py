@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import msgpack
 
-from boardwarden._protocol.framing import frame
+from boardwarden._protocol.link import frame
 from boardwarden.errors import LinkLost
 from warden_schema import ids
 from warden_schema.frame import Deframer
