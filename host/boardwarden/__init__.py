@@ -6,7 +6,7 @@ imports anything slow.
 
 TYPE_CHECKING = False  # as type checkers know it; importing `typing` would be slow already
 if TYPE_CHECKING:
-    from ._arguments import (
+    from ._conversion import (
         LEARNED as LEARNED,
     )
     from .board import (
@@ -112,7 +112,7 @@ else:
 
 
 _NAMES = {
-    "_arguments": "LEARNED",
+    "_conversion": "LEARNED",
     "board": "Board connect",
     "crashes": "CaughtException Frame Reset Restart",
     "errors": (

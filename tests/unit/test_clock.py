@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from boardwarden import _clock
-from boardwarden._mirror.mirror import Mirror
+from boardwarden._mirror import Mirror
 from boardwarden.serve.metrics import METRICS
 from boardwarden.serve.watched import Snapshot, updated_at
 from boardwarden.testing.fake_board import SAMPLE

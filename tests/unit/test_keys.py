@@ -17,7 +17,7 @@ import pytest
 from places import REPO
 
 from boardwarden import KeyFileError, keys
-from boardwarden._mirror.mirror import Mirror
+from boardwarden._mirror import Mirror
 from boardwarden._protocol import messages
 from boardwarden._protocol.keys import (
     KEY_ENVIRONMENT,

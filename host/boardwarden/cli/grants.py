@@ -9,8 +9,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from boardwarden import _arguments
-from boardwarden._arguments import TIMES_S
+from boardwarden import _conversion
+from boardwarden._conversion import TIMES_S
 from boardwarden._program import (
     DENIED,
     Failure,
@@ -61,7 +61,7 @@ def sessions(board: BoardOption = "", as_json: JsonOption = False) -> None:
 
 def release(lease_id: LeaseArgument, board: BoardOption = "", as_json: JsonOption = False) -> None:
     """End a lease, whoever holds it."""
-    checked(_arguments.identifier, lease_id)
+    checked(_conversion.identifier, lease_id)
     run(_release(given(board), lease_id, as_json))
 
 
@@ -69,7 +69,7 @@ def cancel(
     operation_id: OperationArgument, board: BoardOption = "", as_json: JsonOption = False
 ) -> None:
     """Tell an operation to stop, as a preemption does."""
-    checked(_arguments.identifier, operation_id)
+    checked(_conversion.identifier, operation_id)
     run(_cancel(given(board), operation_id, as_json))
 
 
@@ -155,7 +155,7 @@ def alloc(
     kind = checked(parse.member, ResourceType, "resource", resource)
     size = checked(parse.amount, kind, amount)
     rank = checked(parse.member, Priority, "priority", priority)
-    checked(parse.options, _arguments.allocation, kind, size, owner, rank, None, mount)
+    checked(parse.options, _conversion.allocation, kind, size, owner, rank, None, mount)
     length = None if seconds is None else checked(parse.duration, "--for", seconds, *TIMES_S)
     wanted = Wanted(kind, size, owner, rank, mount, length)
     run(_alloc(given(board), wanted, as_json))

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from boardwarden import _arguments, _quantities
-from boardwarden._arguments import threshold as check_threshold
+from boardwarden import _conversion, _quantities
+from boardwarden._conversion import threshold as check_threshold
 from boardwarden._program import (
     Failure,
     checked,
@@ -60,10 +60,10 @@ def limits(
     reserve = None
     if memory_reserve is not None:
         reserve = checked(_quantities.fraction, "--memory-reserve", memory_reserve)
-    timeout = _seconds("--operation-timeout", operation_timeout, *_arguments.TIMES_S)
-    stretch = _seconds("--overrun", overrun, *_arguments.HOLDS_S)
+    timeout = _seconds("--operation-timeout", operation_timeout, *_conversion.TIMES_S)
+    stretch = _seconds("--overrun", overrun, *_conversion.HOLDS_S)
     wanted_limits = (max_operations, timeout, reserve, stretch)
-    checked(parse.options, _arguments.limits, *wanted_limits)
+    checked(parse.options, _conversion.limits, *wanted_limits)
     run(_limits(given(board), wanted_limits, as_json))
 
 
@@ -117,7 +117,7 @@ def thresholds(
         key: checked(_quantities.level, name, f"--{key}", text) for key, text in wanted.items()
     }
     if hold is not None:
-        changed["hold_s"] = checked(parse.duration, "--hold", hold, *_arguments.HOLDS_S)
+        changed["hold_s"] = checked(parse.duration, "--hold", hold, *_conversion.HOLDS_S)
     if action is not None:
         changed["action"] = checked(parse.member, Action, "action", action)
 

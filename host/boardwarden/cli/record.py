@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from boardwarden import _arguments
+from boardwarden import _conversion
 from boardwarden._program import (
     Interrupted,
     checked,
@@ -86,12 +86,12 @@ def record(
 
     addresses = list(dict.fromkeys(all_given(board)))
     if keep is not None:
-        checked(_arguments.require_int, "--keep", keep, 1)
+        checked(_conversion.require_int, "--keep", keep, 1)
         if rotate_size is None and rotate_age is None:
             fail("--keep goes with --rotate-size or --rotate-age.")
     every = None
     if interval is not None:
-        every = checked(parse.duration, "--interval", interval, *_arguments.INTERVALS_S)
+        every = checked(parse.duration, "--interval", interval, *_conversion.INTERVALS_S)
     rotation = Rotation(
         None if rotate_size is None else checked(parse.file_size, "--rotate-size", rotate_size),
         None if rotate_age is None else checked(parse.duration, "--rotate-age", rotate_age, 1),

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from boardwarden import _arguments, _quantities
+from boardwarden import _conversion, _quantities
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.board import Board
 from boardwarden.errors import BoardError, Denied, PolicyError
@@ -103,7 +103,7 @@ def words(name: str, arguments: Arguments) -> str:
 
 async def _interval(board: Board, arguments: Arguments) -> Answer:
     seconds = _quantities.seconds("The interval", _text(arguments, "interval"))
-    least, most = _arguments.INTERVALS_S
+    least, most = _conversion.INTERVALS_S
     if not least <= seconds <= most:
         raise BadRequest(f"The interval must be from {duration(least)} to {duration(most)}.")
     before = board.status.wanted_interval_s
@@ -142,7 +142,7 @@ async def _threshold(board: Board, arguments: Arguments) -> Answer:
     if word not in actions:
         raise BadRequest(f"The action must be one of {', '.join(actions)}.")
     act = actions[word]
-    _arguments.threshold(metric, warn, critical, clear, hold, act)  # raises ValueError
+    _conversion.threshold(metric, warn, critical, clear, hold, act)  # raises ValueError
     await board.set_limits()  # changes none, but has the board begin to decide
     before = next((each for each in board.thresholds if each.metric == metric), None)
     await board.set_threshold(metric, warn, critical, clear, hold, act)
