@@ -20,7 +20,7 @@ BOARD = REPO / "device" / "warden"
 HOST_LAYERS = [
     ["errors", "_paths", "_clock"],
     ["transport"],
-    ["_protocol.messages", "_protocol.link", "_protocol.order"],
+    ["_protocol.messages", "_protocol.link"],
     ["_protocol.keys"],
     ["_protocol.diagnosis"],
     ["_protocol.subscription", "_protocol.requests"],
