@@ -28,9 +28,19 @@ from boardwarden.grants import Event
 from boardwarden.models import StoredPolicy
 from boardwarden.policy import file as policy_file
 from boardwarden.rollout import one_board, rollout, undo_file
-from boardwarden.rollout.boards import BoardResult, State, Summary, find, parse_pattern
 from boardwarden.rollout.one_board import Before, Health
-from boardwarden.rollout.rollout import Progress, Rollout, Wanted, group_sizes, undo
+from boardwarden.rollout.rollout import (
+    BoardResult,
+    Progress,
+    Rollout,
+    State,
+    Summary,
+    Wanted,
+    find,
+    group_sizes,
+    parse_pattern,
+    undo,
+)
 from boardwarden.rollout.undo_file import UndoFile
 from boardwarden.transport import mqtt_address, mqtt_broker
 from warden_schema import ids

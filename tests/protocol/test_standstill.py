@@ -21,9 +21,8 @@ from boardwarden._protocol.subscription import SILENCE_S
 from boardwarden.doctor.link_health import measure
 from boardwarden.policy.model import Policy
 from boardwarden.render.status import link_state
-from boardwarden.rollout.boards import BoardResult
 from boardwarden.rollout.one_board import Health
-from boardwarden.rollout.rollout import Progress, Rollout, Wanted, _Watched
+from boardwarden.rollout.rollout import BoardResult, Progress, Rollout, Wanted, _Watched
 from boardwarden.serve.notify import Notifier
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids

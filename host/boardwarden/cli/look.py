@@ -24,7 +24,6 @@ from boardwarden._program import (
     terminal_width,
 )
 from boardwarden.board import Board
-from boardwarden.doctor.stored_policy import find_stored_policy
 from boardwarden.grants import Event
 from boardwarden.models import enum_name
 from boardwarden.render import tables
@@ -38,6 +37,7 @@ from boardwarden.render.status import (
 )
 from boardwarden.render.tables import exception_lines, reset_lines
 from boardwarden.render.text import Printable, columns, count, duration, percent
+from boardwarden.rollout.one_board import find_stored_policy
 from boardwarden.transport.address import is_mqtt, is_network
 
 from . import parse

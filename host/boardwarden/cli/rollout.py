@@ -26,16 +26,18 @@ from boardwarden.policy import file as policy_file
 from boardwarden.render.tables import difference_rows
 from boardwarden.render.text import count, duration
 from boardwarden.rollout import undo_file
-from boardwarden.rollout.boards import (
+from boardwarden.rollout.rollout import (
     DONE,
     BoardResult,
     Pattern,
+    Progress,
+    Rollout,
     State,
     Summary,
+    Wanted,
     find,
     parse_pattern,
 )
-from boardwarden.rollout.rollout import Progress, Rollout, Wanted
 from boardwarden.rollout.rollout import undo as undo_all
 from boardwarden.rollout.undo_file import Changed, UndoFile
 

@@ -1,4 +1,7 @@
-"""Puts a policy on one board, whole or not at all, and finds out whether it got worse by that."""
+"""The policy of one board: what it stores, and putting another on it, whole or not at all.
+
+Whether the board got worse by that is found out, too.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from boardwarden.board import Board
-from boardwarden.errors import BoardError, BoardRestarted, Denied, PolicyError, RequestRefused
+from boardwarden.errors import (
+    BoardError,
+    BoardRestarted,
+    Denied,
+    PolicyError,
+    RequestError,
+    RequestRefused,
+)
 from boardwarden.grants import Event, begins_hang
 from boardwarden.models import LEVELS, Level, StoredPolicy, enum_name
 from boardwarden.policy import model
@@ -259,3 +269,49 @@ def _usual(events: Sequence[Event], kind: str, now: float, watch_s: float) -> in
         return found
     remembered_s = max(now - events[0].uptime_s, 0.001)
     return math.ceil(found * max(1.0, watch_s / remembered_s))
+
+
+# --- what it stores -------------------------------------------------------------------------------
+
+
+# By the detail of a policy event. The application's thresholds and limits are ignored only where
+# a stored policy overrides them.
+_STATES = {
+    "in force": StoredPolicy.IN_FORCE,
+    "kept": StoredPolicy.IN_FORCE,
+    "threshold ignored": StoredPolicy.IN_FORCE,
+    "limits ignored": StoredPolicy.IN_FORCE,
+    "forgotten": StoredPolicy.NOTHING,
+    "broken": StoredPolicy.BROKEN,
+    "set aside": StoredPolicy.SET_ASIDE,
+}
+
+
+async def find_stored_policy(board: Board) -> StoredPolicy | int | None:
+    """Return the state of a board's stored policy; None where the board only measures, or fails.
+
+    The board is asked only where its events do not say: where nothing is stored, it has to load the
+    module that answers.
+    """
+    if board.limits.max_operations is None:
+        return None
+    found = _state_by_events(board)
+    if found is not None:
+        return found
+    try:
+        return await board.stored_policy()
+    except RequestError:
+        return None
+
+
+def _state_by_events(board: Board) -> StoredPolicy | None:
+    """Return what the events of this boot say; None where one that said it may be lost."""
+    events = board.recent_events
+    complete = not events or events[0].number == 0
+    state = StoredPolicy.NOTHING if complete else None
+    for event in events:
+        if event.missed:
+            state = None
+        if event.kind == "policy":
+            state = _STATES.get(event.detail or "", state)
+    return state
