@@ -84,7 +84,7 @@ if TYPE_CHECKING:
         Trend as Trend,
         Trends as Trends,
     )
-    from .policy.model import (
+    from .policy import (
         Policy as Policy,
         SessionQuota as SessionQuota,
     )
@@ -128,7 +128,7 @@ _NAMES = {
         "OperationState Overhead Priority ResourceType Status Storage StoredPolicy SystemHeap "
         "Trend Trends"
     ),
-    "policy.model": "Policy SessionQuota",
+    "policy": "Policy SessionQuota",
     "sync": "SyncBoard open",
     "transport.base": "Transport",
 }

@@ -51,8 +51,7 @@ from .models import (
     StoredPolicy,
     Trends,
 )
-from .policy import model
-from .policy.model import Policy, SessionQuota, Step, in_order
+from .policy import Policy, SessionQuota, Step, in_order, steps
 from .transport import transport_for
 from .transport.address import is_mqtt, is_network
 from .transport.base import Transport
@@ -606,7 +605,7 @@ class Board:
         Each is for `send_step()`. Raises PolicyError if only the budget is given and the board's
         monitoring is stopped.
         """
-        return model.steps(await self.policy(), wanted)
+        return steps(await self.policy(), wanted)
 
     async def send_step(self, step: Step) -> None:
         """Send one of the requests of policy_steps()."""

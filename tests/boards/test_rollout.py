@@ -18,7 +18,7 @@ from mqtt_boards import MqttBoards
 from test_mqtt_board import BrokerBoard, powered
 from virtual_time import until
 
-from boardwarden import connect
+from boardwarden import connect, policy_file
 from boardwarden._program import Failure
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.cli import rollout as rollout_command
@@ -26,7 +26,6 @@ from boardwarden.doctor import boards as doctor_boards
 from boardwarden.errors import AddressError, KeyRefused, NoPlace, PolicyError
 from boardwarden.grants import Event
 from boardwarden.models import StoredPolicy
-from boardwarden.policy import file as policy_file
 from boardwarden.rollout import one_board, rollout, undo_file
 from boardwarden.rollout.one_board import Before, Health
 from boardwarden.rollout.rollout import (

@@ -153,7 +153,7 @@ import asyncio
 
 import boardwarden
 from boardwarden import Denied, Priority, ResourceType
-from boardwarden.policy.file import load
+from boardwarden.policy_file import load
 
 
 async def main() -> None:

@@ -17,13 +17,13 @@ from boardwarden import (
     ResourceType,
     _program,
     _quantities,
+    policy_file,
     testing,
 )
 from boardwarden._protocol import diagnosis, subscription
 from boardwarden.cli import grants, limits, look, parse, terminal
 from boardwarden.grants import Lease, Meter, Threshold
 from boardwarden.models import Status
-from boardwarden.policy import file as policy_file
 from boardwarden.render import tables
 from boardwarden.render.status import link_state
 from boardwarden.render.text import columns

@@ -11,8 +11,7 @@ import pytest
 from virtual_time import run, until
 
 import boardwarden
-from boardwarden import Action, Board, OperationState, Priority, ResourceType, connect
-from boardwarden.policy import file as policy_file
+from boardwarden import Action, Board, OperationState, Priority, ResourceType, connect, policy_file
 from boardwarden.rollout import one_board
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids

@@ -26,7 +26,7 @@ PRELOADED = (
     *(f"boardwarden.cli.{name}" for name in sorted(set(MODULES.values()))),
     "boardwarden.deploy.deploying",
     "boardwarden.plotting.metrics",
-    "boardwarden.policy.file",
+    "boardwarden.policy_file",
     "boardwarden.recording.recorder",
     "boardwarden.recording.reading",
     "boardwarden.recording.store",

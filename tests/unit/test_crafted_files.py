@@ -11,6 +11,7 @@ from pathlib import Path
 import campaign
 import pytest
 
+from boardwarden import policy_file
 from boardwarden.board import Board
 from boardwarden.crashes import Frame
 from boardwarden.errors import PolicyError, RecordingError
@@ -18,8 +19,7 @@ from boardwarden.grants import Event
 from boardwarden.history import HistorySlot, Statistics
 from boardwarden.models import Identity
 from boardwarden.plotting import plot
-from boardwarden.policy import file as policy_file
-from boardwarden.policy.model import Policy
+from boardwarden.policy import Policy
 from boardwarden.recording import schema
 from boardwarden.recording.reading import Recording
 from boardwarden.recording.recorder import Follower

@@ -33,6 +33,7 @@ HOST_LAYERS = [
     ["_status"],
     ["_mirror"],
     ["policy"],
+    ["policy_file"],
     ["board"],
     ["sync"],
     ["__init__"],

@@ -12,7 +12,7 @@ from places import FAKES, REPO
 from policies import POLICIES
 
 from boardwarden import Policy, SessionQuota, _conversion
-from boardwarden.policy.model import MEMORY_PROTECTION, in_order, steps
+from boardwarden.policy import MEMORY_PROTECTION, in_order, steps
 from warden_schema import ids
 
 BOARD_PATH = [FAKES, REPO / "firmware_tests", REPO / "device"]

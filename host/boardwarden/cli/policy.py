@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from boardwarden import policy_file
 from boardwarden._paths import reason
 from boardwarden._program import (
     DENIED,
@@ -27,8 +28,7 @@ from boardwarden._program import (
 from boardwarden.board import Board
 from boardwarden.errors import BoardError, Denied, RequestRefused
 from boardwarden.models import StoredPolicy, enum_name
-from boardwarden.policy import file as policy_file
-from boardwarden.policy.model import Policy, Step
+from boardwarden.policy import Policy, Step
 from boardwarden.render.status import stored_policy_text
 from boardwarden.render.tables import difference_rows
 from boardwarden.rollout import one_board

@@ -14,7 +14,7 @@ import typer
 
 from boardwarden._program import print_json, print_line, print_table, reported
 from boardwarden.grants import Event
-from boardwarden.policy.model import Policy
+from boardwarden.policy import Policy
 from boardwarden.render.tables import event_text
 from boardwarden.render.text import count, duration, utc
 
@@ -61,7 +61,7 @@ def _replay(
     path: Path, policy_path: Path, addresses: list[str], times: Times, as_json: bool
 ) -> None:
     """Replay, and print what would have been done. No addresses: all."""
-    from boardwarden.policy import file as policy_file
+    from boardwarden import policy_file
     from boardwarden.recording.reading import Recording
     from boardwarden.replaying.replay import replay as replay_recording
 

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
+from boardwarden import policy_file
 from boardwarden._program import (
     DENIED,
     Failure,
@@ -22,7 +23,6 @@ from boardwarden._program import (
     run,
 )
 from boardwarden.doctor.boards import BrokerBoard
-from boardwarden.policy import file as policy_file
 from boardwarden.render.tables import difference_rows
 from boardwarden.render.text import count, duration
 from boardwarden.rollout import undo_file

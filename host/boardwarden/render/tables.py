@@ -7,6 +7,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
+from boardwarden import policy_file
 from boardwarden._paths import absence
 from boardwarden._quantities import metric_unit
 from boardwarden.crashes import CAUSES, CaughtException, Frame, Reset
@@ -22,8 +23,7 @@ from boardwarden.grants import (
     Threshold,
 )
 from boardwarden.models import ResourceType, enum_name
-from boardwarden.policy import file as policy_file
-from boardwarden.policy.model import Difference, SessionQuota
+from boardwarden.policy import Difference, SessionQuota
 
 from .status import Row
 from .text import NOTHING, duration, integer, percent, printable, size

@@ -14,7 +14,7 @@ from typing import Any
 from boardwarden._quantities import THRESHOLD_METRICS, in_thousandths
 from boardwarden.grants import Event, Threshold
 from boardwarden.models import Action
-from boardwarden.policy.model import arguments
+from boardwarden.policy import arguments
 from warden_schema import ids
 
 from .agent import load

@@ -18,7 +18,7 @@ from boardwarden.errors import PolicyError, RecordingError
 from boardwarden.grants import Event, Limits
 from boardwarden.history import is_gap
 from boardwarden.models import Model
-from boardwarden.policy.model import Policy, arguments
+from boardwarden.policy import Policy, arguments
 from boardwarden.recording.reading import Change, Happened, Recording, Sample, Span, Window
 
 from .agent import COLUMNS, NOTHING, Agent, in_board_units

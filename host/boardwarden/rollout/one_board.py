@@ -20,8 +20,7 @@ from boardwarden.errors import (
 )
 from boardwarden.grants import Event, begins_hang
 from boardwarden.models import LEVELS, Level, StoredPolicy, enum_name
-from boardwarden.policy import model
-from boardwarden.policy.model import Policy, Step, in_order
+from boardwarden.policy import Policy, Step, in_order, steps
 from boardwarden.render.status import link_state
 from boardwarden.render.tables import event_text
 from boardwarden.render.text import count, duration, printable
@@ -63,7 +62,7 @@ class Before(NamedTuple):
 
     def steps(self, wanted: Policy) -> tuple[Step, ...]:
         """Return the requests that turn it into another policy; raise PolicyError."""
-        return model.steps(self.policy, wanted)
+        return steps(self.policy, wanted)
 
     def is_as(self, wanted: Policy) -> bool:
         """Return whether there is nothing to change and nothing to store."""
@@ -204,7 +203,7 @@ class Health:
             return None
         now = Policy(limits=board.limits, thresholds=in_order(list(board.thresholds)))
         try:
-            found = model.steps(now, Policy(limits=wanted.limits, thresholds=wanted.thresholds))
+            found = steps(now, Policy(limits=wanted.limits, thresholds=wanted.thresholds))
         except PolicyError as error:
             return str(error)
         keys = [each.key for step in found for each in step.differences]

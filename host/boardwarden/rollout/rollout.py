@@ -33,7 +33,7 @@ from boardwarden.errors import (
     VersionMismatch,
 )
 from boardwarden.models import Model
-from boardwarden.policy.model import Difference, Policy
+from boardwarden.policy import Difference, Policy
 from boardwarden.render.text import duration
 from boardwarden.transport.mqtt_address import Place, parse, wrong_broker
 

@@ -13,11 +13,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from boardwarden import policy_file
 from boardwarden._paths import reason
 from boardwarden.errors import AddressError, PolicyError
 from boardwarden.models import StoredPolicy, enum_name
-from boardwarden.policy import file as policy_file
-from boardwarden.policy.model import Policy, steps
+from boardwarden.policy import Policy, steps
 from boardwarden.transport.mqtt import Mqtt
 
 from .one_board import Before

@@ -13,14 +13,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from boardwarden import _conversion, _quantities
+from boardwarden import _conversion, _quantities, policy, policy_file
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.board import Board
 from boardwarden.errors import BoardError, Denied, PolicyError
 from boardwarden.grants import Threshold
 from boardwarden.models import Action, StoredPolicy, enum_name
-from boardwarden.policy import file as policy_file
-from boardwarden.policy import model
 from boardwarden.render.status import board_name
 from boardwarden.render.tables import difference_rows
 from boardwarden.render.text import duration, printable, size
@@ -174,7 +172,7 @@ async def _policy(board: Board, arguments: Arguments) -> Answer:
 async def _compare_policy(board: Board, arguments: Arguments) -> Answer:
     """Return what a policy would change."""
     wanted = await _wanted(arguments)
-    steps = model.steps(await board.policy(), wanted)
+    steps = policy.steps(await board.policy(), wanted)
     rows = [
         [*row] for row in difference_rows([each for step in steps for each in step.differences])
     ]

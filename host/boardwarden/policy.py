@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from boardwarden import _conversion
-from boardwarden._conversion import from_thousandths
-from boardwarden._quantities import THRESHOLD_METRICS
-from boardwarden.errors import PolicyError
-from boardwarden.grants import Limits, Threshold
-from boardwarden.models import Model
 from warden_schema import ids
+
+from . import _conversion
+from ._conversion import from_thousandths
+from ._quantities import THRESHOLD_METRICS
+from .errors import PolicyError
+from .grants import Limits, Threshold
+from .models import Model
 
 # What a board watches unless its application or policy says otherwise.
 _NUMBER = THRESHOLD_METRICS.index(ids.DEFAULT_THRESHOLD[0])

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from os import PathLike, fspath
 from typing import Any, NoReturn
 
-from boardwarden import _conversion, _quantities
-from boardwarden._paths import reason
-from boardwarden._quantities import THRESHOLD_METRICS, metric_unit
-from boardwarden.errors import PolicyError
-from boardwarden.grants import Limits, Threshold
-from boardwarden.models import Action, enum_name
 from warden_schema import ids
 
-from .model import MEMORY_PROTECTION, Policy, SessionQuota, in_order, quota, threshold
+from . import _conversion, _quantities
+from ._paths import reason
+from ._quantities import THRESHOLD_METRICS, metric_unit
+from .errors import PolicyError
+from .grants import Limits, Threshold
+from .models import Action, enum_name
+from .policy import MEMORY_PROTECTION, Policy, SessionQuota, in_order, quota, threshold
 
 _MAX_BYTES = 1_000_000
 _TOP = ("interval", "budget", "limits", "threshold", "session")
