@@ -42,6 +42,7 @@ HOST_LAYERS = [
     ["deploy", "doctor", "rollout"],
     ["recording"],
     ["plotting", "replaying"],
+    ["_fake_policy"],
     ["testing"],  # knows how the host reads, so that it can answer; only tests use it
     ["serve", "web", "tui", "demo"],
     ["cli"],
