@@ -41,7 +41,8 @@ from boardwarden.rollout.rollout import (
     undo,
 )
 from boardwarden.rollout.undo_file import UndoFile
-from boardwarden.transport import mqtt_address, mqtt_broker
+from boardwarden.transport import mqtt_broker
+from boardwarden.transport.address import parse_mqtt
 from warden_schema import ids
 
 FILE = """\
@@ -109,7 +110,7 @@ class Connected(Seen):
     def __init__(self, address: str) -> None:
         super().__init__()
         self.most = 0
-        self._place = mqtt_address.parse(address)[0]
+        self._place = parse_mqtt(address)[0]
 
     def on_result(self, result: BoardResult) -> None:
         super().on_result(result)

@@ -35,7 +35,7 @@ from boardwarden.errors import (
 from boardwarden.models import Model
 from boardwarden.policy import Difference, Policy
 from boardwarden.render.text import duration
-from boardwarden.transport.mqtt_address import Place, parse, wrong_broker
+from boardwarden.transport.address import Place, parse_mqtt, wrong_broker
 
 from . import one_board
 from .one_board import Health
@@ -58,13 +58,13 @@ def parse_pattern(text: str) -> Pattern:
     """Return broker and pattern of "mqtt://broker/green-*"; raise AddressError."""
     found = _PATTERN.fullmatch(text)
     if found is None:
-        parse(text, wrong_broker)  # says so where it has a password
+        parse_mqtt(text, wrong_broker)  # says so where it has a password
         raise AddressError(
             f"{text!r} names no boards of a broker: mqtt://broker/green-* are those whose names "
             "begin so, and mqtt://broker/* all; * stands for any text, ? for a character, "
             "[ab] for a or b.",
         )
-    place, _ = parse(found[1], wrong_broker)
+    place, _ = parse_mqtt(found[1], wrong_broker)
     return Pattern(place, found[2])
 
 

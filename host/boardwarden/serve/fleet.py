@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from boardwarden.errors import ConnectError, LinkLost
+from boardwarden.transport.address import parse_broker
 from boardwarden.transport.mqtt import BoardState, states
-from boardwarden.transport.mqtt_address import parse_broker
 
 from .watched import Follower, Watched
 

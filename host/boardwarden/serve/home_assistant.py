@@ -14,7 +14,7 @@ from boardwarden import Board
 from boardwarden.errors import ConnectError, LinkLost
 from boardwarden.render.tables import event_text
 from boardwarden.render.text import printable
-from boardwarden.transport.mqtt_address import parse_broker
+from boardwarden.transport.address import parse_broker
 from boardwarden.transport.mqtt_broker import Broker, shared
 
 from .home_assistant_messages import (

@@ -14,8 +14,7 @@ from boardwarden import Event, Level, Restart, Status
 from boardwarden.grants import begins_hang
 from boardwarden.models import LEVELS, enum_name
 from boardwarden.render.text import printable
-from boardwarden.transport.address import is_mqtt
-from boardwarden.transport.mqtt_address import parse
+from boardwarden.transport.address import is_mqtt, parse_mqtt
 
 from .watched import Snapshot
 
@@ -101,7 +100,7 @@ def object_id(address: str) -> str:
 
     For a board of a broker it is of the board's name, whatever the broker's.
     """
-    name = parse(address)[1] if is_mqtt(address) else address
+    name = parse_mqtt(address)[1] if is_mqtt(address) else address
     return _UNSAFE.sub(lambda found: b"_%02x" % found[0][0], name.encode()).decode()
 
 
