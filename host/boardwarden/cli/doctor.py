@@ -21,7 +21,7 @@ from boardwarden._program import (
 )
 from boardwarden._protocol.shared_stream import LIVE_S
 from boardwarden.crashes import Reset, restart
-from boardwarden.deploy.footprint import HeapUse
+from boardwarden.deploy.choosing import HeapUse
 from boardwarden.doctor.boards import (
     QUIET,
     Port,

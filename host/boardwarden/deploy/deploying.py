@@ -17,9 +17,8 @@ from boardwarden.render.text import count, size
 
 from . import choosing, starting
 from .board import About, BoardFiles
-from .choosing import Plan
+from .choosing import ROMFS, WATCHING, Plan
 from .compiler import Compiler, agent_version
-from .footprint import ROMFS, WATCHING
 from .installing import Installation
 from .programs import WORK, run_agent
 from .repl import Repl

@@ -10,9 +10,7 @@ from boardwarden.render.text import count, size
 
 from . import choosing, starting
 from .board import BoardFiles, Found
-from .choosing import Option, Partition, Plan
-from .compiler import Compiler
-from .footprint import (
+from .choosing import (
     BYTECODE,
     DECIDING,
     FILES,
@@ -20,10 +18,14 @@ from .footprint import (
     ROMFS,
     STATES,
     WATCHING,
+    Option,
+    Partition,
+    Plan,
     as_bytecode,
     footprints,
     with_run,
 )
+from .compiler import Compiler
 from .installing import Contents, Installation, Manifest, compiled, listed_too
 from .partition import RomFiles
 from .romfs import UnknownImage

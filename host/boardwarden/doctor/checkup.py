@@ -8,7 +8,7 @@ from typing import Any
 
 from boardwarden.board import Board, connect
 from boardwarden.crashes import Reset
-from boardwarden.deploy.footprint import DESKTOP, HeapUse, heap_use
+from boardwarden.deploy.choosing import DESKTOP, HeapUse, heap_use
 from boardwarden.errors import AtPrompt, NoAgent, PoorLink, RequestError, VersionMismatch
 from boardwarden.models import Capability, Identity, Model, StoredPolicy, enum_name
 from boardwarden.rollout.one_board import find_stored_policy

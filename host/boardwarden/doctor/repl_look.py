@@ -8,7 +8,7 @@ import re
 import time
 from dataclasses import dataclass
 
-from boardwarden.deploy.footprint import DESKTOP, HeapUse, heap_use, way_of
+from boardwarden.deploy.choosing import DESKTOP, HeapUse, heap_use, way_of
 from boardwarden.errors import LinkLost, NoAgent
 from boardwarden.models import Model
 from boardwarden.transport import transport_for
