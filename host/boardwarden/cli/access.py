@@ -134,9 +134,9 @@ def _put(address: str, secret: Secret) -> None:
     if not is_serial(address):
         raise Failure(f"{address} is no serial port: keys are written over one only.")
     require("boardwarden key put", "mpremote", "mpremote", "deploy")
-    from boardwarden.deploy import keys as board_keys
+    from boardwarden.deploy.installing import put_keys
 
-    unique_id = board_keys.put(address, secret)
+    unique_id = put_keys(address, secret)
     print_line(f"The board {_name(unique_id)} has its keys; its program was started anew.")
 
 
@@ -148,9 +148,9 @@ def _check(address: str, file: str, secret: Secret) -> None:
     if not is_serial(address):
         raise Failure(f"{address} is neither a serial port nor on a network.")
     require("boardwarden key check", "mpremote", "mpremote", "deploy")
-    from boardwarden.deploy import keys as board_keys
+    from boardwarden.deploy.installing import has_keys
 
-    found, unique_id = board_keys.has(address, secret)
+    found, unique_id = has_keys(address, secret)
     print_line(f"The board {_name(unique_id)} has {'' if found else 'not all of '}its keys.")
     if not found:
         raise typer.Exit(FAILED)
