@@ -11,8 +11,16 @@ import pytest
 from virtual_time import run, until
 
 import boardwarden
-from boardwarden import Action, Board, OperationState, Priority, ResourceType, connect, policy_file
-from boardwarden.rollout import one_board
+from boardwarden import (
+    Action,
+    Board,
+    OperationState,
+    Priority,
+    ResourceType,
+    connect,
+    policy_file,
+    policy_on_board,
+)
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
 
@@ -685,8 +693,8 @@ def test_a_policy_of_which_a_restart_loses_a_part_is_not_stored(whole: bool) -> 
                 with pytest.raises(boardwarden.BoardRestarted):
                     await board.apply_policy(_POLICY)
                 return
-            before = await one_board.read(board)
-            problem = await one_board.send_and_store(board, before, _POLICY, insist=False)
+            before = await policy_on_board.read(board)
+            problem = await policy_on_board.send_and_store(board, before, _POLICY, insist=False)
             assert problem is not None
             assert (problem.lost, problem.unchanged) == (True, False)
             assert problem.sentence.startswith("The board restarted meanwhile")
@@ -708,8 +716,8 @@ def test_a_restart_that_is_known_as_a_reply_comes_ends_the_change(at: int, whole
                 with pytest.raises(boardwarden.BoardRestarted):
                     await board.apply_policy(_POLICY)
                 return
-            before = await one_board.read(board)
-            problem = await one_board.send(board, before.steps(_POLICY), before)
+            before = await policy_on_board.read(board)
+            problem = await policy_on_board.send(board, before.steps(_POLICY), before)
             assert problem is not None
             assert (problem.lost, problem.unchanged) == (True, False)
             assert problem.sentence.startswith("The board restarted meanwhile")
@@ -753,21 +761,21 @@ async def test_a_board_that_restarts_while_its_policy_is_read_is_given_none(
 async def test_a_policy_is_stored_only_by_the_boot_to_which_it_was_sent(
     board: Board, peer: FakeBoard
 ) -> None:
-    before = await one_board.read(board)
+    before = await policy_on_board.read(board)
     host_id = peer.host_id
     peer.restart()
     peer._subscribe(1, host_id)
     await board.wait_sample()
     with pytest.raises(boardwarden.BoardRestarted):
-        await one_board.store(board, before)
+        await policy_on_board.store(board, before)
     assert peer.policy.stored == 0
     _restart_after(peer, ids.KEEP)
     with pytest.raises(boardwarden.BoardRestarted):
-        await one_board.read(board)
-    now = await one_board.read(board)
+        await policy_on_board.read(board)
+    now = await policy_on_board.read(board)
     _restart_after(peer, ids.KEEP)
     with pytest.raises(boardwarden.BoardRestarted):
-        await one_board.store(board, now)
+        await policy_on_board.store(board, now)
     _restart_after(peer, ids.KEEP)
     with pytest.raises(boardwarden.BoardRestarted):
         await board.apply_policy(_POLICY)

@@ -26,6 +26,7 @@ from boardwarden._program import (
 from boardwarden.board import Board
 from boardwarden.grants import Event
 from boardwarden.models import enum_name
+from boardwarden.policy_on_board import find_stored_policy
 from boardwarden.render import tables
 from boardwarden.render.status import (
     WIDTH,
@@ -37,7 +38,6 @@ from boardwarden.render.status import (
 )
 from boardwarden.render.tables import exception_lines, reset_lines
 from boardwarden.render.text import Printable, columns, count, duration, percent
-from boardwarden.rollout.one_board import find_stored_policy
 from boardwarden.transport.address import is_mqtt, is_network
 
 from . import parse

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
-from boardwarden import policy_file
+from boardwarden import policy_file, undo_file
 from boardwarden._program import (
     DENIED,
     Failure,
@@ -25,8 +25,7 @@ from boardwarden._program import (
 from boardwarden.doctor.boards import BrokerBoard
 from boardwarden.render.tables import difference_rows
 from boardwarden.render.text import count, duration
-from boardwarden.rollout import undo_file
-from boardwarden.rollout.rollout import (
+from boardwarden.rollout import (
     DONE,
     BoardResult,
     Pattern,
@@ -38,8 +37,8 @@ from boardwarden.rollout.rollout import (
     find,
     parse_pattern,
 )
-from boardwarden.rollout.rollout import undo as undo_all
-from boardwarden.rollout.undo_file import Changed, UndoFile
+from boardwarden.rollout import undo as undo_all
+from boardwarden.undo_file import Changed, UndoFile
 
 from . import parse
 from .terminal import TerminalReporter, confirm, on_signal, waiting

@@ -11,7 +11,7 @@ from boardwarden.crashes import Reset
 from boardwarden.deploy.choosing import DESKTOP, HeapUse, heap_use
 from boardwarden.errors import AtPrompt, NoAgent, PoorLink, RequestError, VersionMismatch
 from boardwarden.models import Capability, Identity, Model, StoredPolicy, enum_name
-from boardwarden.rollout.one_board import find_stored_policy
+from boardwarden.policy_on_board import find_stored_policy
 from boardwarden.transport.address import is_mqtt, is_serial, is_simulated
 from warden_schema import ids
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from boardwarden import _conversion, _quantities, policy, policy_file
+from boardwarden import _conversion, _quantities, policy, policy_file, policy_on_board
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.board import Board
 from boardwarden.errors import BoardError, Denied, PolicyError
@@ -22,7 +22,6 @@ from boardwarden.models import Action, StoredPolicy, enum_name
 from boardwarden.render.status import board_name
 from boardwarden.render.tables import difference_rows
 from boardwarden.render.text import duration, printable, size
-from boardwarden.rollout import one_board
 
 _MAX_LOG = 200
 _OBJECTS = ("metric", "id", "interval")  # arguments that go without their name
@@ -182,8 +181,8 @@ async def _compare_policy(board: Board, arguments: Arguments) -> Answer:
 async def _apply_policy(board: Board, arguments: Arguments) -> Answer:
     wanted = await _wanted(arguments)
     saves = bool(arguments.get("save"))
-    before = await one_board.read(board, saves)
-    problem = await one_board.send(board, before.steps(wanted), before)
+    before = await policy_on_board.read(board, saves)
+    problem = await policy_on_board.send(board, before.steps(wanted), before)
     if problem is not None:
         advice = " Apply it again." if problem.lost else ""
         return Answer(False, printable(problem.sentence) + advice)
@@ -194,20 +193,20 @@ async def _apply_policy(board: Board, arguments: Arguments) -> Answer:
     was_stored = before.stored == StoredPolicy.IN_FORCE
     undo = {"name": "restore_policy", "arguments": {"text": text, "save": was_stored}}
     try:
-        await one_board.store(board, before)
+        await policy_on_board.store(board, before)
     except Denied as error:
         sentence = f"{error} The policy is in force until the board restarts."
         return Answer(False, printable(sentence), undo)
     except BoardError as error:
-        return Answer(False, printable(one_board.perhaps_stored(error)), undo)
+        return Answer(False, printable(policy_on_board.perhaps_stored(error)), undo)
     return Answer(True, "It is in force, and stored: it holds after a restart.", undo)
 
 
 async def _restore_policy(board: Board, arguments: Arguments) -> Answer:
     """Put back the policy of before, stored again only if `save`, as it was: an apply's undo."""
     stored = StoredPolicy.IN_FORCE if arguments.get("save") else StoredPolicy.NOTHING
-    before = one_board.Before(await _wanted(arguments), stored)
-    problem = await one_board.restore(board, await one_board.read(board), before)
+    before = policy_on_board.Before(await _wanted(arguments), stored)
+    problem = await policy_on_board.restore(board, await policy_on_board.read(board), before)
     if problem is not None:
         return Answer(False, printable(problem.sentence))
     if stored == StoredPolicy.IN_FORCE:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, NamedTuple
 
-from boardwarden._clock import attended_s
-from boardwarden.board import connect
-from boardwarden.doctor.boards import BrokerBoard, broker_boards
-from boardwarden.errors import (
+from . import policy_on_board
+from ._clock import attended_s
+from .board import connect
+from .doctor.boards import BrokerBoard, broker_boards
+from .errors import (
     AddressError,
     AtPrompt,
     BoardError,
@@ -32,13 +33,11 @@ from boardwarden.errors import (
     RequestRefused,
     VersionMismatch,
 )
-from boardwarden.models import Model
-from boardwarden.policy import Difference, Policy
-from boardwarden.render.text import duration
-from boardwarden.transport.address import Place, parse_mqtt, wrong_broker
-
-from . import one_board
-from .one_board import Health
+from .models import Model
+from .policy import Difference, Policy
+from .policy_on_board import Health
+from .render.text import duration
+from .transport.address import Place, parse_mqtt, wrong_broker
 from .undo_file import Changed, UndoFile, check
 
 _PATTERN = re.compile(r"(mqtts?://[^/]+)/(.+)")
@@ -270,7 +269,7 @@ class Rollout:
             return replace(result, state=State.UNREACHABLE, reason=str(error)), None
         result = replace(result, protocol=board.status.board.protocol, reason=board.version_note)
         try:
-            before = await one_board.read(board)
+            before = await policy_on_board.read(board)
             steps = before.steps(self._wanted.policy)
             is_there = before.is_as(self._wanted.policy)
             if not is_there:
@@ -290,7 +289,7 @@ class Rollout:
         self._results[target.board] = replace(
             result, state=State.UNKNOWN, reason="It was interrupted in the middle of it."
         )
-        problem = await one_board.send_and_store(
+        problem = await policy_on_board.send_and_store(
             board, before, self._wanted.policy, self._wanted.insist
         )
         if problem is None:
@@ -364,7 +363,7 @@ async def _undo_one(name: str, changed: Changed, dry_run: bool) -> BoardResult:
             result = replace(
                 result, protocol=board.status.board.protocol, reason=board.version_note
             )
-            now = await one_board.read(board)
+            now = await policy_on_board.read(board)
             steps = now.steps(changed.before.policy)
             found = tuple(each for step in steps for each in step.differences)
             result = replace(result, differences=found)
@@ -372,7 +371,7 @@ async def _undo_one(name: str, changed: Changed, dry_run: bool) -> BoardResult:
                 return replace(result, state=State.HAD_IT)
             if dry_run:
                 return replace(result, state=State.WOULD_CHANGE)
-            problem = await one_board.restore(board, now, changed.before)
+            problem = await policy_on_board.restore(board, now, changed.before)
     except BoardOffline as error:
         return replace(result, state=State.OFFLINE, reason=str(error))
     except (RequestRefused, PolicyError) as error:

@@ -9,8 +9,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from boardwarden.board import Board
-from boardwarden.errors import (
+from warden_schema import ids
+
+from .board import Board
+from .errors import (
     BoardError,
     BoardRestarted,
     Denied,
@@ -18,13 +20,12 @@ from boardwarden.errors import (
     RequestError,
     RequestRefused,
 )
-from boardwarden.grants import Event, begins_hang
-from boardwarden.models import LEVELS, Level, StoredPolicy, enum_name
-from boardwarden.policy import Policy, Step, in_order, steps
-from boardwarden.render.status import link_state
-from boardwarden.render.tables import event_text
-from boardwarden.render.text import count, duration, printable
-from warden_schema import ids
+from .grants import Event, begins_hang
+from .models import LEVELS, Level, StoredPolicy, enum_name
+from .policy import Policy, Step, in_order, steps
+from .render.status import link_state
+from .render.tables import event_text
+from .render.text import count, duration, printable
 
 LOST_S = 10.0  # of silence; before, it may be a moment of its network
 # Events of which an application may have some at all times: more than before is worse.
