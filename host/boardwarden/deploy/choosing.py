@@ -9,7 +9,6 @@ block that it takes is there in one piece.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +21,6 @@ from boardwarden.render.text import size
 from boardwarden.transport.sim import board_files
 
 from . import programs
-from .romfs import HEADER, UnknownImage, image_size
 
 if TYPE_CHECKING:
     from .repl import Repl  # which needs mpremote; `doctor` reads the figures without
@@ -42,7 +40,6 @@ _FIRST_PLACES = 20
 _POOL_BYTES = 24
 PLACE_BYTES = 7
 _BLOCK_BYTES = 16
-_BLANK = (0x00, 0xFF)
 _POOLS = re.compile(r"n_pool=(\d+), n_qstr=(\d+)")
 LEFT = 3  # one part of so many has to remain
 GUIDE = "docs/guides/firmware.md"
@@ -176,40 +173,12 @@ class Heap:
     names: Names | None
 
 
-@dataclass(frozen=True)
-class Partition:
-    """The first ROMFS partition, in bytes.
-
-    image_bytes: of the image that is in it; 0 for a blank one, None for something else.
-    """
-
-    size_bytes: int
-    block_bytes: int
-    is_device: bool  # a block device, else memory that vfs.rom_ioctl() writes to
-    image_bytes: int | None
-
-
 def heap(repl: Repl) -> Heap:
     """Ask a board for its heap."""
     (total, free, largest, wide), printed = repl.call_printing(programs.HEAP)
     found = _POOLS.search(printed)
     names = Names(int(found[1]), int(found[2])) if found else None
     return Heap(total, free, largest, 64 if wide else 32, names)
-
-
-def partition(repl: Repl) -> Partition | None:
-    """Ask a board for its ROMFS partition; None where its firmware has none."""
-    found = repl.call(programs.PARTITION)
-    if found is None:
-        return None
-    size, block, is_device, begin = found
-    image: int | None = None
-    if begin.startswith(HEADER):
-        with contextlib.suppress(UnknownImage):
-            image = image_size(begin)
-    elif any(begin == bytes([blank]) * len(begin) for blank in _BLANK):
-        image = 0
-    return Partition(size, block, bool(is_device), image)
 
 
 # --- what fits ------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ class Manifest:
         return "".join(f"{line}\n" for line in lines).encode()
 
 
-def parse(text: bytes | None) -> Manifest:
+def parse_manifest(text: bytes | None) -> Manifest:
     """Return the manifest in a file, without names outside the agent's packages."""
     lines = (text or b"").decode(errors="replace").splitlines()
     files = {}
@@ -158,7 +158,7 @@ class Installation:
         for place in (f"{self._lib}/", *work):
             text = self._files.read(f"{place}{NAME}")
             if text is not None:
-                return parse(text)
+                return parse_manifest(text)
         return Manifest()
 
     def refuse_another(self, found: Found, listed: Manifest) -> None:

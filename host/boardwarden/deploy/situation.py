@@ -8,7 +8,7 @@ from dataclasses import replace
 from boardwarden.errors import DeployError
 from boardwarden.render.text import count, size
 
-from . import choosing, starting
+from . import choosing, romfs, starting
 from .board import BoardFiles, Found
 from .choosing import (
     BYTECODE,
@@ -19,7 +19,6 @@ from .choosing import (
     STATES,
     WATCHING,
     Option,
-    Partition,
     Plan,
     as_bytecode,
     footprints,
@@ -27,8 +26,7 @@ from .choosing import (
 )
 from .compiler import Compiler
 from .installing import Contents, Installation, Manifest, compiled, listed_too
-from .partition import RomFiles
-from .romfs import UnknownImage
+from .romfs import Partition, RomFiles, UnknownImage
 from .user import Interrupts, Reporter
 
 ANY = "any"  # the architecture of bytecode
@@ -65,7 +63,7 @@ class Situation:
         self.work = Installation(files, reporter, stop)
         self.there: Found = self.work.completed() if changing else files.inspect()
         self.listed: Manifest = self.work.listed(self.there)
-        self.partition = None if frozen else choosing.partition(files.repl)
+        self.partition = None if frozen else romfs.partition(files.repl)
         self.rom, self.unusable = rom_files(files, self.partition, reporter, stop)
         self._architecture = ANY if frozen else self._machine_code()
         if not frozen:
