@@ -7,6 +7,7 @@ modes, and there may be a program on it: PtyProcess.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -14,11 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from boardwarden.errors import ConnectError, LinkLost
 
-try:
-    import pty
+with contextlib.suppress(ImportError):  # Windows, where a thread reads from serial ports
     import termios
-except ImportError:  # Windows, where a thread reads from serial ports
-    pass
 
 _CHUNK_BYTES = 4096
 _IFLAG, _OFLAG, _CFLAG, _LFLAG, _CC = 0, 1, 2, 3, 6
@@ -230,7 +228,7 @@ class PtyProcess:
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], name: str) -> None:
         """Start it; raise ConnectError if the system cannot."""
-        board_end, program_end = pty.openpty()
+        board_end, program_end = os.openpty()
         try:
             make_transparent(program_end)
             self._process = subprocess.Popen(
