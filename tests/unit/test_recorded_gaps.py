@@ -16,7 +16,6 @@ from virtual_time import until
 
 from boardwarden import Board, Gap, HistorySlot, connect
 from boardwarden.cli import record
-from boardwarden.cli.record_progress import RecordProgress
 from boardwarden.models import Identity
 from boardwarden.plotting import plot
 from boardwarden.recording import recorder, schema
@@ -276,7 +275,7 @@ async def test_what_is_recorded_of_a_gap_or_why_nothing_is_printed_in_a_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     follower = Follower("fake", Board(FakeTransport(FakeBoard())), lambda row: None)
-    progress = RecordProgress(Path("a.db"), [])
+    progress = record.RecordProgress(Path("a.db"), [])
     slot = HistorySlot(60.0, 60.0)
     for gap in (
         Gap(1, 60.0, 180.0, (slot, slot)),
