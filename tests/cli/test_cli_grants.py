@@ -20,7 +20,7 @@ from boardwarden import (
     testing,
 )
 from boardwarden._protocol import diagnosis, subscription
-from boardwarden.cli import grants, limits, look, parse, terminal
+from boardwarden.cli import grants, limits, look, options, terminal
 from boardwarden.grants import Lease, Meter, Threshold
 from boardwarden.models import Status
 from boardwarden.policy import file as policy_file
@@ -378,13 +378,13 @@ async def test_top_without_meters_names_warden_spawn(board, link, capsys, monkey
     ],
 )
 def test_amounts_are_read_with_their_suffixes(text, value):
-    assert parse.amount(MEMORY, text) == value
+    assert options.parse_amount(MEMORY, text) == value
 
 
 @pytest.mark.parametrize("text", ["", "k", "8q", "-8", "8%", "1e3", "eight", "8k8"])
 def test_invalid_amounts_are_refused(text):
     with pytest.raises(ValueError, match="8k or 1M"):
-        parse.amount(MEMORY, text)
+        options.parse_amount(MEMORY, text)
 
 
 @pytest.mark.parametrize(
@@ -395,15 +395,15 @@ def test_invalid_amounts_are_refused(text):
     ],
 )
 def test_durations_are_read_the_same_way_in_commands_and_policy_files(text, value):
-    assert parse.duration("--for", text) == value
+    assert options.parse_duration("--for", text) == value
     assert policy_file.loads(f'[session.x]\nttl = "{text}"').quotas[0].ttl_s == value
 
 
 def test_cpu_time_and_levels_are_read_as_fractions_or_percent():
-    assert parse.amount(ResourceType.CPU_TIME, "25%") == 0.25
-    assert parse.amount(ResourceType.CPU_TIME, "0.25") == 0.25
+    assert options.parse_amount(ResourceType.CPU_TIME, "25%") == 0.25
+    assert options.parse_amount(ResourceType.CPU_TIME, "0.25") == 0.25
     with pytest.raises(ValueError, match="25%"):
-        parse.amount(ResourceType.CPU_TIME, "8k")
+        options.parse_amount(ResourceType.CPU_TIME, "8k")
     assert _quantities.level("memory", "--warn", "75%") == 0.75
     assert _quantities.level("live_bytes", "--warn", "64k") == 65536
     assert _quantities.level("rssi_dbm", "--warn", "-70") == -70
@@ -414,12 +414,12 @@ def test_cpu_time_and_levels_are_read_as_fractions_or_percent():
 
 
 def test_enum_words_are_parsed_and_wrong_ones_list_the_choices():
-    assert parse.member(ResourceType, "resource", "CPU-time") is ResourceType.CPU_TIME
-    assert parse.member(Priority, "priority", "critical") is Priority.CRITICAL
+    assert options.parse_member(ResourceType, "resource", "CPU-time") is ResourceType.CPU_TIME
+    assert options.parse_member(Priority, "priority", "critical") is Priority.CRITICAL
     with pytest.raises(ValueError, match="There is no action 'no such'; there are tell, protect"):
-        parse.member(Action, "action", "no such")
+        options.parse_member(Action, "action", "no such")
     with pytest.raises(ValueError, match="there are "):
-        parse.metric("no such")
+        options.parse_metric("no such")
 
 
 def test_columns_are_cut_where_the_terminal_is_narrow():

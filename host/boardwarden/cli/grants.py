@@ -32,8 +32,17 @@ from boardwarden.render.status import link_state
 from boardwarden.render.tables import amount, denial
 from boardwarden.render.text import duration
 
-from . import parse
-from .options import BoardOption, JsonOption, given, one_of
+from .options import (
+    BoardOption,
+    JsonOption,
+    given,
+    one_of,
+    parse_amount,
+    parse_duration,
+    parse_member,
+    with_option_names,
+    words,
+)
 from .terminal import answer, connect, on_signal, paced
 
 LeaseArgument = Annotated[
@@ -125,7 +134,7 @@ def alloc(
         typer.Argument(
             metavar="RESOURCE",
             help="memory, storage, cpu-time or network-bandwidth.",
-            autocompletion=one_of(parse.words(ResourceType)),
+            autocompletion=one_of(words(ResourceType)),
         ),
     ],
     amount: Annotated[
@@ -139,7 +148,7 @@ def alloc(
         typer.Option(
             metavar="LEVEL",
             help="low, normal, high or critical.",
-            autocompletion=one_of(parse.words(Priority)),
+            autocompletion=one_of(words(Priority)),
         ),
     ] = "normal",
     mount: Annotated[
@@ -152,11 +161,11 @@ def alloc(
     as_json: JsonOption = False,
 ) -> None:
     """Hold a lease while this command runs. Exit status 3 if the board denies it."""
-    kind = checked(parse.member, ResourceType, "resource", resource)
-    size = checked(parse.amount, kind, amount)
-    rank = checked(parse.member, Priority, "priority", priority)
-    checked(parse.options, _arguments.allocation, kind, size, owner, rank, None, mount)
-    length = None if seconds is None else checked(parse.duration, "--for", seconds, *TIMES_S)
+    kind = checked(parse_member, ResourceType, "resource", resource)
+    size = checked(parse_amount, kind, amount)
+    rank = checked(parse_member, Priority, "priority", priority)
+    checked(with_option_names, _arguments.allocation, kind, size, owner, rank, None, mount)
+    length = None if seconds is None else checked(parse_duration, "--for", seconds, *TIMES_S)
     wanted = Wanted(kind, size, owner, rank, mount, length)
     run(_alloc(given(board), wanted, as_json))
 

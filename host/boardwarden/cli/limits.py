@@ -27,8 +27,17 @@ from boardwarden.grants import Limits, Threshold
 from boardwarden.models import Action, enum_name
 from boardwarden.render import tables
 
-from . import parse
-from .options import BoardOption, JsonOption, given, one_of
+from .options import (
+    BoardOption,
+    JsonOption,
+    given,
+    one_of,
+    parse_duration,
+    parse_member,
+    parse_metric,
+    with_option_names,
+    words,
+)
 from .terminal import answer, connect
 
 Change = Callable[[Threshold | None], Threshold | None]
@@ -63,7 +72,7 @@ def limits(
     timeout = _seconds("--operation-timeout", operation_timeout, *_arguments.TIMES_S)
     stretch = _seconds("--overrun", overrun, *_arguments.HOLDS_S)
     wanted_limits = (max_operations, timeout, reserve, stretch)
-    checked(parse.options, _arguments.limits, *wanted_limits)
+    checked(with_option_names, _arguments.limits, *wanted_limits)
     run(_limits(given(board), wanted_limits, as_json))
 
 
@@ -95,14 +104,14 @@ def thresholds(
         typer.Option(
             metavar="WORD",
             help="tell (send an event), protect, or reset.",
-            autocompletion=one_of(parse.words(Action)),
+            autocompletion=one_of(words(Action)),
         ),
     ] = None,
     off: Annotated[bool, typer.Option("--off", help="Remove the threshold.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the thresholds that the board watches; with options, change that of METRIC."""
-    name = None if metric is None else checked(parse.metric, metric)
+    name = None if metric is None else checked(parse_metric, metric)
     levels = {"warn": warn, "critical": critical, "clear": clear}
     wanted = {key: text for key, text in levels.items() if text is not None}
     changes = bool(wanted) or hold is not None or action is not None
@@ -117,9 +126,9 @@ def thresholds(
         key: checked(_quantities.level, name, f"--{key}", text) for key, text in wanted.items()
     }
     if hold is not None:
-        changed["hold_s"] = checked(parse.duration, "--hold", hold, *_arguments.HOLDS_S)
+        changed["hold_s"] = checked(parse_duration, "--hold", hold, *_arguments.HOLDS_S)
     if action is not None:
-        changed["action"] = checked(parse.member, Action, "action", action)
+        changed["action"] = checked(parse_member, Action, "action", action)
 
     def change(before: Threshold | None) -> Threshold | None:
         return None if off else replace(before or Threshold(name), **changed)  # type: ignore[arg-type]
@@ -128,7 +137,7 @@ def thresholds(
 
 
 def _seconds(option: str, text: str | None, *allowed: float) -> float | None:
-    return None if text is None else checked(parse.duration, option, text, *allowed)
+    return None if text is None else checked(parse_duration, option, text, *allowed)
 
 
 async def _limits(
@@ -179,7 +188,7 @@ async def _change_threshold(address: str, metric: str, change: Change, as_json: 
         wanted = change(before) or Threshold(metric)
         levels = (wanted.warn, wanted.critical, wanted.clear, wanted.hold_s)
         try:
-            parse.options(check_threshold, metric, *levels, wanted.action)
+            with_option_names(check_threshold, metric, *levels, wanted.action)
         except ValueError as error:
             raise Failure(str(error)) from None
         async with answer():

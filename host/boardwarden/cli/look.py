@@ -40,8 +40,7 @@ from boardwarden.render.tables import exception_lines, reset_lines
 from boardwarden.render.text import Printable, columns, count, duration, percent
 from boardwarden.transport.address import is_mqtt, is_network
 
-from . import parse
-from .options import BoardOption, JsonOption, given
+from .options import BoardOption, JsonOption, given, parse_duration
 from .terminal import (
     answer,
     connect,
@@ -70,7 +69,7 @@ def trends(
     board: BoardOption = "", period: PeriodOption = "1m", as_json: JsonOption = False
 ) -> None:
     """Show the trends of memory, storage and load, from the board's own history."""
-    length = checked(parse.duration, "--period", period, 1)
+    length = checked(parse_duration, "--period", period, 1)
     run(_trends(given(board), length, as_json))
 
 

@@ -31,8 +31,14 @@ from boardwarden.errors import AddressError, BoardError, SimulatorMissing
 from boardwarden.render.status import LinkChanges, link_state
 from boardwarden.render.text import count, duration, percent, printable, size, utc
 
-from . import parse
-from .options import BoardsOption, FileArgument, JsonOption, all_given
+from .options import (
+    BoardsOption,
+    FileArgument,
+    JsonOption,
+    all_given,
+    parse_duration,
+    parse_file_size,
+)
 from .terminal import on_signal, waiting
 
 if TYPE_CHECKING:
@@ -95,13 +101,13 @@ def record(
             fail("--keep goes with --rotate-size or --rotate-age.")
     every = None
     if interval is not None:
-        every = checked(parse.duration, "--interval", interval, *_arguments.INTERVALS_S)
+        every = checked(parse_duration, "--interval", interval, *_arguments.INTERVALS_S)
     rotation = Rotation(
-        None if rotate_size is None else checked(parse.file_size, "--rotate-size", rotate_size),
-        None if rotate_age is None else checked(parse.duration, "--rotate-age", rotate_age, 1),
+        None if rotate_size is None else checked(parse_file_size, "--rotate-size", rotate_size),
+        None if rotate_age is None else checked(parse_duration, "--rotate-age", rotate_age, 1),
         keep,
     )
-    length = None if seconds is None else checked(parse.duration, "--for", seconds)
+    length = None if seconds is None else checked(parse_duration, "--for", seconds)
     wanted = Wanted(file, addresses, rotation, every, length)
     run(_record(wanted, as_json))
 
