@@ -35,10 +35,10 @@ from boardwarden.render.text import duration
 from .options import (
     BoardOption,
     JsonOption,
+    duration_option,
     given,
     one_of,
     parse_amount,
-    parse_duration,
     parse_member,
     with_option_names,
     words,
@@ -165,7 +165,7 @@ def alloc(
     size = checked(parse_amount, kind, amount)
     rank = checked(parse_member, Priority, "priority", priority)
     checked(with_option_names, _arguments.allocation, kind, size, owner, rank, None, mount)
-    length = None if seconds is None else checked(parse_duration, "--for", seconds, *TIMES_S)
+    length = duration_option("--for", seconds, *TIMES_S)
     wanted = Wanted(kind, size, owner, rank, mount, length)
     run(_alloc(given(board), wanted, as_json))
 

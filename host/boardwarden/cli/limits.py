@@ -30,9 +30,9 @@ from boardwarden.render import tables
 from .options import (
     BoardOption,
     JsonOption,
+    duration_option,
     given,
     one_of,
-    parse_duration,
     parse_member,
     parse_metric,
     with_option_names,
@@ -69,8 +69,8 @@ def limits(
     reserve = None
     if memory_reserve is not None:
         reserve = checked(_quantities.fraction, "--memory-reserve", memory_reserve)
-    timeout = _seconds("--operation-timeout", operation_timeout, *_arguments.TIMES_S)
-    stretch = _seconds("--overrun", overrun, *_arguments.HOLDS_S)
+    timeout = duration_option("--operation-timeout", operation_timeout, *_arguments.TIMES_S)
+    stretch = duration_option("--overrun", overrun, *_arguments.HOLDS_S)
     wanted_limits = (max_operations, timeout, reserve, stretch)
     checked(with_option_names, _arguments.limits, *wanted_limits)
     run(_limits(given(board), wanted_limits, as_json))
@@ -126,7 +126,7 @@ def thresholds(
         key: checked(_quantities.level, name, f"--{key}", text) for key, text in wanted.items()
     }
     if hold is not None:
-        changed["hold_s"] = checked(parse_duration, "--hold", hold, *_arguments.HOLDS_S)
+        changed["hold_s"] = duration_option("--hold", hold, *_arguments.HOLDS_S)
     if action is not None:
         changed["action"] = checked(parse_member, Action, "action", action)
 
@@ -134,10 +134,6 @@ def thresholds(
         return None if off else replace(before or Threshold(name), **changed)  # type: ignore[arg-type]
 
     run(_change_threshold(given(board), name, change, as_json))
-
-
-def _seconds(option: str, text: str | None, *allowed: float) -> float | None:
-    return None if text is None else checked(parse_duration, option, text, *allowed)
 
 
 async def _limits(

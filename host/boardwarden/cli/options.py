@@ -157,7 +157,7 @@ def window(since: str | None, until: str | None, last: str | None) -> Times:
     end = None if until is None else checked(parse_moment, "--until", until)
     if begin is not None and end is not None and begin >= end:
         fail("--since must be before --until.")
-    return begin, end, None if last is None else checked(parse_duration, "--last", last)
+    return begin, end, duration_option("--last", last)
 
 
 # --- what is typed --------------------------------------------------------------------------------
@@ -210,6 +210,11 @@ def parse_duration(name: str, text: str, least: float = 0.001, most: float = _LO
         allowed = f"from {duration_text(least)} to {duration_text(most)}"
         raise ValueError(f"{name} must be {allowed}, not {text!r}.")
     return length
+
+
+def duration_option(name: str, text: str | None, *allowed: float) -> float | None:
+    """Return parse_duration() of an option, None where it is not given; exit if it is wrong."""
+    return None if text is None else checked(parse_duration, name, text, *allowed)
 
 
 def parse_file_size(name: str, text: str) -> int:

@@ -36,7 +36,7 @@ from .options import (
     FileArgument,
     JsonOption,
     all_given,
-    parse_duration,
+    duration_option,
     parse_file_size,
 )
 from .terminal import on_signal, waiting
@@ -99,16 +99,13 @@ def record(
         checked(_arguments.require_int, "--keep", keep, 1)
         if rotate_size is None and rotate_age is None:
             fail("--keep goes with --rotate-size or --rotate-age.")
-    every = None
-    if interval is not None:
-        every = checked(parse_duration, "--interval", interval, *_arguments.INTERVALS_S)
+    every = duration_option("--interval", interval, *_arguments.INTERVALS_S)
     rotation = Rotation(
         None if rotate_size is None else checked(parse_file_size, "--rotate-size", rotate_size),
-        None if rotate_age is None else checked(parse_duration, "--rotate-age", rotate_age, 1),
+        duration_option("--rotate-age", rotate_age, 1),
         keep,
     )
-    length = None if seconds is None else checked(parse_duration, "--for", seconds)
-    wanted = Wanted(file, addresses, rotation, every, length)
+    wanted = Wanted(file, addresses, rotation, every, duration_option("--for", seconds))
     run(_record(wanted, as_json))
 
 
