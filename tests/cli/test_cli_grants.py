@@ -20,7 +20,7 @@ from boardwarden import (
     testing,
 )
 from boardwarden._protocol import diagnosis, subscription
-from boardwarden.cli import grants, limits, look, options, terminal
+from boardwarden.cli import grants, look, options, terminal
 from boardwarden.grants import Lease, Meter, Threshold
 from boardwarden.models import Status
 from boardwarden.policy import file as policy_file
@@ -146,30 +146,30 @@ NOTHING = (None, None, None, None)
 
 
 async def test_limits_are_shown_and_set_with_the_command_to_undo(board, link, capsys):
-    await limits._limits(link, NOTHING, False)
+    await grants._limits(link, NOTHING, False)
     assert lines(capsys)[0] == "operations         at most 4 at once"
     assert board.policy.limits == [4, 300_000, 100, 5000]
-    await limits._limits(link, (2, None, 0.05, None), False)
+    await grants._limits(link, (2, None, 0.05, None), False)
     printed = lines(capsys)
     assert board.policy.limits == [2, 300_000, 50, 5000]
     undo = "to undo: boardwarden limits --max-operations 4 --memory-reserve 0.1"
     assert printed[-1] == undo
-    found = await json_of(capsys, limits._limits(link, NOTHING, True))
+    found = await json_of(capsys, grants._limits(link, NOTHING, True))
     assert found["max_operations"] == 2
 
 
 async def test_an_overrun_of_zero_is_shown_as_what_it_means(link, capsys):
-    await limits._limits(link, (None, None, None, 0), False)
+    await grants._limits(link, (None, None, None, 0), False)
     assert "overrun            for ever" in lines(capsys)
 
 
 async def test_thresholds_are_shown(link, capsys):
-    await limits._thresholds(link, None, False)
+    await grants._thresholds(link, None, False)
     cells = ["memory", "critical", "75", "%", "90", "%", "65", "%", "1", "s", "protect", "91", "%"]
     assert lines(capsys)[1].split() == cells
-    await limits._thresholds(link, "cpu", False)
+    await grants._thresholds(link, "cpu", False)
     assert lines(capsys) == ["not watched"]
-    found = await json_of(capsys, limits._thresholds(link, None, True))
+    found = await json_of(capsys, grants._thresholds(link, None, True))
     assert found["thresholds"][0]["warn"] == 0.75
 
 
@@ -177,16 +177,16 @@ async def test_changing_a_threshold_prints_the_command_to_undo(board, link, caps
     def change(before):
         return Threshold("memory", warn=0.5, action=before.action)
 
-    await limits._change_threshold(link, "memory", change, False)
+    await grants._change_threshold(link, "memory", change, False)
     assert board.policy.tables[ids.THRESHOLD][0][:6] == [0, 500, None, None, 0, 1]
     undo = capsys.readouterr().out.splitlines()[-1]
     assert undo.endswith(
         "thresholds memory --warn 0.75 --critical 0.9 --clear 0.65 --hold 1 --action protect"
     )
-    await limits._change_threshold(link, "memory", lambda before: None, False)
+    await grants._change_threshold(link, "memory", lambda before: None, False)
     assert board.policy.tables[ids.THRESHOLD] == {}
     assert capsys.readouterr().out.splitlines()[0] == "not watched"
-    await limits._change_threshold(link, "cpu", lambda _: Threshold("cpu", 0.9), False)
+    await grants._change_threshold(link, "cpu", lambda _: Threshold("cpu", 0.9), False)
     assert capsys.readouterr().out.splitlines()[-1].endswith("thresholds cpu --off")
 
 
@@ -195,20 +195,20 @@ async def test_a_threshold_change_that_contradicts_its_other_levels_is_refused(l
         return Threshold("memory", warn=0.99, critical=before.critical, clear=before.clear)
 
     with pytest.raises(_program.Failure, match="one way"):
-        await limits._change_threshold(link, "memory", wrong, False)
+        await grants._change_threshold(link, "memory", wrong, False)
 
 
 async def test_a_level_out_of_range_names_the_option(link):
     sentence = "^--warn of memory must be a fraction from 0 to 1, not 80"
     with pytest.raises(_program.Failure, match=sentence):
-        await limits._change_threshold(link, "memory", lambda _: Threshold("memory", 80.0), False)
+        await grants._change_threshold(link, "memory", lambda _: Threshold("memory", 80.0), False)
 
 
 @pytest.mark.parametrize(("metric", "level"), [("tasks", 10.5), ("rssi_dbm", -70.5)])
 async def test_a_level_that_the_board_would_round_is_refused(link, metric, level):
     sentence = f"^--warn of {metric} must be a whole number, not {level}"
     with pytest.raises(_program.Failure, match=sentence):
-        await limits._change_threshold(link, metric, lambda _: Threshold(metric, level), False)
+        await grants._change_threshold(link, metric, lambda _: Threshold(metric, level), False)
 
 
 # --- release, cancel, alloc ---------------------------------------------------------------------

@@ -46,8 +46,8 @@ PANELS = {
         "cancel": "grants",
     },
     "Limits and policy": {
-        "limits": "limits",
-        "thresholds": "limits",
+        "limits": "grants",
+        "thresholds": "grants",
         "policy": "policy",
         "apply": "policy",
         "safe": "look",
