@@ -28,7 +28,7 @@ PANELS = {
         "broker-rules": "access",
     },
     "Look": {
-        "watch": "watch",
+        "watch": "look",
         "status": "look",
         "top": "look",
         "trends": "look",
@@ -54,8 +54,8 @@ PANELS = {
     },
     "Record and export": {
         "record": "record",
-        "plot": "plot",
-        "replay": "replay",
+        "plot": "recordings",
+        "replay": "recordings",
         "serve": "serve",
         "users": "access",
     },

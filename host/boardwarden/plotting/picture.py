@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from boardwarden.recording.reading import Happened
+from boardwarden.render.tables import event_name
 from boardwarden.transport.address import short_names
 
 from .metrics import METRICS, scale
@@ -145,20 +146,13 @@ def _band_points(
 
 def _event_rows(events: list[Happened]) -> dict[str, list[Happened]]:
     """Return the events by what they are; the rarest kinds share a row when there are many."""
-    counts = Counter(_what(happened) for happened in events)
+    counts = Counter(event_name(happened.event) for happened in events)
     own = {what for what, _ in counts.most_common(MAX_EVENT_ROWS)}
     rows: dict[str, list[Happened]] = {}
     for happened in events:
-        what = _what(happened)
+        what = event_name(happened.event)
         rows.setdefault(what if what in own else "others", []).append(happened)
     return dict(sorted(rows.items(), reverse=True))
-
-
-def _what(happened: Happened) -> str:
-    event = happened.event
-    subject = event.subject if isinstance(event.subject, str) else None  # not each id by itself
-    detail = event.detail if event.kind != "trim" else None
-    return " ".join(filter(None, (event.kind, subject, detail)))
 
 
 def _color(happened: Happened) -> str:
