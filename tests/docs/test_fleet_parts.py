@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from boardwarden import PermissionDenied
 from boardwarden.cli.app import app
 from boardwarden.doctor.boards import broker_boards
-from boardwarden.serve.fleet import parse_shard
+from boardwarden.serve.service import parse_shard
 from boardwarden.transport import mqtt_address
 
 FLEET = REPO / "docs" / "fleet"

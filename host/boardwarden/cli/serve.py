@@ -152,10 +152,8 @@ def serve(
         followers.append(_in_home_assistant(home_assistant_at or broker))
     outlets = service.Outlets(checked(service.parse_listen, listen), otlp, shown, followers)
     if broker:
-        from boardwarden.serve.fleet import Fleet, parse_shard
-
-        share = checked(parse_shard, shard)
-        fleet = checked(Fleet, broker, share)
+        share = checked(service.parse_shard, shard)
+        fleet = checked(service.Fleet, broker, share)
         what = f"the boards of {broker}, share {shard}"
         run(_serve(what, outlets, partial(service.serve_fleet, fleet, outlets)))
         return
@@ -177,8 +175,7 @@ def _notices(notify: str | None, quiet: str | None) -> list[Follower]:
         if quiet is not None:
             fail("--quiet is about --notify URL, which is missing.")
         return []
-    from boardwarden.serve.notify import Notifier
-    from boardwarden.serve.webhook import Webhook, check_url, parse_quiet
+    from boardwarden.serve.notify import Notifier, Webhook, check_url, parse_quiet
 
     times = None if quiet is None else checked(parse_quiet, quiet)
     return [Notifier(Webhook(checked(check_url, notify), times))]
