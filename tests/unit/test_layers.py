@@ -39,7 +39,8 @@ HOST_LAYERS = [
     ["_program"],
     ["deploy", "doctor", "rollout"],
     ["recording"],
-    ["plotting", "replaying"],
+    ["plot_data", "replaying"],
+    ["plot_picture"],
     ["testing"],  # knows how the host reads, so that it can answer; only tests use it
     ["serve", "web", "tui", "demo"],
     ["cli"],

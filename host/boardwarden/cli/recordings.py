@@ -32,7 +32,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from boardwarden.plotting.plot import Drawn
+    from boardwarden.plot_data import Drawn
     from boardwarden.replaying.replay import Decision, Replayed
 
 _EVERY = 500  # samples, between two steps of the progress
@@ -60,7 +60,7 @@ def plot(
     as_json: JsonOption = False,
 ) -> None:
     """Draw a recording as PNG or SVG: metrics over time, events marked."""
-    from boardwarden.plotting.metrics import METRICS
+    from boardwarden.plot_data import METRICS
 
     picture = out or file.with_suffix(".png")
     if picture.suffix.lower() not in (".png", ".svg"):
@@ -81,8 +81,8 @@ def _plot(
     path: Path, out: Path, metrics: list[str], addresses: list[str], times: Times, as_json: bool
 ) -> None:
     """Draw a picture, and print what is in it. No metrics: the usual ones; no addresses: all."""
-    from boardwarden.plotting.picture import draw
-    from boardwarden.plotting.plot import read
+    from boardwarden.plot_data import read
+    from boardwarden.plot_picture import draw
     from boardwarden.recording.reading import Recording
 
     with _working("reading"), Recording(path) as recording:
