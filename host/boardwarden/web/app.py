@@ -21,10 +21,9 @@ from boardwarden._quantities import THRESHOLD_METRICS
 
 from . import requests
 from .board_view import BoardView
-from .fleet_view import FleetView
+from .fleet_view import STATES, FleetView
 from .guard import Access, Guard
 from .requests import Answer, BadRequest, RequestLog
-from .row import STATES
 from .users import CONTROL, LONGEST_S, Brake, Sessions, is_password
 
 STATIC = Path(__file__).parent / "static"
