@@ -14,8 +14,8 @@ from boardwarden._mirror.mirror import Mirror
 from boardwarden.serve.metrics import METRICS
 from boardwarden.serve.watched import Snapshot, updated_at
 from boardwarden.testing.fake_board import SAMPLE
+from boardwarden.web.access import Sessions, User
 from boardwarden.web.fleet_view import FleetView, Row
-from boardwarden.web.users import Sessions, User
 from warden_schema import ids
 
 

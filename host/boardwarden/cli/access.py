@@ -191,7 +191,7 @@ def users(
     Adding a user who exists changes password and right. A running `boardwarden serve` follows the
     file: a user who is removed is signed out.
     """
-    from boardwarden.web import users as store
+    from boardwarden.web import access as store
 
     with reported():
         check_word("users", action, _USER_ACTIONS)

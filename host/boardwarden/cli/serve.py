@@ -15,7 +15,7 @@ import typer
 
 from boardwarden._paths import reason
 from boardwarden._program import Failure, checked, fail, print_line, run
-from boardwarden.web.users import AccessError
+from boardwarden.web.access import Access, AccessError, UsersFile, check_access, parse_networks
 
 from . import terminal
 from .options import BoardsOption, all_given, require
@@ -198,23 +198,21 @@ def _page(place: tuple[str, int], given: PageAccess) -> PageOptions:
     """Return where the page is and who may see it, or exit."""
     require("boardwarden serve --page", "starlette", "Starlette", "web")
     require("boardwarden serve --page", "uvicorn", "uvicorn", "web")
-    from boardwarden.web import guard
     from boardwarden.web.server import PageOptions
-    from boardwarden.web.users import UsersFile
 
     if (given.tls_cert is None) != (given.tls_key is None):
         fail("--tls-cert and --tls-key go together.")
     tls = None
     if given.tls_cert is not None and given.tls_key is not None:
         tls = given.tls_cert, given.tls_key
-    access = guard.Access(
+    access = Access(
         None if given.users is None else checked(UsersFile, given.users),
         tls,
-        checked(guard.parse_networks, given.proxy),
+        checked(parse_networks, given.proxy),
         given.user_header,
         tuple(given.name),
     )
-    checked(guard.check_access, place[0], access)
+    checked(check_access, place[0], access)
     if given.recording is not None:
         from boardwarden.recording.reading import Recording
 
