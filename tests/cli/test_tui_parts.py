@@ -8,10 +8,9 @@ from boardwarden.grants import Operation
 from boardwarden.history import Column, History
 from boardwarden.models import Cpu, Memory, Status
 from boardwarden.render.text import Printable
-from boardwarden.tui.feed import Tail, Track
+from boardwarden.tui.feed import Tail, Track, every
 from boardwarden.tui.figures import Plot
 from boardwarden.tui.panels import _done
-from boardwarden.tui.text import every
 
 
 def drawn(rows):
