@@ -61,7 +61,7 @@ async def test_users_are_added_listed_and_removed(tmp_path):
         ["bob", "observe"],
     ]
     assert (await run("users", "remove", file, "ada")).status == 0
-    assert [*access.load(tmp_path / "users.json")] == ["bob"]
+    assert [*access.load_users(tmp_path / "users.json")] == ["bob"]
     assert os.listdir(tmp_path) == ["users.json"]
 
 
@@ -152,7 +152,7 @@ def test_a_file_that_is_none_of_users_lets_nobody_in(tmp_path, text):
     file.write_text(text)
     file.chmod(0o600)
     with pytest.raises(access.UsersError, match=r"is no file of users|of a newer boardwarden"):
-        access.load(file)
+        access.load_users(file)
 
 
 def test_a_password_is_checked_against_its_hash():
@@ -173,10 +173,10 @@ def test_the_most_that_a_file_may_ask_for_can_be_computed(tmp_path):
 
     file.touch(0o600)
     asks_for(1 << 16)
-    assert not access.is_password(access.load(file)["a"], "correct horse")
+    assert not access.is_password(access.load_users(file)["a"], "correct horse")
     asks_for(1 << 17)  # scrypt itself would raise
     with pytest.raises(access.UsersError, match="is no file of users"):
-        access.load(file)
+        access.load_users(file)
 
 
 @pytest.mark.parametrize("length", [7, 1025])

@@ -21,9 +21,9 @@ from boardwarden.web.access import (
     Sessions,
     UsersFile,
     check_access,
-    load,
+    load_users,
     parse_networks,
-    save,
+    save_users,
 )
 from warden_schema import ids
 
@@ -167,10 +167,10 @@ def test_who_is_removed_from_the_file_is_signed_out(tmp_path):
         client = Client(page.url, page.port)
         client.login("bob")
         assert client.get("/api/session")[2]["right"] == "observe"
-        bob = load(file)["bob"]
+        bob = load_users(file)["bob"]
         users_file(file, ada="control")
         assert client.get("/api/session")[2]["right"] is None
-        save(file, {"bob": replace(bob, right="control")})
+        save_users(file, {"bob": replace(bob, right="control")})
         assert client.get("/api/session")[2]["right"] == "control"
         file.write_text("{")
         assert client.get("/api/session")[2]["right"] is None

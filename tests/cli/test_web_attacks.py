@@ -245,7 +245,7 @@ def test_another_password_ends_the_sessions_that_began_with_the_old_one(tmp_path
         client = Client(page.url, page.port)
         client.login("bob")
         assert client.get("/api/session")[2]["user"] == "bob"
-        access.save(file, {"bob": access.new_user("bob", "observe", PASSWORD + "!")})
+        access.save_users(file, {"bob": access.new_user("bob", "observe", PASSWORD + "!")})
         assert client.get("/api/session")[2]["user"] is None
 
 

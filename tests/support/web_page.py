@@ -27,7 +27,7 @@ def user(name, right):
 
 def users_file(path, **rights):
     """Write a file of users, `name="control"`, who all have PASSWORD; return its path."""
-    access.save(path, {name: user(name, right) for name, right in rights.items()})
+    access.save_users(path, {name: user(name, right) for name, right in rights.items()})
     return path
 
 

@@ -23,9 +23,9 @@ PANELS = {
     "Begin": {
         "boards": "doctor",
         "doctor": "doctor",
-        "deploy": "deploy",
-        "key": "access",
-        "broker-rules": "access",
+        "deploy": "setup",
+        "key": "setup",
+        "broker-rules": "setup",
     },
     "Look": {
         "watch": "look",
@@ -57,7 +57,7 @@ PANELS = {
         "plot": "recordings",
         "replay": "recordings",
         "serve": "serve",
-        "users": "access",
+        "users": "serve",
     },
 }
 MODULES = {name: module for panel in PANELS.values() for name, module in panel.items()}

@@ -1,10 +1,13 @@
-"""`boardwarden serve`: exports figures, and shows them on a web page, until Ctrl-C."""
+"""`boardwarden serve`: exports figures, and shows them on a web page; `users`: who may see that."""
 
 from __future__ import annotations
 
 import asyncio
+import getpass
 import logging
+import os
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,17 +17,39 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from boardwarden._paths import reason
-from boardwarden._program import Failure, checked, fail, print_line, run
-from boardwarden.web.access import Access, AccessError, UsersFile, check_access, parse_networks
+from boardwarden._program import (
+    Failure,
+    checked,
+    fail,
+    print_json,
+    print_line,
+    print_table,
+    reported,
+    run,
+)
+from boardwarden.web.access import (
+    CONTROL,
+    OBSERVE,
+    Access,
+    AccessError,
+    UsersFile,
+    check_access,
+    check_name,
+    load_users,
+    new_user,
+    parse_networks,
+    save_users,
+)
 
 from . import terminal
-from .options import BoardsOption, all_given, require
+from .options import BoardsOption, JsonOption, all_given, check_word, one_of, require
 
 if TYPE_CHECKING:
     from boardwarden.serve.service import Outlets
     from boardwarden.serve.watched import Follower
     from boardwarden.web.server import PageOptions
 
+_USER_ACTIONS = ("add", "remove", "list")
 _ALL = "1/1"  # of one worker alone
 
 
@@ -249,3 +274,70 @@ async def _serve(
         except OSError as error:
             host, port = outlets.listen
             raise Failure(f"Cannot listen on {host}:{port}: {reason(error)}.") from None
+
+
+# --- who may see the page -------------------------------------------------------------------------
+
+
+def users(
+    action: Annotated[
+        str,
+        typer.Argument(
+            metavar="ACTION",
+            help=", ".join(_USER_ACTIONS) + ".",
+            autocompletion=one_of(_USER_ACTIONS),
+        ),
+    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The users' file.", readable=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The user to add or remove.", show_default=False)
+    ] = "",
+    control: Annotated[
+        bool, typer.Option("--control", help="For add: may send requests to boards, too.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Add, remove or list the users who may see the web page.
+
+    `add` asks for the password twice; if standard input is no terminal, it reads one line from it.
+    Adding a user who exists changes password and right. A running `boardwarden serve` follows the
+    file: a user who is removed is signed out.
+    """
+    with reported():
+        check_word("users", action, _USER_ACTIONS)
+        if bool(name) != (action != "list"):
+            fail(f"users {action} FILE takes {'no name' if name else 'the name of a user'}.")
+        if as_json and action != "list":
+            fail("--json goes with list.")
+        found = checked(load_users, file) if action != "add" or os.path.lexists(file) else {}
+        if action == "add":
+            checked(check_name, name)
+            right = CONTROL if control else OBSERVE
+            user = checked(new_user, name, right, _password())
+            checked(save_users, file, {**found, name: user})
+            print_line(f"{name} may {right}; boardwarden serve --users {file} lets them in")
+        elif action == "remove":
+            if name not in found:
+                fail(f"{file} has no user {name!r}.")
+            del found[name]
+            checked(save_users, file, found)
+            print_line(f"{name} may not look any more")
+        elif as_json:
+            print_json({"users": [{"name": each, "right": found[each].right} for each in found]})
+        else:
+            rows = [(each, found[each].right) for each in found]
+            print_table(("name", "may"), rows, "no users")
+
+
+def _password() -> str:
+    """Return the password that is typed twice, or the line that is piped in."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    try:
+        first, again = getpass.getpass("password: "), getpass.getpass("again: ")
+    except EOFError:  # Ctrl-D, which leaves the terminal at the prompt
+        print(file=sys.stderr, flush=True)
+        fail("No password was typed; nothing was changed.")
+    if again != first:
+        fail("The two passwords differ; nothing was changed.")
+    return first

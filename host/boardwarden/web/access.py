@@ -93,7 +93,7 @@ def _hash(password: str, salt: bytes, n: int, r: int, p: int) -> str:
     return hashlib.scrypt(data, salt=salt, n=n, r=r, p=p, maxmem=_MAX_MEMORY, dklen=32).hex()
 
 
-def load(path: Path) -> dict[str, User]:
+def load_users(path: Path) -> dict[str, User]:
     """Return the users of a file by their names; raise UsersError."""
     try:
         with path.open("rb") as file:
@@ -127,7 +127,7 @@ def _checked(user: User) -> User:
     return user
 
 
-def save(path: Path, users: Mapping[str, User]) -> None:
+def save_users(path: Path, users: Mapping[str, User]) -> None:
     """Write the file anew, for its owner only; raise UsersError, and the old file stays whole."""
     text = json.dumps({"format": _FORMAT, "users": [asdict(users[name]) for name in sorted(users)]})
     try:
@@ -151,7 +151,7 @@ class UsersFile:
     def __init__(self, path: Path) -> None:
         """Raise UsersError where it cannot be read now."""
         self._path = path
-        self._users = load(path)
+        self._users = load_users(path)
         self._stamp = self._now()
 
     def get(self, name: str) -> User | None:
@@ -159,7 +159,7 @@ class UsersFile:
         now = self._now()
         if now is None or now != self._stamp:
             try:
-                self._users = load(self._path)
+                self._users = load_users(self._path)
                 self._stamp = now
             except UsersError:
                 self._users, self._stamp = {}, None
