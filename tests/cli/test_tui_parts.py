@@ -85,6 +85,14 @@ def test_a_late_sample_leaves_a_gap():
     assert track.span_s(6) == 12
 
 
+def test_after_a_gap_the_figures_of_a_sample_still_stand_in_one_column():
+    """Also where one of them was not known before it: live memory, until the first collection."""
+    track = Track()
+    for uptime_s in (1, 12):
+        track.add(sample(uptime_s, uptime_s))
+    assert (track.last("used", 3), track.last("live", 3)) == ([1, None, 12], [None] * 3)
+
+
 def remembered(newest_s, *columns):
     """Return a history of these: a tier, a metric, a step in seconds and means, oldest first."""
     history = History()

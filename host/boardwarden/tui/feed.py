@@ -59,8 +59,8 @@ class Track:
 
     def gap(self) -> None:
         """Add a gap, as the board restarted or the link was lost."""
-        for figures in self._figures.values():
-            if figures and figures[-1] is not None:
+        if any(figures and figures[-1] is not None for figures in self._figures.values()):
+            for figures in self._figures.values():  # each: a column is one sample's
                 figures.append(None)
 
     def recall(self, history: History, step_s: float) -> None:
