@@ -165,7 +165,6 @@ def attach(watchdog, agent):
         watchdog.owner = runner = Runner.current
         agent.poll = watchdog.poll
         runner.stop = watchdog.close
-        agent.load.counted = watchdog.hook
         if agent.policy is not None:
             operations = agent.policy.operations
             watchdog.in_threads = bytearray(len(operations.rows))  # 1: that row is a thread's

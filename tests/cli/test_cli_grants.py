@@ -235,8 +235,18 @@ async def test_alloc_holds_a_lease_for_its_time(board, link, capsys):
         f"released lease {number}",
     ]
     asked = next(asked for operation, asked in board.done if operation == ids.ALLOCATE)
-    assert asked == [0, 4096, "ota", 2, 2**30 - 1, None]  # it ends with the command, not before
+    assert asked == [0, 4096, "ota", 2, 100, None]  # it ends without the command, too
     assert (ids.RELEASE, [number]) in board.done
+
+
+async def test_alloc_ends_well_when_the_board_ends_the_lease_after_its_time(board, link, capsys):
+    task = asyncio.create_task(grants._alloc(link, wanted(seconds=60), True))
+    await granted(board)
+    number = board.policy._next_id - 1
+    assert json.loads(capsys.readouterr().out)["lease"]["remaining_s"] == pytest.approx(60, abs=5)
+    board.policy._end(ids.LEASE, number, "expired")
+    await asyncio.wait_for(task, LIMIT_S)
+    assert json.loads(capsys.readouterr().out) == {"released": number}
 
 
 async def test_a_denied_alloc_prints_the_reason(board, link, capsys):

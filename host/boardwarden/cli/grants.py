@@ -209,7 +209,7 @@ async def _hold(
         how_long = "until Ctrl-C" if wanted.seconds is None else f"for {duration(wanted.seconds)}"
         print_line(f"lease {lease.id}: {what}, {how_long}")
     interrupted = await _wait_for_end(board, lease, wanted.seconds, interrupt)
-    with contextlib.suppress(NotFound):  # its time may be over now, too
+    with contextlib.suppress(NotFound):  # its time is over on the board, too
         async with answer():
             await board.release(lease.id)
     print_json({"released": lease.id}) if as_json else print_line(f"released lease {lease.id}")
@@ -217,13 +217,14 @@ async def _hold(
 
 
 async def _granted(board: Board, wanted: Wanted, as_json: bool) -> Lease:
-    resource, size, owner, priority, mount, _ = wanted
+    resource, size, owner, priority, mount, seconds = wanted
+    ttl = TIMES_S[1] if seconds is None else seconds
     mounts = [each.mount for each in board.status.storage if each.mount is not None]
     if mount is not None and mounts and mount not in mounts:
         raise Failure(f"The board has no file system {mount}; it has {', '.join(mounts)}.")
     try:
         async with answer():
-            return await board.allocate(resource, size, owner, priority, TIMES_S[1], mount)
+            return await board.allocate(resource, size, owner, priority, ttl, mount)
     except Denied as error:
         if as_json:
             names = ("reason", "available", "retry_after_s", "blockers")
@@ -234,12 +235,15 @@ async def _granted(board: Board, wanted: Wanted, as_json: bool) -> Lease:
 async def _wait_for_end(
     board: Board, lease: Lease, seconds: float | None, interrupt: asyncio.Event
 ) -> bool:
-    """Wait until the time is over (False) or Ctrl-C (True); raise Failure if the lease ends."""
+    """Wait until the time is over (False) or Ctrl-C (True); raise Failure if the lease ends.
+
+    The board ends it after that time, too, maybe a moment earlier.
+    """
     stop = asyncio.create_task(interrupt.wait())
     watch = asyncio.create_task(_lost(board, lease.id))
     try:
         await asyncio.wait([stop, watch], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if watch.done():
+        if watch.done() and (seconds is None or watch.result() != "expired"):
             raise Failure(f"Lease {lease.id} ended on the board: {watch.result()}.")
         return stop.done()
     finally:
