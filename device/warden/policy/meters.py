@@ -10,6 +10,7 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.errors import check_text, deny
+from warden.sensors.load import generator
 from warden.sensors.threads import get_ident
 from warden.tables import Table
 from warden_schema.codec import cut
@@ -101,7 +102,11 @@ class Meters(Table):
             raise RuntimeError("import asyncio first")
         meter = self.add(name, _TASK, priority, lease)
         try:
-            meter.coro = load.counted(coro)
+            if type(coro) is generator or not hasattr(coro, "send"):
+                coro = load.counted(coro)
+            else:  # it need not be one that can be awaited
+                load.tasks = None
+            meter.coro = coro
             meter.task = load.uncounted_create_task(meter)
         except BaseException as error:
             self.end(meter)

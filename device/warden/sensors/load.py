@@ -39,6 +39,8 @@ _WORST_LAG_FIGURE = const(5)
 _LAG_FIGURE = const(6)
 _TASKS_FIGURE = const(9)
 
+generator = type(_ for _ in ())  # of what a generator and an async function return
+
 
 def imported_asyncio():
     """Return asyncio's core if the application has imported it, all of it; else None."""
@@ -62,16 +64,17 @@ class Load:
         if self.core is not None:
             self.watch_loop(core)
             return True
+        create_task = core.create_task
         if self.uncounted_create_task is None:
-            self.uncounted_create_task = core.create_task
-            if getattr(core.create_task, "__globals__", None) is core.__dict__:
+            self.uncounted_create_task = create_task
+            if getattr(create_task, "__globals__", None) is core.__dict__:
                 self.names = core.__dict__
         self.watch_loop(core)
         if core._task_queue.peek() is not None or core._io_queue.map:
             self.tasks = None  # those that began earlier are not seen
         elif core.cur_task is not None and self.steps:
             self.tasks = 1
-        self.set_create_task(core.create_task, self.create_task)
+        self.set_create_task(create_task, self.create_task)
         self.on_exception = core.Loop.call_exception_handler  # of the application, or asyncio's
         core.Loop.call_exception_handler = self.call_exception_handler
         self.core = core
@@ -81,9 +84,10 @@ class Load:
         """Leave asyncio as it was."""
         core = self.core
         if core is not None:
-            if core._io_queue is self.queue and "wait_io_event" in self.queue.__dict__:
+            if "wait_io_event" in self.queue.__dict__:
                 del self.queue.wait_io_event
-            self.set_create_task(core.create_task, self.uncounted_create_task)
+            if core.create_task == self.create_task:  # else there is one of the application's
+                self.set_create_task(core.create_task, self.uncounted_create_task)
             core.Loop.call_exception_handler = self.on_exception
             self.core = self.queue = None
 
@@ -170,7 +174,10 @@ class Load:
                 self.on_create()  # has the agent's own tasks in this event loop
         if self.steps:
             self.wrapped += 1
-            coro = self.counted(coro)
+            if type(coro) is generator:
+                coro = self.counted(coro)
+            else:  # a profiler's wrapper, say, which need not have more than send() and throw():
+                self.tasks = None  # that cannot be awaited
         if self.names is None:
             return self.uncounted_create_task(coro)
         task = core.Task(coro, self.names)  # what asyncio's own does, without its call
@@ -179,9 +186,11 @@ class Load:
 
     def call_exception_handler(self, context):
         """Report what ended a task that nobody awaits; then do with it what asyncio does."""
-        # A metered task has reported it.
-        if self.report is not None and not hasattr(context["future"].coro, "table"):
-            self.report(context["exception"], _TASK, None)
+        core = self.core
+        # Else it is the application that calls this. A metered task has reported it.
+        if core is not None and context is core._exc_context and self.report is not None:
+            if not hasattr(context["future"].coro, "table"):
+                self.report(context["exception"], _TASK, None)
         self.on_exception(context)
 
     async def counted(self, coro):
