@@ -10,7 +10,6 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.errors import check_text, deny
-from warden.sensors.load import generator
 from warden.sensors.threads import get_ident
 from warden.tables import Table
 from warden_schema.codec import cut
@@ -102,7 +101,7 @@ class Meters(Table):
             raise RuntimeError("import asyncio first")
         meter = self.add(name, _TASK, priority, lease)
         try:
-            if type(coro) is generator or not hasattr(coro, "send"):
+            if type(coro) is type(_ for _ in ()) or not hasattr(coro, "send"):
                 coro = load.counted(coro)
             else:  # it need not be one that can be awaited
                 load.tasks = None

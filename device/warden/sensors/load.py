@@ -64,17 +64,16 @@ class Load:
         if self.core is not None:
             self.watch_loop(core)
             return True
-        create_task = core.create_task
         if self.uncounted_create_task is None:
-            self.uncounted_create_task = create_task
-            if getattr(create_task, "__globals__", None) is core.__dict__:
+            self.uncounted_create_task = core.create_task
+            if getattr(core.create_task, "__globals__", None) is core.__dict__:
                 self.names = core.__dict__
         self.watch_loop(core)
         if core._task_queue.peek() is not None or core._io_queue.map:
             self.tasks = None  # those that began earlier are not seen
         elif core.cur_task is not None and self.steps:
             self.tasks = 1
-        self.set_create_task(create_task, self.create_task)
+        self.set_create_task(core.create_task, self.create_task)
         self.on_exception = core.Loop.call_exception_handler  # of the application, or asyncio's
         core.Loop.call_exception_handler = self.call_exception_handler
         self.core = core
@@ -186,9 +185,8 @@ class Load:
 
     def call_exception_handler(self, context):
         """Report what ended a task that nobody awaits; then do with it what asyncio does."""
-        core = self.core
         # Else it is the application that calls this. A metered task has reported it.
-        if core is not None and context is core._exc_context and self.report is not None:
+        if self.report is not None and context is getattr(self.core, "_exc_context", None):
             if not hasattr(context["future"].coro, "table"):
                 self.report(context["exception"], _TASK, None)
         self.on_exception(context)
