@@ -537,6 +537,94 @@ async def test_a_create_task_of_the_application_is_called():
     assert len(calls) == 1
 
 
+async def test_a_create_task_that_took_the_place_of_the_agents_stays_after_detach():
+    create_task = core.create_task
+    load = _load()
+    load.attach()
+
+    def own(coro):
+        return create_task(coro)
+
+    core.create_task = asyncio.create_task = own
+    load.detach()
+    found = core.create_task, asyncio.create_task
+    result = await imported_create_task(_nap(1))
+    load.set_create_task(imported_create_task, create_task)
+    core.create_task = asyncio.create_task = create_task
+    assert found == (own, own) and result is None
+
+
+class Profiled:
+    """Stands for a coroutine, as profilers wrap one: asyncio asks for no more than this."""
+
+    def __init__(self, coro):
+        self.coro = coro
+        self.steps = 0
+
+    def send(self, value):
+        self.steps += 1
+        return self.coro.send(value)
+
+    def __getattr__(self, name):
+        return getattr(self.coro, name)
+
+
+async def test_what_has_only_send_and_throw_is_a_task_as_without_the_agent():
+    async def work():
+        await asyncio.sleep_ms(1)
+        return 42
+
+    load = _load()
+    load.attach()
+    before = load.tasks
+    coro = Profiled(work())
+    found = await asyncio.create_task(coro)
+    cancelled = asyncio.create_task(Profiled(_nap(1000)))
+    await asyncio.sleep_ms(0)
+    cancelled.cancel()
+    try:
+        await cancelled
+    except asyncio.CancelledError:
+        found += 1
+    tasks = load.tasks
+    load.detach()
+    assert (found, coro.steps) == (43, 2)
+    assert tasks == before >= 0
+
+
+def test_a_metered_task_may_have_only_send_and_throw():
+    async def main():
+        warden.start(interval_ms=20, link=False)
+        coro = Profiled(_nap(1))
+        await warden.spawn(coro, "profiled")
+        return coro.steps
+
+    try:
+        assert asyncio.run(main()) == 2
+    finally:
+        warden.stop()
+        asyncio.new_event_loop()
+
+
+def test_an_application_may_call_the_exception_handler_with_what_it_has():
+    reported = []
+    handled = []
+    load = _load()
+    load.report = lambda error, kind, name: reported.append(error)
+    load.attach()
+    loop = asyncio.get_event_loop()
+    loop.set_exception_handler(lambda loop, context: handled.append(context))
+    contexts = [{"message": "x"}, {"message": "x", "exception": ValueError(7)}, {"future": None}]
+    try:
+        for context in contexts:
+            loop.call_exception_handler(context)
+    finally:
+        loop.set_exception_handler(None)
+        load.detach()
+    assert handled == contexts
+    assert reported == []  # no task has raised it
+
+
 async def test_a_create_task_that_was_kept_works_after_detach():
     load = _load()
     load.attach()

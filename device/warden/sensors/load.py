@@ -41,6 +41,8 @@ _WORST_LAG_FIGURE = const(5)
 _LAG_FIGURE = const(6)
 _TASKS_FIGURE = const(9)
 
+generator = type(_ for _ in ())  # of what a generator and an async function return
+
 
 def imported_asyncio():
     """Return asyncio's core if the application has imported it, all of it; else None."""
@@ -81,9 +83,10 @@ class Load:
         """Leave asyncio as it was."""
         core = self.core
         if core is not None:
-            if core._io_queue is self.queue and "wait_io_event" in self.queue.__dict__:
+            if "wait_io_event" in self.queue.__dict__:
                 del self.queue.wait_io_event
-            self.set_create_task(core.create_task, self.uncounted_create_task)
+            if core.create_task == self.create_task:  # else there is one of the application's
+                self.set_create_task(core.create_task, self.uncounted_create_task)
             core.Loop.call_exception_handler = self.on_exception
             self.core = self.queue = None
 
@@ -186,10 +189,11 @@ class Load:
 
     def call_exception_handler(self, context):
         """Report what ended a task that nobody awaits; then do with it what asyncio does."""
-        # A metered task has reported it.
-        if self.report is not None and not hasattr(context["future"].coro, "table"):
-            self.report(context["exception"], _TASK, None)
-        self.tasks += 1  # it ended before, and is run once more for this
+        if context is getattr(self.core, "_exc_context", None):  # else the application's own call
+            # A metered task has reported it.
+            if self.report is not None and not hasattr(context["future"].coro, "table"):
+                self.report(context["exception"], _TASK, None)
+            self.tasks += 1  # it ended before, and is run once more for this
         self.on_exception(context)
 
     # --- reading --------------------------------------------------------------------------------
