@@ -277,6 +277,13 @@ def test_a_saw_however_long_its_teeth_is_no_leak_once_it_has_had_a_few():
         assert set(found[4 * period :]) == {NEVER}, period
 
 
+def test_a_saw_whose_tops_are_near_the_limit_is_no_leak_once_it_has_had_a_few():
+    for period in (40, 100, 180):
+        slope = 44_000 // period
+        found = told([10_000 + slope * (second % period) for second in range(6 * period)])
+        assert set(found[4 * period :]) == {NEVER}, period
+
+
 def test_what_is_filled_at_once_again_and_again_is_no_leak():
     def filled(second):
         phase = second % 200

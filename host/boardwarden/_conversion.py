@@ -76,9 +76,14 @@ def text(name: str, value: Any, may_be_empty: bool = True) -> str:
     """Return a name, cut to the length that the board stores."""
     if not isinstance(value, str) or not (value or may_be_empty):
         raise ValueError(f"{name} must be a {'' if may_be_empty else 'non-empty '}str.")
+    _require_printable(name, value)
+    return value.encode(errors="replace")[: ids.MAX_NAME].decode(errors="ignore")
+
+
+def _require_printable(name: str, value: str) -> None:
+    """Raise ValueError for control characters, which the board would refuse."""
     if any(character < " " or "\x7f" <= character < "\xa0" for character in value):
         raise ValueError(f"{name} must be without control characters, not {value!r}.")
-    return value.encode(errors="replace")[: ids.MAX_NAME].decode(errors="ignore")
 
 
 def identifier(value: Any) -> int:
@@ -163,6 +168,7 @@ def quota(name: Any, memory: Any, storage: Any, operations: Any, ttl: Any) -> Ar
     """Return the arguments of SET_QUOTA; without figures it removes the quota."""
     if not isinstance(name, str) or not 1 <= len(name.encode(errors="replace")) <= ids.MAX_NAME:
         raise ValueError(f"A session's name must have 1 to {ids.MAX_NAME} bytes, not {name!r}.")
+    _require_printable("A session's name", name)
     sizes = {"memory": memory, "storage": storage}
     most = "a whole number of bytes"
     return (

@@ -128,6 +128,10 @@ class Board:
         self._mirror = Mirror(self._on_sample, self._on_change, self._on_gap)
         self._session = Session(transport, self._mirror, self._console.put, secret)
 
+    def __repr__(self) -> str:
+        """Return the kind and the address, such as <Board sim>."""
+        return f"<{type(self).__name__} {self.address}>"
+
     # --- the mirror: no I/O ---------------------------------------------------------------------
 
     @property

@@ -161,7 +161,7 @@ class RequestTimeout(RequestError):
 class RequestRefused(RequestError):
     """The board refused: `code` is a reply code of the schema, `value` its detail."""
 
-    def __init__(self, message: str, code: int, value: object = None) -> None:
+    def __init__(self, message: str, code: int = 0, value: object = None) -> None:
         super().__init__(message)
         self.code = code
         self.value = value

@@ -91,9 +91,8 @@ def save(place: str | Path, secret: Secret, replace: bool = False) -> None:
     except FileExistsError:
         raise KeyFileError(f"{name} is there already; nothing was changed.", name) from None
     except OSError as error:
-        if replace:
-            with contextlib.suppress(OSError):
-                os.unlink(target)
+        with contextlib.suppress(OSError):
+            os.unlink(target)  # part of it may be there; what was there before is FileExistsError
         raise KeyFileError(f"{name} cannot be written: {reason(error)}.", name) from None
 
 

@@ -114,6 +114,8 @@ class SyncBoard:
         self._board = board
         self._thread = thread
 
+    __repr__ = Board.__repr__
+
     status = _mirrored(lambda board: board.status)
     capabilities = _mirrored(lambda board: board.capabilities)
     version_note = _mirrored(lambda board: board.version_note)

@@ -27,9 +27,8 @@ from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.cli.app import app
 from boardwarden.errors import AddressError
 from boardwarden.serve import home_assistant
-from boardwarden.serve.fleet import Fleet
-from boardwarden.serve.home_assistant import HomeAssistant
-from boardwarden.serve.home_assistant_messages import object_id, topics
+from boardwarden.serve.home_assistant import HomeAssistant, object_id, topics
+from boardwarden.serve.service import Fleet
 from boardwarden.serve.watched import Watched
 from boardwarden.testing import FakeBoard
 from boardwarden.transport.address import PASSWORD

@@ -23,7 +23,7 @@ from boardwarden._protocol import session
 from boardwarden.cli.app import app
 from boardwarden.doctor import boards as doctor_boards
 from boardwarden.doctor.boards import broker_boards
-from boardwarden.serve.fleet import Fleet, Shard, parse_shard
+from boardwarden.serve.service import Fleet, Shard, parse_shard
 from boardwarden.transport import mqtt, tcp
 from boardwarden.transport.address import PASSWORD, PASSWORD_FILE
 from boardwarden.transport.mqtt_broker import Broker, Receiver

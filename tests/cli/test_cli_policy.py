@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from cli_process import SILENT_SOON, CommandOnTerminal, TerminalBoard, kill_started, run
@@ -22,6 +23,11 @@ warn = "75 %"
 [session.upload]
 memory = "16k"
 operations = 2
+"""
+NO_ROOM = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+runpy.run_module("boardwarden", run_name="__main__")
 """
 ROWS = ["interval", "limits.max_operations", "threshold.memory", "threshold.cpu", "session.upload"]
 
@@ -129,6 +135,18 @@ async def test_a_policy_is_applied_stored_and_undone(board, file, tmp_path):
     assert (forgotten.status, fake.stored) == (0, 0)
     none = await run("apply", "--forget", "--board", board.port)
     assert none.out == "The board stores no policy.\n"
+
+
+async def test_a_backup_that_cannot_be_written_changes_nothing_and_leaves_no_part(
+    board, file, tmp_path
+):
+    backup = tmp_path / "old.toml"
+    options = ("apply", str(file), "--yes", "--backup", str(backup), "--board", board.port)
+    failed = await run(*options, command=(sys.executable, "-c", NO_ROOM))
+    assert failed.status == 2
+    assert "file too large; nothing was changed" in failed.err
+    assert not backup.exists()
+    assert changing(board) == []
 
 
 @pytest.mark.parametrize(("answer", "status"), [(b"y\n", 0), (b"\n", 2), (None, 130)])

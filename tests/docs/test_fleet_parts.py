@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from boardwarden import PermissionDenied
 from boardwarden.cli.app import app
 from boardwarden.doctor.boards import broker_boards
-from boardwarden.serve.fleet import parse_shard
+from boardwarden.serve.service import parse_shard
 from boardwarden.transport.address import PASSWORD
 
 FLEET = REPO / "docs" / "fleet"

@@ -42,6 +42,7 @@ def test_status_and_monitoring_work_without_asyncio() -> None:
     peer = FakeBoard()
     with boardwarden.open(FakeTransport(peer)) as board:
         assert board.connected
+        assert repr(board) == f"<SyncBoard {board.address}>"
         assert board.status.board.machine == "fakeboard"
         assert board.capabilities["memory"].available
         assert 0 < board.ping() < 5

@@ -2,9 +2,11 @@
 
 import asyncio
 import socket
+import ssl
 import struct
 
 import pytest
+from certificates import signed_by_plain_authority
 
 from boardwarden.errors import ConnectError, LinkLost, PortMissing
 from boardwarden.transport import tcp, transport_for
@@ -163,3 +165,29 @@ async def test_a_host_that_does_not_answer_times_out(monkeypatch):
         with socket.create_connection(address, LIMIT_S), pytest.raises(ConnectError) as caught:
             await transport_for(f"tcp://127.0.0.1:{address[1]}").open()
     assert "did not answer" in str(caught.value)
+
+
+async def test_an_authority_without_key_usage_is_believed_where_the_user_names_it(
+    monkeypatch, tmp_path
+):
+    authority, signed, key = signed_by_plain_authority(tmp_path)
+    monkeypatch.setenv(tcp.CA_FILE, str(authority))
+    as_before_3_13 = ssl.create_default_context
+
+    def as_since_3_13(**more):
+        context = as_before_3_13(**more)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", as_since_3_13)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(signed, key)
+    arrived = asyncio.Event()
+    server = await asyncio.start_server(
+        lambda reader, writer: arrived.set(), "127.0.0.1", 0, ssl=serving
+    )
+    async with server:
+        link = transport_for(f"tls://localhost:{server.sockets[0].getsockname()[1]}")
+        await link.open()
+        await asyncio.wait_for(arrived.wait(), LIMIT_S)
+        await link.close()

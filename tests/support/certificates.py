@@ -34,5 +34,22 @@ def certificate(
     return made
 
 
+def signed_by_plain_authority(folder: Path) -> tuple[Path, Path, Path]:
+    """Make an authority as mosquitto's manual does, without keyUsage, and what it signed.
+
+    Return the authority's certificate, that for localhost and 127.0.0.1, and its key.
+    """
+    authority, asked, extensions, signed, key = (
+        folder / name for name in ("ca.pem", "asked.csr", "names", "signed.pem", "signed.key")
+    )
+    subject = ("-x509", "-days", "2", "-subj", "/CN=authority")
+    _openssl("req", *_CURVE, *subject, "-out", authority, "-keyout", folder / "ca.key")
+    _openssl("req", *_CURVE, "-subj", "/CN=broker", "-out", asked, "-keyout", key)
+    extensions.write_text(_NAMES + "\n", encoding="utf-8")
+    signing = ("-CA", authority, "-CAkey", folder / "ca.key", "-CAcreateserial", "-days", "2")
+    _openssl("x509", "-req", "-in", asked, *signing, "-extfile", extensions, "-out", signed)
+    return authority, signed, key
+
+
 def _openssl(*arguments: str | Path) -> None:
     subprocess.run(("openssl", *arguments), check=True, capture_output=True, timeout=60)

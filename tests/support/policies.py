@@ -47,7 +47,7 @@ def _thresholds(draw: st.DrawFn) -> tuple[Threshold, ...]:
 _QUOTAS = st.lists(
     st.builds(
         quota,
-        st.text(st.characters(codec="utf-8"), min_size=1, max_size=6),
+        st.text(st.characters(codec="utf-8", exclude_categories=("Cc",)), min_size=1, max_size=6),
         _BYTES,
         _or_none(_BYTES),
         _or_none(st.integers(1, 9)),

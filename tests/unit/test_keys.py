@@ -8,6 +8,7 @@ import hmac
 import json
 import os
 import random
+import resource
 import stat
 import sys
 import types
@@ -329,6 +330,21 @@ def test_a_link_to_a_key_file_stays_one(tmp_path):
     keys.save(link, keys.renewed(SECRET), replace=True)
     assert keys.load(file) == keys.load(link) != SECRET
     assert sorted(tmp_path.iterdir()) == [file, link]
+
+
+def test_a_key_file_that_cannot_be_written_leaves_nothing_behind(tmp_path):
+    file = tmp_path / "fleet.key"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(KeyFileError, match="cannot be written: file too large"):
+            keys.save(file, SECRET)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    keys.save(file, SECRET)
+    with pytest.raises(KeyFileError, match="there already"):
+        keys.save(file, SECRET)
+    assert keys.load(file) == SECRET
 
 
 class Keyring(dict):

@@ -44,7 +44,8 @@ HOST_LAYERS = [
     ["undo_file"],
     ["rollout"],
     ["recording"],
-    ["plotting", "replaying"],
+    ["plot_data", "replaying"],
+    ["plot_picture"],
     ["_fake_policy"],
     ["testing"],  # knows how the host reads, so that it can answer; only tests use it
     ["serve", "web", "tui", "demo"],

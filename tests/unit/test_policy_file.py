@@ -118,6 +118,11 @@ def test_each_mistake_names_file_line_key_and_what_is_expected(
     assert f":{caught.value.line}: " in str(caught.value)
 
 
+def test_a_session_name_that_the_board_would_refuse_is_a_mistake_of_the_file() -> None:
+    with pytest.raises(PolicyError, match="name must be without control characters"):
+        policy_file.loads('[session."up\\u001bload"]\nmemory = 1')
+
+
 def test_more_rows_than_the_board_has_are_refused() -> None:
     nine = "".join(
         f'[[threshold]]\nmetric = "{name}"\nwarn = 1\n' for name in THRESHOLD_METRICS[4:13]

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import importlib.metadata
 import inspect
+import pickle
 import re
 from pathlib import Path
 
@@ -90,6 +91,15 @@ def test_every_error_is_public_and_a_board_error() -> None:
     } | {"AddressError", "BoardError", "ConnectError", "RequestError"}
     assert kinds <= set(boardwarden.__all__)
     assert all(issubclass(getattr(errors, name), boardwarden.BoardError) for name in kinds)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in vars(errors).values() if inspect.isclass(kind)])
+def test_an_error_goes_from_one_process_to_another(kind: type[errors.BoardError]) -> None:
+    error = kind("Why.")
+    vars(error)["value"] = 7
+    arrived = pickle.loads(pickle.dumps(error))
+    assert type(arrived) is kind
+    assert (str(arrived), vars(arrived)) == ("Why.", vars(error))
 
 
 def test_the_tree_drawn_in_errors_is_the_class_tree() -> None:

@@ -49,6 +49,7 @@ class Forecast:
         self.rises = [None] * (_METRICS * _FORECAST_ROWS)
         # What is read at present: frames of more than eleven words would be taken from the heap.
         self.tier = self.metric = self.width = self.mean = self.falls = self.edge = self.limit = 0
+        self.crest = 0
         self.top = self.older = 0  # of the slots before those that are looked through for falls
         # In which minute the last hour has no fall by more than that, of which metric: mostly so.
         self.calm_slot = self.calm_fall = 0
@@ -224,9 +225,9 @@ class Forecast:
         """Tell whether it has fallen as far again and again, from about here or higher.
 
         About here: a quarter of a fall above where one was from is no tooth any more, nor is one
-        that may reach the limit.
+        that may reach the limit, a 16th of a fall above.
         """
-        self.edge = 0
+        self.edge = self.crest = 0
         rise -= rise >> 2
         self.falls = self.top = self.older = 0
         oldest = self.find_oldest()
@@ -244,7 +245,7 @@ class Forecast:
                 has_teeth = has_teeth or self.falls >= _MANY_FALLS
                 self.calm_slot = -1 if self.falls else slot
                 self.calm_fall = rise
-        return has_teeth and self.points[0] < self.edge < self.limit
+        return has_teeth and self.points[0] < self.edge and self.crest < self.limit
 
     def find_falls(self, place, end, least):
         """Note each fall by more than `least`, from the greatest of a minute to the next's least.
@@ -284,3 +285,4 @@ class Forecast:
         if top != _NO_VALUE:
             self.falls += 1
             self.edge = max(self.edge, top + (top - value >> 2))
+            self.crest = max(self.crest, top + (top - value >> 4))

@@ -282,6 +282,8 @@ def _save(path: Path, text: str) -> None:
     except FileExistsError:
         raise Failure(f"{path} exists; nothing was changed. Name another file.") from None
     except OSError as error:
+        with contextlib.suppress(OSError):
+            path.unlink()  # no part of a policy; what was there before is FileExistsError
         raise Failure(f"Cannot write {path}: {reason(error)}; nothing was changed.") from None
 
 

@@ -40,7 +40,7 @@ from boardwarden.rollout import (
 from boardwarden.rollout import undo as undo_all
 from boardwarden.undo_file import Changed, UndoFile
 
-from . import parse
+from .options import parse_duration
 from .terminal import TerminalReporter, confirm, on_signal, waiting
 
 _NAME_WIDTH = 24  # at most, of the column with the boards' names
@@ -62,7 +62,7 @@ def apply(file: Path, boards: str, watch: str, insist: bool, backup: Path | None
     """Roll a policy file out over the boards that a pattern names."""
     policy = checked(policy_file.load, file)
     pattern = checked(parse_pattern, boards)
-    wanted = Wanted(policy, insist, how.dry_run, checked(parse.duration, "--watch", watch, 1))
+    wanted = Wanted(policy, insist, how.dry_run, checked(parse_duration, "--watch", watch, 1))
     run(_apply(wanted, pattern, file, backup, how))
 
 

@@ -137,6 +137,13 @@ def event_text(event: Event) -> str:
     return printable(f"{event.kind}{subject}" + (f": {details}" if details else ""))
 
 
+def event_name(event: Event) -> str:
+    """Return what happened without which ids and functions: events of one name are alike."""
+    subject = event.subject if isinstance(event.subject, str) else None
+    detail = event.detail if event.kind != "trim" else None
+    return " ".join(filter(None, (event.kind, subject, detail)))
+
+
 def denial(error: Denied, resource: ResourceType, leases: Sequence[Lease]) -> str:
     """Return why a lease was denied, who has what, and when to try again, in one sentence."""
     parts = [str(error).removeprefix("Denied: ").split(";")[0].rstrip(".")]

@@ -22,8 +22,7 @@ from boardwarden.policy import Policy, arguments
 from boardwarden.recording.reading import Change, Happened, Recording, Sample, Span, Window
 
 from .agent import COLUMNS, NOTHING, Agent, in_board_units
-from .levels import Levels
-from .requests import Denial, Requests, Subject
+from .recorded import Denial, Levels, Requests, Subject
 from .timeline import Begin, Committed, End, Lost, Moment, Preempted, Timeline
 
 _DEFAULT_LIMITS = (4, 300_000, 100, 5000)  # device/warden/api.py
