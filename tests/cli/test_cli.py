@@ -116,6 +116,22 @@ async def test_watch_draws_on_a_terminal_and_restores_it(fake, terminal, end, st
     assert command.left_as_it_was()
 
 
+@pytest.mark.parametrize("typed", [b"\xff", b"\xe9"], ids=["no-byte", "latin-1"])
+async def test_watch_goes_on_after_a_key_that_is_no_utf_8(fake, terminal, typed):
+    command = await terminal()
+    await command.until(b"up 10 s")
+    command.press(typed)
+    fake.board.sample()
+    await command.until(b"up 11 s")
+    status = asyncio.create_task(command.status())
+    while not status.done():  # what comes together with such a byte is lost with it
+        command.press(b"q")
+        await asyncio.wait([status], timeout=0.3)
+    assert await status == 0
+    assert b"Traceback" not in command.seen
+    assert command.left_as_it_was()
+
+
 @pytest.mark.alone
 async def test_watch_ends_within_two_seconds_when_its_terminal_stops_reading(fake, terminal):
     command = await terminal()

@@ -93,6 +93,23 @@ async def test_ctrl_d_at_the_password_is_one_sentence(tmp_path):
         await terminal.close()
 
 
+async def test_a_password_that_no_browser_could_send_changes_nothing(tmp_path):
+    file = str(tmp_path / "users.json")
+    terminal = CommandOnTerminal("users", "add", file, "ada", environment={"LC_ALL": "C.UTF-8"})
+    try:
+        await terminal.until(b"password: ")
+        terminal.press(b"caf\xe9 au lait\n")
+        await terminal.until(b"gain: ")
+        terminal.press(b"caf\xe9 au lait\n")
+        assert await terminal.status() == 2
+        assert b"The password is not UTF-8 text" in terminal.seen
+        assert b"Traceback" not in terminal.seen
+        assert terminal.modes_are_back()
+        assert not os.listdir(tmp_path)
+    finally:
+        await terminal.close()
+
+
 async def test_a_password_that_is_typed_in_two_ways_changes_nothing(tmp_path):
     file = str(tmp_path / "users.json")
     terminal = CommandOnTerminal("users", "add", file, "ada", environment={})

@@ -4,6 +4,8 @@ import asyncio
 import socket
 import ssl
 import struct
+import threading
+import time
 
 import pytest
 from certificates import signed_by_plain_authority
@@ -95,13 +97,12 @@ async def test_a_closed_connection_before_it_is_set_up_is_an_end_of_the_link(ser
 
 async def test_a_name_with_several_addresses_is_tried_at_each(server, monkeypatch):
     port, _ = server
-    loop = asyncio.get_running_loop()
     places = [("127.0.0.2", port), ("127.0.0.3", port), ("127.0.0.1", port)]
 
-    async def found(*_, **__):
+    def found(*_, **__):
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in places]
 
-    monkeypatch.setattr(loop, "getaddrinfo", found)
+    monkeypatch.setattr(socket, "getaddrinfo", found)
     transport = transport_for(f"tcp://board.example:{port}")
     await transport.open()
     await transport.close()
@@ -109,6 +110,19 @@ async def test_a_name_with_several_addresses_is_tried_at_each(server, monkeypatc
     del places[-1]
     with pytest.raises(PortMissing, match=f"Nothing listens on port {port} of board.example"):
         await transport.open()
+
+
+def test_no_program_waits_at_its_end_for_a_resolver_that_hangs(monkeypatch):
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(4 * LIMIT_S) and [])
+    monkeypatch.setattr(tcp, "_CONNECT_S", 0.1)
+    began = time.monotonic()
+    try:
+        with pytest.raises(ConnectError, match="did not answer within"):
+            asyncio.run(transport_for("tcp://board.example:8765").open())
+        assert time.monotonic() - began < LIMIT_S
+    finally:
+        over.set()
 
 
 @pytest.mark.parametrize("how", ["close", "abort"])

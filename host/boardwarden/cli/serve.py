@@ -330,6 +330,16 @@ def users(
 
 
 def _password() -> str:
+    """Return the password, which has to be what a browser could send: text of UTF-8."""
+    try:
+        password = _entered()
+        password.encode()
+    except UnicodeError:
+        fail("The password is not UTF-8 text, as browsers send it; nothing was changed.")
+    return password
+
+
+def _entered() -> str:
     """Return the password that is typed twice, or the line that is piped in."""
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")

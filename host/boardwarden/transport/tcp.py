@@ -10,6 +10,8 @@ import contextlib
 import os
 import socket
 import ssl
+import threading
+from typing import Any
 from urllib.parse import urlsplit
 
 from boardwarden._paths import reason
@@ -28,6 +30,9 @@ _DEAD_AFTER = {
     "TCP_KEEPCNT": 3,
     "TCP_USER_TIMEOUT": 30_000,  # milliseconds, of what was sent
 }
+
+# As socket.getaddrinfo() returns it: family, kind, protocol, name, place.
+_Address = tuple[int, int, int, str, Any]
 
 _RENEW = "it has to be renewed there, unless this computer's clock is wrong."
 _RENAME = "the address has to have a name that the certificate is for."
@@ -62,6 +67,36 @@ def not_trusted(who: str, error: ssl.SSLCertVerificationError, address: str) -> 
     )
     why = error.verify_message.rstrip(".")
     return ConnectError(f"The certificate of {who} is not trusted ({why}): {advice}", address)
+
+
+async def _addresses(host: str, port: int) -> list[_Address]:
+    """Return what socket.getaddrinfo() does, or raise what it does.
+
+    A resolver whose servers are away takes half a minute. asyncio looks up in threads that it waits
+    for when a program ends, and of which there are few, also for what has nothing to do with names.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[_Address]] = loop.create_future()
+
+    def deliver(found: list[_Address] | OSError | UnicodeError) -> None:
+        if answer.done():  # nobody waits any more
+            return
+        if isinstance(found, list):
+            answer.set_result(found)
+        else:
+            answer.set_exception(found)
+
+    def look_up() -> None:
+        found: list[_Address] | OSError | UnicodeError
+        try:
+            found = list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            found = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(deliver, found)
+
+    threading.Thread(target=look_up, name="boardwarden-resolver", daemon=True).start()
+    return await answer
 
 
 class Tcp:
@@ -110,7 +145,7 @@ class Tcp:
         asyncio by itself makes one error of no kind of those of several addresses.
         """
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        found = await _addresses(self._host, self._port)
         for left, (family, kind, protocol, _, place) in zip(
             range(len(found) - 1, -1, -1), found, strict=True
         ):

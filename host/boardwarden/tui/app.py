@@ -10,6 +10,7 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
+from textual.driver import Driver
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Footer, Static
@@ -22,6 +23,7 @@ from boardwarden.render.text import columns, duration, harmless, size
 from .ending import Screen
 from .feed import Feed, head, overview, trouble
 from .figures import Figures, Load, MemoryPlot
+from .keyboard import tolerant
 from .panels import (
     About,
     Console,
@@ -136,6 +138,10 @@ class WatchApp(App[int]):
         self._texts: dict[str, str | Text] = {}
         self._small = False
         self.screen_file: Screen | None = None
+
+    def get_driver_class(self) -> type[Driver]:
+        """Return the driver that reads the keyboard and draws; Textual calls this."""
+        return tolerant(super().get_driver_class())
 
     def compose(self) -> ComposeResult:
         """Make the widgets; the style sheet places them."""
