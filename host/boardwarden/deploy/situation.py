@@ -132,7 +132,7 @@ class Situation:
         if self.frozen:
             return FROZEN
         if self.listed.files:
-            machine_code = any(name.endswith("_viper.mpy") for name in self.there.installed)
+            machine_code = any(name.endswith("_viper.mpy") for name in self.listed.files)
             return FILES if machine_code else BYTECODE
         return ROMFS if self.rom is not None and self.rom.has_agent else None
 
