@@ -168,7 +168,8 @@ def quota(name: Any, memory: Any, storage: Any, operations: Any, ttl: Any) -> Ar
     """Return the arguments of SET_QUOTA; without figures it removes the quota."""
     if not isinstance(name, str) or not 1 <= len(name.encode(errors="replace")) <= ids.MAX_NAME:
         raise ValueError(f"A session's name must have 1 to {ids.MAX_NAME} bytes, not {name!r}.")
-    _require_printable("A session's name", name)
+    if (memory, storage, operations, ttl) != (None, None, None, None):  # a board may have any name
+        _require_printable("A session's name", name)
     sizes = {"memory": memory, "storage": storage}
     most = "a whole number of bytes"
     return (
