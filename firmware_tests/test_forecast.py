@@ -169,6 +169,47 @@ def test_a_long_gap_discards_the_points_before_it():
     assert past.seconds() is None
 
 
+def told_of_samples(step, count, value):
+    """Return what is told after each of `count` samples, one each `step` seconds, of value(s)."""
+    past = Past()
+    found = []
+    for _ in range(count):
+        past.add(value(past.s))
+        past.s += step - 1
+        found.append(past.forecast.seconds(MEMORY, _LIMIT))
+    return found
+
+
+def test_a_leak_is_told_after_ten_samples_however_seldom_they_are():
+    for step in (6, 8, 15, 30, 60):
+        rate = 1200 // step
+
+        def value(s, step=step, rate=rate):
+            return 10_000 + rate * max(0, s - 5 * step)
+
+        found = told_of_samples(step, 40, value)
+        assert found[10] not in (None, NEVER), step
+        for at in range(16, 40):
+            left = (_LIMIT - value(at * step)) / rate
+            assert abs(found[at] - left) <= 0.2 * left, (step, at, found[at], left)
+
+
+def test_what_is_seldom_sampled_and_steady_or_noisy_is_no_leak():
+    chance = Chance(815)
+    for step in (8, 20):
+        for value in (lambda s: 30_000, lambda s: 30_000 + chance.below(2000)):
+            assert set(told_of_samples(step, 100, value)) == {None, NEVER}, step
+
+
+def test_a_saw_that_is_seldom_sampled_is_no_leak_once_it_has_had_a_few():
+    for step, period in ((8, 120), (10, 180), (20, 400), (30, 600)):
+        slope = 36_000 // period
+        found = told_of_samples(
+            step, 6 * period // step, lambda s, p=period, slope=slope: 10_000 + slope * (s % p)
+        )
+        assert set(found[4 * period // step :]) == {NEVER}, (step, period)
+
+
 def test_a_saw_that_is_sampled_every_five_seconds_is_no_leak():
     for period in (60, 90, 150):
         slope = 30_000 // period
@@ -273,6 +314,13 @@ def _events(rig):
 def test_a_saw_however_long_its_teeth_is_no_leak_once_it_has_had_a_few():
     for period, height in ((90, 20_000), (150, 25_000)):
         slope = height // period
+        found = told([10_000 + slope * (second % period) for second in range(6 * period)])
+        assert set(found[4 * period :]) == {NEVER}, period
+
+
+def test_a_saw_whose_tops_are_near_the_limit_is_no_leak_once_it_has_had_a_few():
+    for period in (40, 100, 180):
+        slope = 44_000 // period
         found = told([10_000 + slope * (second % period) for second in range(6 * period)])
         assert set(found[4 * period :]) == {NEVER}, period
 

@@ -136,7 +136,7 @@ def test_the_locks_of_an_agent_that_was_stopped_are_forgotten():
     assert not count_threads().locked()
 
 
-def test_a_gate_that_was_left_shut_in_this_thread_is_opened_after_five_seconds():
+def test_a_gate_that_was_left_shut_is_opened_after_five_seconds():
     """As by Ctrl-C on the stock unix port, which raises it in the midst of C code, too."""
     rig = Rig(interval_ms=1000)
     agent = rig.agent
@@ -144,12 +144,46 @@ def test_a_gate_that_was_left_shut_in_this_thread_is_opened_after_five_seconds()
     agent.poll()
     agent.gate.acquire(0)
     sampled = figure(agent.sample, "uptime_s")
-    rig.board.ticks.pass_ms(4000)
-    agent.poll()
-    agent.poll()
+    for _ in range(19):
+        rig.board.ticks.pass_ms(250)
+        agent.poll()
     assert figure(agent.sample, "uptime_s") == sampled
-    rig.board.ticks.pass_ms(2000)
-    agent.poll()  # opens it
-    agent.poll()
+    for _ in range(4):
+        rig.board.ticks.pass_ms(250)
+        agent.poll()
     assert figure(agent.sample, "uptime_s") > sampled
     assert agent.faults == 0
+
+
+def test_a_gate_in_which_a_thread_takes_long_stays_shut():
+    rig = Rig(interval_ms=1000)
+    agent = rig.agent
+    gate = agent.gate
+    found = []
+
+    def work():
+        for _ in range(40):  # as another thread that polls meanwhile
+            rig.board.ticks.pass_ms(250)
+            agent.poll()
+        found.append(gate.acquire(0))
+
+    gate.function = work
+    gate.enter()
+    assert found == [False]
+    assert gate.acquire(0)
+
+
+def test_a_gate_that_was_found_shut_between_two_calls_stays_shut():
+    rig = Rig(interval_ms=1000)
+    gate = rig.agent.gate
+    gate.acquire(0)  # as another thread that is about to run the function
+    gate.release()
+    assert not gate.acquire(0)
+    gate.releases[1]()
+    gate.function = bool
+    gate.enter()
+    gate.acquire(0)
+    gate.release()
+    assert not gate.acquire(0)
+    gate.release()
+    assert gate.acquire(0)

@@ -97,6 +97,20 @@ def test_what_is_granted_to_one_that_is_known_lasts_as_long_as_it_may_run():
     assert rig.policy.operations.begin(op).lease.left_ms == 7000
 
 
+def test_where_all_leases_are_granted_that_is_the_reason_why_one_that_is_known_is_refused():
+    rig = Rig()
+    rig.run("request", 5000)
+    allocate = rig.policy.leases.allocate
+    leases = [allocate(0, 1, "x", 1, 1000 + number, None) for number in range(16)]
+    denied = raises(Denied, rig.begin, "request")
+    assert (denied.reason, denied.retry_after_ms) == ("table", 1000)
+    assert sorted(denied.blockers) == [lease.id for lease in leases]
+    op = rig.begin("request", wait_ms=500)
+    assert op.state == WAITING
+    leases[0].release()
+    assert rig.policy.operations.poll_admission(op)
+
+
 def test_memory_used_only_during_the_operation_counts():
     rig = Rig()
     rig.run("upload", 1000, sample=4000)

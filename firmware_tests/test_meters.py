@@ -223,6 +223,15 @@ async def test_threads_have_a_name_and_no_made_up_share():
         assert done == ["x"]
 
 
+async def test_the_coroutine_of_a_metered_task_has_the_repr_of_the_applications():
+    async with Started():
+        coro = _busy(0, 1)
+        task = warden.spawn(coro)
+        assert repr(task.coro) == repr(coro)
+        task.cancel()
+        await asyncio.sleep_ms(20)
+
+
 async def test_there_are_sixteen_at_most():
     async with Started() as board:
         tasks = [warden.spawn(_busy(0, 50)) for _ in range(16)]

@@ -372,6 +372,28 @@ def test_asyncio_imported_after_the_start():
     _tested(application)
 
 
+def test_a_watchdog_that_is_set_just_after_asyncio_came_late():
+    """The loop's first wait may be longer than hang_ms; the agent's task has its turns in it."""
+
+    def application():
+        core = sys.modules.pop("asyncio.core")
+        try:
+            _start()
+        finally:
+            sys.modules["asyncio.core"] = core
+
+        async def main():
+            warden.watchdog(hang_ms=500)
+            await asyncio.sleep_ms(1500)
+
+        asyncio.run(main())
+        events = _agent().policy.events
+        found = [events.event(number) for number in range(events.seq)]
+        assert not [event for event in found if event[1] == "hang"], found
+
+    _tested(application)
+
+
 # --- Ctrl-C ---------------------------------------------------------------------------------------
 
 

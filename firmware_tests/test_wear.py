@@ -102,6 +102,26 @@ def test_what_the_budget_does_not_allow_is_written_when_it_does():
     _forget()
 
 
+def test_the_uptime_of_an_agent_that_began_later_earns_writes_from_its_begin():
+    _forget()
+    try:
+        for before in (0, 18_900):  # the uptime of the agent before
+            forget_writes()
+            wear.left = 0
+            wear.storage = None
+            wear.deadline_s = before + 900
+            warden.start(600_000, link=False)
+            wear.join(running_agent().storage)
+            now = running_agent().clock.s
+            assert now < 100 and not wear.spend(_RESETS, now + 899), before
+            assert wear.spend(_RESETS, now + 900), before
+            assert not wear.spend(_RESETS, now + 901)
+            warden.stop()
+    finally:
+        warden.stop()
+        forget_writes()
+
+
 def test_time_without_a_crash_and_boots_are_counted_over_boots():
     _forget()
     fake = _Board(bytearray(64))

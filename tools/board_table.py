@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from boardwarden.deploy.choosing import LEFT
-from boardwarden.deploy.footprint import FILES, FROZEN, ROMFS, STATES, Figures, parse
+from boardwarden.deploy.choosing import FILES, FROZEN, LEFT, ROMFS, STATES, Figures, figures_of
 from boardwarden.render.text import size
 
 REPO = Path(__file__).resolve().parent.parent
@@ -111,7 +110,7 @@ def write() -> None:
 
 
 def _counted() -> Figures:
-    return parse(json.loads(ACCEPTED.read_text(encoding="utf-8")))
+    return figures_of(json.loads(ACCEPTED.read_text(encoding="utf-8")))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

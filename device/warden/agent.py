@@ -42,7 +42,7 @@ _TOTAL_FIGURE = const(21)
 _WANTED_FIGURE = const(22)
 _BUDGET_FIGURE = const(23)
 _LOW_WATER_FIGURE = const(24)
-_STUCK_MS = const(5000)  # with nobody in the gate: Ctrl-C has left its lock, see `Gate.release`
+_STUCK_MS = const(2500)  # twice, with nobody in the gate: Ctrl-C has left its lock, see `Gate`
 
 
 class Agent:
@@ -78,8 +78,8 @@ class Agent:
             except Exception:  # as has_input()
                 pass
         if not self.gate.enter():
-            if _STUCK_MS < passed < _FAR_MS:
-                self.gate.release()
+            if _STUCK_MS < passed < _FAR_MS and not self.gate.release():
+                self.polled_ms = self.ticks_ms()  # after the same time it is looked at again
             return _BUSY_MS
         if self.policy is not None and self.policy.can_deliver():
             try:

@@ -97,6 +97,7 @@ def attach(crashes, agent):
     board.facts["boots"] = crashes.boots
     board.facts["crash_free_s"] = crashes.live_s
     wear.join(agent.storage)
+    crashes.deadline_s = min(crashes.deadline_s, wear.deadline_s)
     board.save_note = crashes.save_note
     agent.load.report = agent.threads.report = keep = crashes.keep
     if agent.policy is None:

@@ -1,6 +1,6 @@
 """Lets one thread at a time do something; another that comes meanwhile goes on without it."""
 
-from warden.sensors.threads import get_ident, new_lock
+from warden.sensors.threads import new_lock
 
 
 class Gate:
@@ -11,16 +11,16 @@ class Gate:
         self.function = function
         self.acquire = lock.acquire
         self.releases = (bool, lock.release)  # by `acquired`; bool() does nothing
-        self.thread = None  # the one that is in the function, or was last
-        self.running = False  # whether one is in it
+        self.running = False  # whether a thread is in it
+        self.again = False  # release() was called, and nobody was in it since
 
     def enter(self):
         """Call the function; return False, with nothing called, if it is being called already."""
         acquired = self.acquire(0)
         try:
             if acquired:
-                self.thread = get_ident()
                 self.running = True
+                self.again = False
                 self.function()
                 self.running = False
         finally:  # no jump comes before the release: at one, Ctrl-C may come
@@ -28,10 +28,13 @@ class Gate:
         return acquired
 
     def release(self):
-        """Release the lock if this thread holds it, outside of the function.
+        """Release the lock at the second call since somebody was in the function; return whether.
 
         So Ctrl-C may leave it on the stock unix port, which raises it in the midst of C code, too.
+        Whose it is, is not asked: the number of a thread may take heap.
         """
-        if not self.running and self.thread == get_ident():
-            self.thread = None
+        again = self.again and not self.running
+        if again:
             self.releases[1]()
+        self.again = not again
+        return again

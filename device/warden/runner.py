@@ -148,8 +148,11 @@ class Runner:
 
     def end(self, generation):
         """Note that one of the tasks has ended, by Ctrl-C in it, unless it was meant to."""
+        load = self.load
         if generation == self.generation:
-            self.load.patience_ms = -_UNSTARTED_MS
+            load.patience_ms = -_UNSTARTED_MS
+        else:
+            load.tasks += 1  # which it was none of, as it ends
 
     # --- machine.Timer --------------------------------------------------------------------------
 

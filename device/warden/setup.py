@@ -236,7 +236,7 @@ def make_load(board, steps=True):
     """Return a Load, which watches nothing yet."""
     load = Load()
     load.core = None
-    load.tasks = None  # how many run, None if not all were seen
+    load.tasks = -1  # how many there are beside the main one, below 0 if not all were seen
     load.steps = steps  # whether they are timed, and tasks counted
     load.task_queue = None  # of the event loop that has the agent's tasks,
     load.polled_ms = 0  # of which one polled last then, in ticks: Ctrl-C may have ended it;
@@ -256,7 +256,7 @@ def make_load(board, steps=True):
     load.worst_us = 0  # the longest step
     load.squares = 0  # sum of squared steps, in units of 64 µs
     load.wrapped = 0  # what took the agent as long as a wait does beside asyncio's own part,
-    watch = load.watch(0, min)  # in which nothing is waited for
+    watch = load.watch(0, min, None)  # in which nothing is waited for
     next(watch)
     wait = watch.send
     load.wrap_us = _MAX_WRAP_US  # is so long for _TRIALS,

@@ -20,10 +20,6 @@ _BEGUN = const(0)  # of ids.HANG_STEPS
 _OVER = const(1)
 
 
-class NamedCoroutine:
-    """Stands for a coroutine, `coro`, that the agent counts: asyncio calls send and throw."""
-
-
 class TaskWatchdog:
     """Watches turns; the one of this board is `Crashes.watchdog`.
 
@@ -149,21 +145,10 @@ class TaskWatchdog:
         core = self.agent.load.core
         return None if core is None else core.cur_task
 
-    def hook(self, coro):
-        """Return what counts a task, as `Load.counted` does, and knows its coroutine."""
-        named = NamedCoroutine()
-        named.coro = coro
-        load = self.agent.load
-        coro = load.__class__.counted(load, coro)
-        named.send = coro.send
-        named.throw = coro.throw
-        return named
-
     def find(self):
         """Return the names of the task and of the operation that run, "task: operation", or "".
 
-        A generator has that of its function in its repr() only; a task that was made before there
-        was a watchdog has none, for `Load.counted` hides it.
+        A generator has that of its function in its repr() only.
         """
         task = self.current()
         name = newest = None
@@ -171,8 +156,8 @@ class TaskWatchdog:
             if task is not None:
                 name = getattr(task.coro, "name", None)  # of a metered one
                 if name is None:
-                    name = repr(getattr(task.coro, "coro", task.coro)).split("'")
-                    name = name[1] if len(name) == 3 and name[1] != "counted" else None
+                    name = repr(task.coro).split("'")
+                    name = name[1] if len(name) == 3 else None
             if self.agent.policy is not None:
                 for op in self.agent.policy.operations.rows:
                     if op is not None and op.task is task and _ACTIVE <= op.state <= _STOPPING:

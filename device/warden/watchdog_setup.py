@@ -116,6 +116,10 @@ def launch(watchdog, hang_ms, action, hardware_ms, critical_ms, restarts, polled
     if action == "reset" and board.reset is None:
         raise ValueError("action: this port cannot reset itself")
     core = imported_asyncio()
+    if core is not None:
+        # Imported late, it has no task of the agent's before the timer's next call: too late, where
+        # the loop sleeps first, for longer than hang_ms.
+        Runner.current.revive_tasks()
     duties = watchdog.duties
     watchdog.polled = polled or Runner.current.timer is None
     watchdog.watch = True
@@ -165,7 +169,6 @@ def attach(watchdog, agent):
         watchdog.owner = runner = Runner.current
         agent.poll = watchdog.poll
         runner.stop = watchdog.close
-        agent.load.counted = watchdog.hook
         if agent.policy is not None:
             operations = agent.policy.operations
             watchdog.in_threads = bytearray(len(operations.rows))  # 1: that row is a thread's

@@ -31,6 +31,8 @@ class Wear:
         """Have the agent's storage show the counts, in the status and to a host."""
         if storage is not self.storage:
             self.storage = storage
+            # The uptime may be that of another agent, which began later.
+            self.deadline_s = min(self.deadline_s, storage.clock.s + _REFILL_S)
             storage.scan = self.scan
             storage.encode = self.encode
             self.renew()

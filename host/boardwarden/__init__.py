@@ -6,7 +6,7 @@ imports anything slow.
 
 TYPE_CHECKING = False  # as type checkers know it; importing `typing` would be slow already
 if TYPE_CHECKING:
-    from ._arguments import (
+    from ._conversion import (
         LEARNED as LEARNED,
     )
     from .board import (
@@ -84,7 +84,7 @@ if TYPE_CHECKING:
         Trend as Trend,
         Trends as Trends,
     )
-    from .policy.model import (
+    from .policy import (
         Policy as Policy,
         SessionQuota as SessionQuota,
     )
@@ -112,7 +112,7 @@ else:
 
 
 _NAMES = {
-    "_arguments": "LEARNED",
+    "_conversion": "LEARNED",
     "board": "Board connect",
     "crashes": "CaughtException Frame Reset Restart",
     "errors": (
@@ -128,7 +128,7 @@ _NAMES = {
         "OperationState Overhead Priority ResourceType Status Storage StoredPolicy SystemHeap "
         "Trend Trends"
     ),
-    "policy.model": "Policy SessionQuota",
+    "policy": "Policy SessionQuota",
     "sync": "SyncBoard open",
     "transport.base": "Transport",
 }

@@ -21,12 +21,10 @@ from typing import Any, TypeVar
 
 from warden_schema import ids
 
-from . import _arguments, keys
+from . import _conversion, keys
 from ._clock import SmallEvent, attended_s, passed_s, wait_until
-from ._mirror import tables
-from ._mirror.mirror import Mirror
-from ._mirror.readers import Console
-from ._mirror.tables import enum_or_int, from_thousandths
+from ._conversion import enum_or_int, from_thousandths
+from ._mirror import Console, Mirror
 from ._protocol import diagnosis
 from ._protocol.keys import Secret
 from ._protocol.session import Session
@@ -53,8 +51,7 @@ from .models import (
     StoredPolicy,
     Trends,
 )
-from .policy import model
-from .policy.model import Policy, SessionQuota, Step, in_order
+from .policy import Policy, SessionQuota, Step, in_order, steps
 from .transport import transport_for
 from .transport.address import is_mqtt, is_network
 from .transport.base import Transport
@@ -387,7 +384,7 @@ class Board:
         connection. `mount` is for storage, "/" by default. Raises ValueError for arguments that
         make no sense, Denied if the board refuses.
         """
-        args = _arguments.allocation(resource, amount, owner, priority, ttl, mount)
+        args = _conversion.allocation(resource, amount, owner, priority, ttl, mount)
         lease_id = _typed(int, await self._acquire(ids.ALLOCATE, args, ids.RELEASE))
         found = next((lease for lease in self.allocations if lease.id == lease_id), None)
         return found or Lease(
@@ -404,7 +401,7 @@ class Board:
 
     async def release(self, lease_id: int) -> None:
         """End a lease, whoever holds it; raise NotFound if there is none (any more)."""
-        await self._request(ids.RELEASE, _arguments.identifier(lease_id))
+        await self._request(ids.RELEASE, _conversion.identifier(lease_id))
 
     @contextlib.asynccontextmanager
     async def lease(
@@ -438,7 +435,7 @@ class Board:
         most that operations of its name needed so far. It waits up to `wait` seconds to be
         admitted, and up to two more for one that it preempts.
         """
-        args = _arguments.operation(name, priority, timeout, memory, wait)
+        args = _conversion.operation(name, priority, timeout, memory, wait)
         reply = _list(await self._acquire(ids.BEGIN, args, ids.COMPLETE), at_least=2)
         operation_id, state = (_typed(int, item) for item in reply[:2])
         if state in _NOT_ADMITTED:
@@ -449,18 +446,18 @@ class Board:
             priority=Priority(priority),
             state=OperationState.ACTIVE,
             began_s=self.status.cpu.uptime_s,
-            memory_bytes=None if memory == _arguments.LEARNED else memory,
+            memory_bytes=None if memory == _conversion.LEARNED else memory,
             _left_s=self.limits.operation_timeout_s if timeout is None else timeout,
             _received_at=passed_s(),
         )
 
     async def complete(self, operation_id: int) -> None:
         """End an operation; raise NotFound if there is none (any more)."""
-        await self._request(ids.COMPLETE, _arguments.identifier(operation_id))
+        await self._request(ids.COMPLETE, _conversion.identifier(operation_id))
 
     async def cancel(self, operation_id: int) -> None:
         """Tell an operation to stop, as a preemption does; raise NotFound if there is none."""
-        await self._request(ids.CANCEL, _arguments.identifier(operation_id))
+        await self._request(ids.CANCEL, _conversion.identifier(operation_id))
 
     @contextlib.asynccontextmanager
     async def operation(
@@ -478,7 +475,7 @@ class Board:
 
     async def can_execute(self, priority: Priority = Priority.NORMAL) -> bool:
         """Return whether begin() with this priority would be admitted now, or by preemption."""
-        return _typed(bool, await self._request(ids.CAN_EXECUTE, _arguments.priority(priority)))
+        return _typed(bool, await self._request(ids.CAN_EXECUTE, _conversion.priority(priority)))
 
     def _operation(self, operation_id: int) -> Operation | None:
         return next((each for each in self.operations if each.id == operation_id), None)
@@ -536,8 +533,8 @@ class Board:
 
         max_operations: 1 to 8; operation_timeout, overrun: seconds; memory_reserve: 0 to 0.9.
         """
-        args = _arguments.limits(max_operations, operation_timeout, memory_reserve, overrun)
-        return tables.limits_from_row(_figures(await self._request(ids.SET_LIMITS, *args)))
+        args = _conversion.limits(max_operations, operation_timeout, memory_reserve, overrun)
+        return _conversion.limits_from_row(_figures(await self._request(ids.SET_LIMITS, *args)))
 
     async def set_threshold(
         self,
@@ -553,7 +550,7 @@ class Board:
         The level changes once the metric is beyond `warn` or `critical` for `hold` seconds, and
         ends at `clear`. Without `warn` and `critical` the threshold is removed.
         """
-        args = _arguments.threshold(metric, warn, critical, clear, hold, action)
+        args = _conversion.threshold(metric, warn, critical, clear, hold, action)
         await self._request(ids.SET_THRESHOLD, *args)
 
     @contextlib.asynccontextmanager
@@ -612,7 +609,7 @@ class Board:
         Each is for `send_step()`. Raises PolicyError if only the budget is given and the board's
         monitoring is stopped.
         """
-        return model.steps(await self.policy(), wanted)
+        return steps(await self.policy(), wanted)
 
     async def send_step(self, step: Step) -> None:
         """Send one of the requests of policy_steps()."""
@@ -706,7 +703,7 @@ class Board:
         """
         if interval is None:
             raise ValueError("interval must be a number of seconds.")
-        interval_ms, permille = _arguments.monitoring(interval, budget)
+        interval_ms, permille = _conversion.monitoring(interval, budget)
         await self._request(
             ids.START_MONITORING, interval_ms, *(() if permille is None else (permille,))
         )
@@ -731,8 +728,8 @@ class Board:
         """
         columns = product(
             range(len(ids.TIERS)),
-            _arguments.places("metric", metrics, BOARD_METRICS),
-            _arguments.places("statistic", statistics, ids.STATISTICS),
+            _conversion.places("metric", metrics, BOARD_METRICS),
+            _conversion.places("statistic", statistics, ids.STATISTICS),
         )
         await self._fetch_columns(list(columns))
         return self.history
@@ -840,7 +837,7 @@ class Board:
                 break
             await self._next_change.wait()
 
-    async def _acquire(self, operation: int, args: _arguments.Arguments, undo: int) -> Any:
+    async def _acquire(self, operation: int, args: _conversion.Arguments, undo: int) -> Any:
         """Send a request; if the caller is cancelled meanwhile, give back what was granted."""
         granting = asyncio.create_task(self._request(operation, *args))
         try:

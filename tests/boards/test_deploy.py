@@ -22,7 +22,7 @@ from places import REPO
 from quiet import Quiet
 from repl_board import ReplBoard
 
-from boardwarden.cli import deploy as cli_deploy
+from boardwarden.cli import setup
 from boardwarden.deploy import compiler, deploying, programs, starting
 from boardwarden.deploy.choosing import Heap
 from boardwarden.deploy.parts import room_files
@@ -532,7 +532,7 @@ def test_a_board_that_is_too_small_is_refused_with_figures(board, monkeypatch, c
         plan = deploying.plan(board.port, Quiet())
     assert board.files() == before
     assert plan.choice is None
-    cli_deploy._print_plan(plan)
+    setup._print_plan(plan)
     printed = capsys.readouterr().out
     assert "too much" in printed
     assert "frozen into firmware" in printed

@@ -152,6 +152,19 @@ def test_a_power_cut_at_any_write_leaves_a_board_that_boots(tmp_path, use, user_
     assert cuts * step > 40
 
 
+@pytest.mark.parametrize("way", ["files", "bytecode"])
+def test_a_first_deploy_goes_on_in_the_way_in_which_it_was_cut_off(tmp_path, use, way):
+    ReplBoard(tmp_path, "lfs", blocks=128).put({"main.py": tiny_agent.APP})
+    use(1)
+    wishes = deploying.Wishes(way=way)
+    with ReplBoard(tmp_path, "lfs", blocks=128, cut_write=30) as board, pytest.raises(LinkLost):
+        deploying.deploy(board.port, "main.py", Quiet(), wishes)
+    with ReplBoard(tmp_path, "lfs", blocks=128) as board:
+        found = deploying.plan(board.port, Quiet())
+    assert (found.installed, found.choice.way) == (way, way)
+    assert found.copies_files
+
+
 @pytest.mark.timeout(120)
 def test_a_power_cut_during_removal_leaves_a_board_that_boots(tmp_path, use, user_files):
     base = with_version_1(tmp_path, "lfs", use, user_files)

@@ -18,8 +18,8 @@ import pytest
 from model.board import VirtualBoard
 from virtual_time import run
 
-from boardwarden._mirror.mirror import Mirror
-from boardwarden._protocol.framing import Deframer
+from boardwarden._mirror import Mirror
+from boardwarden._protocol.link import Deframer
 from boardwarden._protocol.session import Session
 from boardwarden.testing import FakeTransport
 from warden_schema import ids

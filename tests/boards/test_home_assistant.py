@@ -27,12 +27,11 @@ from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.cli.app import app
 from boardwarden.errors import AddressError
 from boardwarden.serve import home_assistant
-from boardwarden.serve.fleet import Fleet
-from boardwarden.serve.home_assistant import HomeAssistant
-from boardwarden.serve.home_assistant_messages import object_id, topics
+from boardwarden.serve.home_assistant import HomeAssistant, object_id, topics
+from boardwarden.serve.service import Fleet
 from boardwarden.serve.watched import Watched
 from boardwarden.testing import FakeBoard
-from boardwarden.transport import mqtt_address
+from boardwarden.transport.address import PASSWORD
 from boardwarden.transport.mqtt import BoardState
 from warden_schema import ids
 
@@ -234,10 +233,10 @@ async def test_the_documented_rights_are_enough(tmp_path, monkeypatch) -> None:
     fake = FakeStreamBoard()
     fake.interval_s = 0.1
     with Mosquitto(tmp_path, more) as broker, HomeAssistantLike(broker.port, "ha") as reader:
-        monkeypatch.setenv(mqtt_address.PASSWORD, "green-1")
+        monkeypatch.setenv(PASSWORD, "green-1")
         own = broker.address.replace("mqtt://", "mqtt://green-1@")
         async with MqttBoards(own, {"green-1": fake}):
-            monkeypatch.setenv(mqtt_address.PASSWORD, "wall")
+            monkeypatch.setenv(PASSWORD, "wall")
             await until(lambda: fake._full_state_at > 0)
             fake._full_state_at -= 28.0  # an observer has what the board sends by itself, in 2 s
             address = broker.address.replace("mqtt://", "mqtt://wall@")

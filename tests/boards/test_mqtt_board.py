@@ -30,7 +30,8 @@ from boardwarden.recording.reading import Recording
 from boardwarden.recording.recorder import Recorder
 from boardwarden.recording.store import Store
 from boardwarden.serve.watched import Watched
-from boardwarden.transport import mqtt_address, mqtt_broker, tcp, transport_for
+from boardwarden.transport import mqtt_broker, tcp, transport_for
+from boardwarden.transport.address import PASSWORD, parse_mqtt
 from warden_schema import ids
 
 _ID = "bench.board-1"
@@ -77,7 +78,7 @@ class BrokerBoard:
 @contextlib.asynccontextmanager
 async def listening(broker: Mosquitto) -> AsyncIterator[tuple[mqtt_broker.Broker, dict]]:
     """A connection of the test's own, and what it got: the payloads by topic."""
-    own = mqtt_broker.Broker(mqtt_address.parse(broker.address)[0])
+    own = mqtt_broker.Broker(parse_mqtt(broker.address)[0])
     got: dict[str, list[bytes]] = collections.defaultdict(list)
     await own.enter()
     try:
@@ -287,7 +288,7 @@ async def test_over_tls_a_board_needs_no_more_than_the_printed_rules(monkeypatch
     rules.write_text(printed.output)
     rules.chmod(0o600)
     monkeypatch.setenv(tcp.CA_FILE, str(made.file))
-    monkeypatch.setenv(mqtt_address.PASSWORD, "ann")
+    monkeypatch.setenv(PASSWORD, "ann")
     more = f"""allow_anonymous false
 password_file {passwords}
 acl_file {rules}

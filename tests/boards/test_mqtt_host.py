@@ -23,8 +23,9 @@ from boardwarden._protocol import session
 from boardwarden.cli.app import app
 from boardwarden.doctor import boards as doctor_boards
 from boardwarden.doctor.boards import broker_boards
-from boardwarden.serve.fleet import Fleet, Shard, parse_shard
-from boardwarden.transport import mqtt, mqtt_address, tcp
+from boardwarden.serve.service import Fleet, Shard, parse_shard
+from boardwarden.transport import mqtt, tcp
+from boardwarden.transport.address import PASSWORD, PASSWORD_FILE
 from boardwarden.transport.mqtt_broker import Broker, Receiver
 
 
@@ -225,7 +226,7 @@ async def test_the_printed_rules_hold_at_a_real_broker_with_passwords_and_tls(
 ) -> None:
     def at(user: str, board: str = "") -> str:
         """Return an address, with the user's password where the next connection looks for it."""
-        monkeypatch.setenv(mqtt_address.PASSWORD, user)
+        monkeypatch.setenv(PASSWORD, user)
         return f"{guarded.address.format(user=user)}/{board}"
 
     fakes = boards("green-1")
@@ -259,11 +260,11 @@ async def test_the_printed_rules_hold_at_a_real_broker_with_passwords_and_tls(
         with pytest.raises(BoardOffline):
             async with connect(at("ann", "green-1")):
                 pass
-    monkeypatch.setenv(mqtt_address.PASSWORD, "wrong")
+    monkeypatch.setenv(PASSWORD, "wrong")
     with pytest.raises(PermissionDenied, match="does not let user 'ann' in"):
         async with connect(guarded.address.format(user="ann") + "/green-1"):
             pass
-    monkeypatch.setenv(mqtt_address.PASSWORD_FILE, str(tmp_path / "password"))
+    monkeypatch.setenv(PASSWORD_FILE, str(tmp_path / "password"))
     (tmp_path / "password").write_text("ann\n")
     (tmp_path / "password").chmod(0o644)
     with pytest.raises(ConnectError, match="Others may read"):

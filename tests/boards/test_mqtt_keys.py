@@ -13,8 +13,8 @@ from test_mqtt_board import _ID, BrokerBoard, listening, powered
 from virtual_time import until
 
 from boardwarden import BoardRestarted, Denied, KeyRefused, ResourceType, connect, keys
-from boardwarden._protocol.framing import Deframer
 from boardwarden._protocol.keys import Secret, board_key
+from boardwarden._protocol.link import Deframer
 from warden_schema import ids
 
 

@@ -21,7 +21,7 @@ from places import APPS
 import boardwarden
 from boardwarden import ResourceType
 from boardwarden._protocol import messages
-from boardwarden._protocol.framing import frame
+from boardwarden._protocol.link import frame
 from boardwarden.transport import transport_for
 from boardwarden.transport.fd_stream import FdStream
 from warden_schema import ids

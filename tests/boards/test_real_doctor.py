@@ -12,7 +12,7 @@ from cli_process import SOON, silent_port
 from cli_process import run_and_wait as run
 from repl_board import ReplBoard
 
-from boardwarden.deploy import footprint
+from boardwarden.deploy import choosing
 from boardwarden.doctor import checkup, repl_look
 from boardwarden.render.text import duration
 from boardwarden.transport.sim import board_path
@@ -241,4 +241,4 @@ def test_what_an_installed_agent_takes_is_told_by_its_start_line(tmp_path, monke
         assert " >> 1)" in probe
         monkeypatch.setattr(repl_look, "_PROBE", probe.replace(" >> 1)", " >> 1 >> 31)"))
         found = asyncio.run(checkup.ask_repl(checkup.Checkup(board.port, checkup.PROMPT)))
-    assert found.repl.takes == footprint.heap_use("files", watching=True)
+    assert found.repl.takes == choosing.heap_use("files", watching=True)

@@ -15,8 +15,8 @@ from tcp_board import TcpBoard
 
 import boardwarden
 from boardwarden import Denied, KeyRefused, keys
-from boardwarden._protocol.framing import Deframer, frame
 from boardwarden._protocol.keys import KEY_ENVIRONMENT, Secret, board_key
+from boardwarden._protocol.link import Deframer, frame
 from warden_schema import ids
 
 _STRANGER = "127.0.0.2"  # another address than the honest host's

@@ -12,9 +12,8 @@ from places import APPS
 from repl_board import ReplBoard
 
 import boardwarden
-from boardwarden import StoredPolicy
+from boardwarden import StoredPolicy, policy_file
 from boardwarden._quantities import THRESHOLD_METRICS
-from boardwarden.policy import file as policy_file
 from boardwarden.transport.sim import board_path, find_micropython
 
 APP = APPS / "insists.py"

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from places import APPS
 
+from boardwarden import policy_file
 from boardwarden.grants import Event
-from boardwarden.policy import file as policy_file
 from boardwarden.recording.reading import Recording
 from boardwarden.replaying.replay import Decision, Replayed, replay
 

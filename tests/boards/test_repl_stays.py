@@ -13,9 +13,9 @@ from virtual_time import until
 
 import boardwarden
 from boardwarden._protocol import messages
-from boardwarden._protocol.framing import frame
+from boardwarden._protocol.link import frame
+from boardwarden.transport.fd_stream import PtyProcess
 from boardwarden.transport.sim import board_path, find_micropython
-from boardwarden.transport.terminal import PtyProcess
 
 CTRL_A, CTRL_B, CTRL_C, CTRL_D = b"\x01", b"\x02", b"\x03", b"\x04"
 

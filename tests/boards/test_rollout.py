@@ -18,7 +18,7 @@ from mqtt_boards import MqttBoards
 from test_mqtt_board import BrokerBoard, powered
 from virtual_time import until
 
-from boardwarden import connect
+from boardwarden import connect, policy_file, policy_on_board, rollout, undo_file
 from boardwarden._program import Failure
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.cli import rollout as rollout_command
@@ -26,13 +26,22 @@ from boardwarden.doctor import boards as doctor_boards
 from boardwarden.errors import AddressError, KeyRefused, NoPlace, PolicyError
 from boardwarden.grants import Event
 from boardwarden.models import StoredPolicy
-from boardwarden.policy import file as policy_file
-from boardwarden.rollout import one_board, rollout, undo_file
-from boardwarden.rollout.boards import BoardResult, State, Summary, find, parse_pattern
-from boardwarden.rollout.one_board import Before, Health
-from boardwarden.rollout.rollout import Progress, Rollout, Wanted, group_sizes, undo
-from boardwarden.rollout.undo_file import UndoFile
-from boardwarden.transport import mqtt_address, mqtt_broker
+from boardwarden.policy_on_board import Before, Health
+from boardwarden.rollout import (
+    BoardResult,
+    Progress,
+    Rollout,
+    State,
+    Summary,
+    Wanted,
+    find,
+    group_sizes,
+    parse_pattern,
+    undo,
+)
+from boardwarden.transport import mqtt_broker
+from boardwarden.transport.address import parse_mqtt
+from boardwarden.undo_file import UndoFile
 from warden_schema import ids
 
 FILE = """\
@@ -100,7 +109,7 @@ class Connected(Seen):
     def __init__(self, address: str) -> None:
         super().__init__()
         self.most = 0
-        self._place = mqtt_address.parse(address)[0]
+        self._place = parse_mqtt(address)[0]
 
     def on_result(self, result: BoardResult) -> None:
         super().on_result(result)
@@ -330,13 +339,13 @@ def test_what_was_usual_is_scaled_where_a_board_remembers_less() -> None:
         return [Event(number, "denied", since + number / 10) for number in range(count)]
 
     hangs = [Event(0, "hang", 98.0, "begun"), Event(1, "hang", 99.0, "over")]
-    assert one_board._usual(hangs, "hang", 100.0, 60.0) == 1
-    assert one_board._usual([], "denied", 100.0, 60.0) == 0
-    assert one_board._usual(events(3, 98.0), "denied", 100.0, 60.0) == 3
-    assert one_board._usual(events(3, 20.0), "denied", 100.0, 60.0) == 0  # too long ago
-    assert one_board._usual(events(3, 98.0), "exception", 100.0, 60.0) == 0
+    assert policy_on_board._usual(hangs, "hang", 100.0, 60.0) == 1
+    assert policy_on_board._usual([], "denied", 100.0, 60.0) == 0
+    assert policy_on_board._usual(events(3, 98.0), "denied", 100.0, 60.0) == 3
+    assert policy_on_board._usual(events(3, 20.0), "denied", 100.0, 60.0) == 0  # too long ago
+    assert policy_on_board._usual(events(3, 98.0), "exception", 100.0, 60.0) == 0
     full = events(ids.MAX_EVENTS, 90.0)  # of ten seconds: there were more before
-    assert one_board._usual(full, "denied", 100.0, 60.0) == 6 * ids.MAX_EVENTS
+    assert policy_on_board._usual(full, "denied", 100.0, 60.0) == 6 * ids.MAX_EVENTS
 
 
 def test_what_happened_longer_ago_than_the_time_of_watching_is_not_compared() -> None:
@@ -689,8 +698,8 @@ async def test_before_the_question_a_board_that_would_change_is_looked_for(
     wanted = Wanted(policy_file.loads(FILE))
     async with MqttBoards(broker.address, fakes):
         async with connect(f"{broker.address}/a") as board:
-            await one_board.send_and_store(
-                board, await one_board.read(board), wanted.policy, insist=False
+            await policy_on_board.send_and_store(
+                board, await policy_on_board.read(board), wanted.policy, insist=False
             )
         fakes["b"].answer.pop(ids.KEEP)
         found = await find(parse_pattern(f"{broker.address}/*"))

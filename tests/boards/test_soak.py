@@ -32,7 +32,7 @@ from virtual_time import until
 import boardwarden
 from boardwarden import Board, BoardError, Denied, Priority, ResourceType
 from boardwarden._protocol import messages
-from boardwarden._protocol.framing import frame
+from boardwarden._protocol.link import frame
 from boardwarden.recording.reading import Recording
 from boardwarden.recording.recorder import Recorder
 from boardwarden.recording.store import Rotation, Store

@@ -13,8 +13,8 @@ import pytest
 
 from boardwarden.errors import LinkLost
 from boardwarden.transport import transport_for
+from boardwarden.transport.fd_stream import LAUNCHER, make_transparent
 from boardwarden.transport.sim import board_files, board_path, find_micropython
-from boardwarden.transport.terminal import LAUNCHER, make_transparent
 
 LIMIT_S = 10.0
 

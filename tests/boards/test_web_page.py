@@ -30,8 +30,7 @@ from web_page import PASSWORD, PageThread, users_file
 
 from boardwarden import testing
 from boardwarden.render import text
-from boardwarden.web.guard import Access
-from boardwarden.web.users import UsersFile
+from boardwarden.web.access import Access, UsersFile
 from warden_schema import ids
 
 SIZES = (360, 1400)

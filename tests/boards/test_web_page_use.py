@@ -8,8 +8,7 @@ from full_board import full_board
 from web_page import PASSWORD, PageThread, users_file
 
 from boardwarden import testing
-from boardwarden.web.guard import Access
-from boardwarden.web.users import UsersFile
+from boardwarden.web.access import Access, UsersFile
 from warden_schema import ids
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 from places import REPO
 
+from boardwarden.deploy.choosing import footprints
 from boardwarden.deploy.compiler import parts
-from boardwarden.deploy.footprint import footprints
 
 pytestmark = pytest.mark.timeout(240)  # two environments from scratch
 
@@ -126,7 +126,7 @@ def test_the_files_that_deploy_joins_are_in_the_wheel(installed: Path, tmp_path:
 
 
 def test_what_the_agent_takes_is_in_the_wheel(installed: Path, tmp_path: Path) -> None:
-    program = "from boardwarden.deploy.footprint import footprints\nprint(repr(footprints()))"
+    program = "from boardwarden.deploy.choosing import footprints\nprint(repr(footprints()))"
     done = _run(installed / "python", "-c", program, cwd=tmp_path)
     assert done.stdout.strip() == repr(footprints())
 
@@ -153,7 +153,7 @@ import asyncio
 
 import boardwarden
 from boardwarden import Denied, Priority, ResourceType
-from boardwarden.policy.file import load
+from boardwarden.policy_file import load
 
 
 async def main() -> None:

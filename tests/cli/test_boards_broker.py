@@ -4,7 +4,7 @@ import msgpack
 import pytest
 from typer.testing import CliRunner
 
-from boardwarden._protocol.framing import frame
+from boardwarden._protocol.link import frame
 from boardwarden.cli.app import app
 from boardwarden.doctor import boards
 from boardwarden.doctor.boards import BrokerBoard

@@ -9,7 +9,7 @@ import pytest
 
 from boardwarden import StoredPolicy, _program, connect, testing
 from boardwarden._program import print_rows
-from boardwarden.cli import doctor, look, plot, record, replay, terminal, watch
+from boardwarden.cli import doctor, look, record, recordings, terminal
 from boardwarden.doctor import checkup
 from boardwarden.doctor.checkup import find_stored_policy
 from boardwarden.errors import BoardError, PortMissing
@@ -116,9 +116,9 @@ async def test_watch_of_several_boards_names_the_board_on_each_line(
     other.interval_s = 0.02
     boards = {"one": board, "two": other}
     monkeypatch.setattr(
-        watch, "connect", lambda name: connect(testing.FakeTransport(boards[name], name))
+        look.boards, "connect", lambda name: connect(testing.FakeTransport(boards[name], name))
     )
-    lines = await lines_of(capsys, watch._print_all(["one", "two"], as_json), count=6)
+    lines = await lines_of(capsys, look._print_all(["one", "two"], as_json), count=6)
     if as_json:
         found = {json.loads(line)["address"] for line in lines}
     else:
@@ -130,11 +130,11 @@ async def test_watch_of_several_boards_ends_when_one_cannot_be_opened(board, cap
     absent = testing.FakeTransport(testing.FakeBoard(), "two")
     absent.refuse = PortMissing("There is no port two.")
     with pytest.raises(PortMissing):
-        await watch._print_all([testing.FakeTransport(board, "one"), absent], False)
+        await look._print_all([testing.FakeTransport(board, "one"), absent], False)
 
 
 def test_the_same_address_twice_gets_a_number():
-    assert list(watch.numbered(["sim", "a", "sim", "sim"])) == ["sim", "a", "sim (2)", "sim (3)"]
+    assert list(look.numbered(["sim", "a", "sim", "sim"])) == ["sim", "a", "sim (2)", "sim (3)"]
 
 
 async def test_console_prints_text_as_it_arrives(board, capsys):
@@ -190,8 +190,8 @@ def test_ctrl_c_ends_a_command_that_reads_a_recording_at_once(command, tmp_path,
     policy, file = tmp_path / "warden.toml", tmp_path / "a.db"
     policy.write_text("")
     begin = {
-        "plot": lambda: plot.plot(file),
-        "replay": lambda: replay.replay(file, policy),
+        "plot": lambda: recordings.plot(file),
+        "replay": lambda: recordings.replay(file, policy),
         "record --list": lambda: record.record(file, list_it=True),
     }
     with pytest.raises(SystemExit) as caught:

@@ -17,13 +17,13 @@ from boardwarden import (
     ResourceType,
     _program,
     _quantities,
+    policy_file,
     testing,
 )
 from boardwarden._protocol import diagnosis, subscription
-from boardwarden.cli import grants, limits, look, parse, terminal
+from boardwarden.cli import grants, look, options, terminal
 from boardwarden.grants import Lease, Meter, Threshold
 from boardwarden.models import Status
-from boardwarden.policy import file as policy_file
 from boardwarden.render import tables
 from boardwarden.render.status import link_state
 from boardwarden.render.text import columns
@@ -146,30 +146,30 @@ NOTHING = (None, None, None, None)
 
 
 async def test_limits_are_shown_and_set_with_the_command_to_undo(board, link, capsys):
-    await limits._limits(link, NOTHING, False)
+    await grants._limits(link, NOTHING, False)
     assert lines(capsys)[0] == "operations         at most 4 at once"
     assert board.policy.limits == [4, 300_000, 100, 5000]
-    await limits._limits(link, (2, None, 0.05, None), False)
+    await grants._limits(link, (2, None, 0.05, None), False)
     printed = lines(capsys)
     assert board.policy.limits == [2, 300_000, 50, 5000]
     undo = "to undo: boardwarden limits --max-operations 4 --memory-reserve 0.1"
     assert printed[-1] == undo
-    found = await json_of(capsys, limits._limits(link, NOTHING, True))
+    found = await json_of(capsys, grants._limits(link, NOTHING, True))
     assert found["max_operations"] == 2
 
 
 async def test_an_overrun_of_zero_is_shown_as_what_it_means(link, capsys):
-    await limits._limits(link, (None, None, None, 0), False)
+    await grants._limits(link, (None, None, None, 0), False)
     assert "overrun            for ever" in lines(capsys)
 
 
 async def test_thresholds_are_shown(link, capsys):
-    await limits._thresholds(link, None, False)
+    await grants._thresholds(link, None, False)
     cells = ["memory", "critical", "75", "%", "90", "%", "65", "%", "1", "s", "protect", "91", "%"]
     assert lines(capsys)[1].split() == cells
-    await limits._thresholds(link, "cpu", False)
+    await grants._thresholds(link, "cpu", False)
     assert lines(capsys) == ["not watched"]
-    found = await json_of(capsys, limits._thresholds(link, None, True))
+    found = await json_of(capsys, grants._thresholds(link, None, True))
     assert found["thresholds"][0]["warn"] == 0.75
 
 
@@ -177,16 +177,16 @@ async def test_changing_a_threshold_prints_the_command_to_undo(board, link, caps
     def change(before):
         return Threshold("memory", warn=0.5, action=before.action)
 
-    await limits._change_threshold(link, "memory", change, False)
+    await grants._change_threshold(link, "memory", change, False)
     assert board.policy.tables[ids.THRESHOLD][0][:6] == [0, 500, None, None, 0, 1]
     undo = capsys.readouterr().out.splitlines()[-1]
     assert undo.endswith(
         "thresholds memory --warn 0.75 --critical 0.9 --clear 0.65 --hold 1 --action protect"
     )
-    await limits._change_threshold(link, "memory", lambda before: None, False)
+    await grants._change_threshold(link, "memory", lambda before: None, False)
     assert board.policy.tables[ids.THRESHOLD] == {}
     assert capsys.readouterr().out.splitlines()[0] == "not watched"
-    await limits._change_threshold(link, "cpu", lambda _: Threshold("cpu", 0.9), False)
+    await grants._change_threshold(link, "cpu", lambda _: Threshold("cpu", 0.9), False)
     assert capsys.readouterr().out.splitlines()[-1].endswith("thresholds cpu --off")
 
 
@@ -195,20 +195,20 @@ async def test_a_threshold_change_that_contradicts_its_other_levels_is_refused(l
         return Threshold("memory", warn=0.99, critical=before.critical, clear=before.clear)
 
     with pytest.raises(_program.Failure, match="one way"):
-        await limits._change_threshold(link, "memory", wrong, False)
+        await grants._change_threshold(link, "memory", wrong, False)
 
 
 async def test_a_level_out_of_range_names_the_option(link):
     sentence = "^--warn of memory must be a fraction from 0 to 1, not 80"
     with pytest.raises(_program.Failure, match=sentence):
-        await limits._change_threshold(link, "memory", lambda _: Threshold("memory", 80.0), False)
+        await grants._change_threshold(link, "memory", lambda _: Threshold("memory", 80.0), False)
 
 
 @pytest.mark.parametrize(("metric", "level"), [("tasks", 10.5), ("rssi_dbm", -70.5)])
 async def test_a_level_that_the_board_would_round_is_refused(link, metric, level):
     sentence = f"^--warn of {metric} must be a whole number, not {level}"
     with pytest.raises(_program.Failure, match=sentence):
-        await limits._change_threshold(link, metric, lambda _: Threshold(metric, level), False)
+        await grants._change_threshold(link, metric, lambda _: Threshold(metric, level), False)
 
 
 # --- release, cancel, alloc ---------------------------------------------------------------------
@@ -235,8 +235,18 @@ async def test_alloc_holds_a_lease_for_its_time(board, link, capsys):
         f"released lease {number}",
     ]
     asked = next(asked for operation, asked in board.done if operation == ids.ALLOCATE)
-    assert asked == [0, 4096, "ota", 2, 2**30 - 1, None]  # it ends with the command, not before
+    assert asked == [0, 4096, "ota", 2, 100, None]  # it ends without the command, too
     assert (ids.RELEASE, [number]) in board.done
+
+
+async def test_alloc_ends_well_when_the_board_ends_the_lease_after_its_time(board, link, capsys):
+    task = asyncio.create_task(grants._alloc(link, wanted(seconds=60), True))
+    await granted(board)
+    number = board.policy._next_id - 1
+    assert json.loads(capsys.readouterr().out)["lease"]["remaining_s"] == pytest.approx(60, abs=5)
+    board.policy._end(ids.LEASE, number, "expired")
+    await asyncio.wait_for(task, LIMIT_S)
+    assert json.loads(capsys.readouterr().out) == {"released": number}
 
 
 async def test_a_denied_alloc_prints_the_reason(board, link, capsys):
@@ -378,13 +388,13 @@ async def test_top_without_meters_names_warden_spawn(board, link, capsys, monkey
     ],
 )
 def test_amounts_are_read_with_their_suffixes(text, value):
-    assert parse.amount(MEMORY, text) == value
+    assert options.parse_amount(MEMORY, text) == value
 
 
 @pytest.mark.parametrize("text", ["", "k", "8q", "-8", "8%", "1e3", "eight", "8k8"])
 def test_invalid_amounts_are_refused(text):
     with pytest.raises(ValueError, match="8k or 1M"):
-        parse.amount(MEMORY, text)
+        options.parse_amount(MEMORY, text)
 
 
 @pytest.mark.parametrize(
@@ -395,15 +405,15 @@ def test_invalid_amounts_are_refused(text):
     ],
 )
 def test_durations_are_read_the_same_way_in_commands_and_policy_files(text, value):
-    assert parse.duration("--for", text) == value
+    assert options.parse_duration("--for", text) == value
     assert policy_file.loads(f'[session.x]\nttl = "{text}"').quotas[0].ttl_s == value
 
 
 def test_cpu_time_and_levels_are_read_as_fractions_or_percent():
-    assert parse.amount(ResourceType.CPU_TIME, "25%") == 0.25
-    assert parse.amount(ResourceType.CPU_TIME, "0.25") == 0.25
+    assert options.parse_amount(ResourceType.CPU_TIME, "25%") == 0.25
+    assert options.parse_amount(ResourceType.CPU_TIME, "0.25") == 0.25
     with pytest.raises(ValueError, match="25%"):
-        parse.amount(ResourceType.CPU_TIME, "8k")
+        options.parse_amount(ResourceType.CPU_TIME, "8k")
     assert _quantities.level("memory", "--warn", "75%") == 0.75
     assert _quantities.level("live_bytes", "--warn", "64k") == 65536
     assert _quantities.level("rssi_dbm", "--warn", "-70") == -70
@@ -414,12 +424,12 @@ def test_cpu_time_and_levels_are_read_as_fractions_or_percent():
 
 
 def test_enum_words_are_parsed_and_wrong_ones_list_the_choices():
-    assert parse.member(ResourceType, "resource", "CPU-time") is ResourceType.CPU_TIME
-    assert parse.member(Priority, "priority", "critical") is Priority.CRITICAL
+    assert options.parse_member(ResourceType, "resource", "CPU-time") is ResourceType.CPU_TIME
+    assert options.parse_member(Priority, "priority", "critical") is Priority.CRITICAL
     with pytest.raises(ValueError, match="There is no action 'no such'; there are tell, protect"):
-        parse.member(Action, "action", "no such")
+        options.parse_member(Action, "action", "no such")
     with pytest.raises(ValueError, match="there are "):
-        parse.metric("no such")
+        options.parse_metric("no such")
 
 
 def test_columns_are_cut_where_the_terminal_is_narrow():

@@ -9,7 +9,7 @@ import pytest
 from cli_process import SILENT_SOON, CommandOnTerminal, TerminalBoard, kill_started, run
 from virtual_time import until
 
-from boardwarden.policy import file as policy_file
+from boardwarden import policy_file
 from boardwarden.testing import FakeBoard
 from warden_schema import ids
 

@@ -11,10 +11,10 @@ from cli_process import run as run_async
 from cli_process import run_and_wait as run
 
 from boardwarden import testing
-from boardwarden._protocol.framing import frame
+from boardwarden._protocol.link import frame
 from boardwarden.crashes import TWO_BOARDS
-from boardwarden.deploy import footprint
-from boardwarden.deploy.footprint import footprints
+from boardwarden.deploy import choosing
+from boardwarden.deploy.choosing import footprints
 from boardwarden.doctor import checkup, repl_look
 from boardwarden.doctor.link_health import Counters, RequestCounts, Samples, evaluated
 from boardwarden.doctor.repl_look import Firmware
@@ -323,21 +323,21 @@ def test_the_advice_follows_from_the_repls_answers():
 
 
 def test_how_the_agent_is_installed_follows_from_its_place():
-    assert footprint.way_of("warden/__init__.py") == "frozen"
-    assert footprint.way_of("/rom/lib/warden/__init__.mpy") == "romfs"
-    assert footprint.way_of("/lib/warden/__init__.mpy") == "files"
-    assert footprint.way_of("lib/warden/__init__.mpy") == "files"
+    assert choosing.way_of("warden/__init__.py") == "frozen"
+    assert choosing.way_of("/rom/lib/warden/__init__.mpy") == "romfs"
+    assert choosing.way_of("/lib/warden/__init__.mpy") == "files"
+    assert choosing.way_of("lib/warden/__init__.mpy") == "files"
 
 
 @pytest.mark.parametrize("state", ["watching", "deciding"])
 def test_what_the_agent_takes_is_what_was_counted(state):
-    found = footprint.heap_use("", watching=state == "watching")
+    found = choosing.heap_use("", watching=state == "watching")
     counted = {way: footprints()[way, state].bytes for way in ("files", "romfs", "frozen")}
     assert found.to_dict() == {
         "state": state,
         **{f"{way}_bytes": size for way, size in counted.items()},
     }
-    only = footprint.heap_use("romfs", watching=state == "watching")
+    only = choosing.heap_use("romfs", watching=state == "watching")
     assert (only.files_bytes, only.romfs_bytes, only.frozen_bytes) == (None, counted["romfs"], None)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from boardwarden import connect, testing
-from boardwarden.cli import look, record, watch
+from boardwarden.cli import look, record
 from boardwarden.recording.store import Rotation
 from warden_schema import ids
 
@@ -46,8 +46,8 @@ def recorded(link, path):
 
 
 COMMANDS = {
-    "watch": lambda link, path: watch._print_all([link], False),
-    "watch --json": lambda link, path: watch._print_all([link], True),
+    "watch": lambda link, path: look._print_all([link], False),
+    "watch --json": lambda link, path: look._print_all([link], True),
     "events --follow": lambda link, path: look._events(link, True, False),
     "console": lambda link, path: look._console(link, False),
     "top": lambda link, path: look._top(link, False, False),

@@ -19,10 +19,9 @@ from webhook_server import WebhookServer
 
 from boardwarden._protocol import subscription
 from boardwarden._quantities import THRESHOLD_METRICS
-from boardwarden.serve import notify, webhook
-from boardwarden.serve.notify import Notifier
+from boardwarden.serve import notify
+from boardwarden.serve.notify import Notifier, Quiet, Webhook, check_url, parse_quiet
 from boardwarden.serve.watched import Watched
-from boardwarden.serve.webhook import Quiet, Webhook, check_url, parse_quiet
 from warden_schema import ids
 
 _CPU = THRESHOLD_METRICS.index("cpu")
@@ -31,10 +30,10 @@ _CPU = THRESHOLD_METRICS.index("cpu")
 @pytest.fixture(autouse=True)
 async def quick(monkeypatch):
     """Shorten what is waited for, and end every command with its test."""
-    monkeypatch.setattr(webhook, "_GATHER_S", 0.02)
-    monkeypatch.setattr(webhook, "_RETRY_PAUSE_S", (0.05, 0.2))
-    monkeypatch.setattr(webhook, "_LOOK_S", 0.02)
-    monkeypatch.setattr(webhook, "_LAST_S", 0.5)
+    monkeypatch.setattr(notify, "_GATHER_S", 0.02)
+    monkeypatch.setattr(notify, "_RETRY_PAUSE_S", (0.05, 0.2))
+    monkeypatch.setattr(notify, "_LOOK_S", 0.02)
+    monkeypatch.setattr(notify, "_LAST_S", 0.5)
     monkeypatch.setattr(subscription, "KEEPALIVE_S", 0.25)
     monkeypatch.setattr(subscription, "SILENCE_S", 1.0)
     yield
@@ -216,7 +215,7 @@ _DRIPS_S = 2.0  # as `_ANSWER_S`: a whole answer of a busy machine comes sooner
 
 
 def test_a_webhook_that_answers_byte_by_byte_is_tried_again(caplog, monkeypatch):
-    monkeypatch.setattr(webhook, "_ANSWER_S", _DRIPS_S)
+    monkeypatch.setattr(notify, "_ANSWER_S", _DRIPS_S)
     with WebhookServer(dripping=2) as server, Webhook(server.url) as hook:
         hook.put({"kind": "lost", "text": "a"})
         server.until(lambda: server.notices)
@@ -230,7 +229,7 @@ def test_a_webhook_that_answers_byte_by_byte_is_tried_again(caplog, monkeypatch)
 def test_a_webhook_that_answers_byte_by_byte_inside_tls_is_tried_again(tmp_path, monkeypatch):
     made = certificate(tmp_path)
     monkeypatch.setenv("BOARDWARDEN_CA", str(made.file))
-    monkeypatch.setattr(webhook, "_ANSWER_S", _DRIPS_S)
+    monkeypatch.setattr(notify, "_ANSWER_S", _DRIPS_S)
     with WebhookServer(dripping=1, tls=made) as server, Webhook(server.url) as hook:
         hook.put({"kind": "lost", "text": "a"})
         server.until(lambda: server.notices)
@@ -238,7 +237,7 @@ def test_a_webhook_that_answers_byte_by_byte_inside_tls_is_tried_again(tmp_path,
 
 
 def test_a_webhook_that_never_answers_delays_nobody(caplog, monkeypatch):
-    monkeypatch.setattr(webhook, "_ANSWER_S", 600.0)  # who waits for that does not end in time
+    monkeypatch.setattr(notify, "_ANSWER_S", 600.0)  # who waits for that does not end in time
     with WebhookServer(slow=True) as server:
         with Webhook(server.url) as hook:
             hook.put(notice(0))
@@ -280,7 +279,7 @@ def test_in_quiet_times_nothing_is_posted_and_one_summary_comes_after_them(monke
         return now
 
     asked = []
-    monkeypatch.setattr(webhook, "datetime", SimpleNamespace(now=clock))
+    monkeypatch.setattr(notify, "datetime", SimpleNamespace(now=clock))
     with WebhookServer() as server:
         quiet = parse_quiet("22:00-07:00")
         with Webhook(server.url, quiet) as hook:
@@ -312,7 +311,7 @@ def test_what_could_not_be_posted_before_quiet_times_is_tried_again_after_them(m
         return now
 
     asked = []
-    monkeypatch.setattr(webhook, "datetime", SimpleNamespace(now=clock))
+    monkeypatch.setattr(notify, "datetime", SimpleNamespace(now=clock))
     quiet = parse_quiet("22:00-07:00")
     with WebhookServer(statuses=[500]) as server, Webhook(server.url, quiet) as hook:
         hook.put(notice(0))

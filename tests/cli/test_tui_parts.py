@@ -8,10 +8,9 @@ from boardwarden.grants import Operation
 from boardwarden.history import Column, History
 from boardwarden.models import Cpu, Memory, Status
 from boardwarden.render.text import Printable
-from boardwarden.tui.feed import Tail, Track
+from boardwarden.tui.feed import Tail, Track, every
 from boardwarden.tui.figures import Plot
 from boardwarden.tui.panels import _done
-from boardwarden.tui.text import every
 
 
 def drawn(rows):
@@ -84,6 +83,14 @@ def test_a_late_sample_leaves_a_gap():
         track.add(sample(uptime_s, uptime_s))
     assert track.last("used", 9) == [1, 2, 4, None, 12, 13]
     assert track.span_s(6) == 12
+
+
+def test_after_a_gap_the_figures_of_a_sample_still_stand_in_one_column():
+    """Also where one of them was not known before it: live memory, until the first collection."""
+    track = Track()
+    for uptime_s in (1, 12):
+        track.add(sample(uptime_s, uptime_s))
+    assert (track.last("used", 3), track.last("live", 3)) == ([1, None, 12], [None] * 3)
 
 
 def remembered(newest_s, *columns):

@@ -9,14 +9,14 @@ pytest.importorskip("textual")
 from tui_boards import busy_board, feed_of, live, sample, until
 
 from boardwarden.errors import PortMissing
-from boardwarden.tui import text
+from boardwarden.tui import feed as feeds
 from boardwarden.tui.app import WatchApp
 
 
 @pytest.fixture(autouse=True)
 def _never_old(monkeypatch):
     """Seconds may pass before a picture is taken, on a busy machine."""
-    monkeypatch.setattr(text, "old_figures", lambda board: "")
+    monkeypatch.setattr(feeds, "old_figures", lambda board: "")
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_each_panel(board, snap_compare, panel):
 
 def test_the_link_is_lost(board, snap_compare, monkeypatch):
     since = "link lost; the last sample came at 12:03:04, 14 s ago"
-    monkeypatch.setattr(text, "link_state", lambda board: since)
+    monkeypatch.setattr(feeds, "link_state", lambda board: since)
     feed, transport = feed_of(board)
 
     async def look(pilot):

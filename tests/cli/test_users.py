@@ -25,7 +25,7 @@ from cli_process import (
 from command_environment import of_command
 from web_page import users_file
 
-from boardwarden.web import users
+from boardwarden.web import access
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -61,7 +61,7 @@ async def test_users_are_added_listed_and_removed(tmp_path):
         ["bob", "observe"],
     ]
     assert (await run("users", "remove", file, "ada")).status == 0
-    assert [*users.load(tmp_path / "users.json")] == ["bob"]
+    assert [*access.load_users(tmp_path / "users.json")] == ["bob"]
     assert os.listdir(tmp_path) == ["users.json"]
 
 
@@ -168,16 +168,16 @@ def test_a_file_that_is_none_of_users_lets_nobody_in(tmp_path, text):
     file = tmp_path / "users.json"
     file.write_text(text)
     file.chmod(0o600)
-    with pytest.raises(users.UsersError, match=r"is no file of users|of a newer boardwarden"):
-        users.load(file)
+    with pytest.raises(access.UsersError, match=r"is no file of users|of a newer boardwarden"):
+        access.load_users(file)
 
 
 def test_a_password_is_checked_against_its_hash():
-    user = users.new_user("ada", users.CONTROL, "correct horse")
-    assert users.is_password(user, "correct horse")
-    assert not users.is_password(user, "correct horses")
-    assert not users.is_password(None, "correct horse")
-    assert users.new_user("ada", users.CONTROL, "correct horse").hash != user.hash
+    user = access.new_user("ada", access.CONTROL, "correct horse")
+    assert access.is_password(user, "correct horse")
+    assert not access.is_password(user, "correct horses")
+    assert not access.is_password(None, "correct horse")
+    assert access.new_user("ada", access.CONTROL, "correct horse").hash != user.hash
 
 
 def test_the_most_that_a_file_may_ask_for_can_be_computed(tmp_path):
@@ -190,16 +190,16 @@ def test_the_most_that_a_file_may_ask_for_can_be_computed(tmp_path):
 
     file.touch(0o600)
     asks_for(1 << 16)
-    assert not users.is_password(users.load(file)["a"], "correct horse")
+    assert not access.is_password(access.load_users(file)["a"], "correct horse")
     asks_for(1 << 17)  # scrypt itself would raise
-    with pytest.raises(users.UsersError, match="is no file of users"):
-        users.load(file)
+    with pytest.raises(access.UsersError, match="is no file of users"):
+        access.load_users(file)
 
 
 @pytest.mark.parametrize("length", [7, 1025])
 def test_how_long_a_password_may_be_is_said(length):
-    with pytest.raises(users.UsersError, match="has 8 to 1024 characters"):
-        users.new_user("ada", users.CONTROL, "x" * length)
+    with pytest.raises(access.UsersError, match="has 8 to 1024 characters"):
+        access.new_user("ada", access.CONTROL, "x" * length)
 
 
 async def test_the_page_is_not_served_to_strangers(tmp_path):

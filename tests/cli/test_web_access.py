@@ -12,9 +12,19 @@ from web_page import PASSWORD, PageThread, users_file
 
 from boardwarden import errors
 from boardwarden.board import Board
-from boardwarden.web import guard, requests
-from boardwarden.web.guard import Access, parse_networks
-from boardwarden.web.users import IDLE_S, LONGEST_S, Brake, Sessions, UsersFile, load, save
+from boardwarden.web import requests
+from boardwarden.web.access import (
+    IDLE_S,
+    LONGEST_S,
+    Access,
+    Brake,
+    Sessions,
+    UsersFile,
+    check_access,
+    load_users,
+    parse_networks,
+    save_users,
+)
 from warden_schema import ids
 
 
@@ -118,7 +128,7 @@ def test_a_login_without_a_password_or_of_nonsense_is_refused(client):
 
 def test_after_three_failures_the_next_has_to_wait(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("boardwarden.web.users.passed_s", lambda: now[0])
+    monkeypatch.setattr("boardwarden.web.access.passed_s", lambda: now[0])
     brake = Brake()
     for _ in range(3):
         assert brake.wait_s("peer") == 0
@@ -135,7 +145,7 @@ def test_after_three_failures_the_next_has_to_wait(monkeypatch):
 
 def test_sessions_end_when_they_are_idle_and_at_last_in_any_case(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("boardwarden.web.users.passed_s", lambda: now[0])
+    monkeypatch.setattr("boardwarden.web.access.passed_s", lambda: now[0])
     sessions = Sessions()
     token = sessions.begin("ada")
     assert len(token) >= 43  # 32 bytes
@@ -157,10 +167,10 @@ def test_who_is_removed_from_the_file_is_signed_out(tmp_path):
         client = Client(page.url, page.port)
         client.login("bob")
         assert client.get("/api/session")[2]["right"] == "observe"
-        bob = load(file)["bob"]
+        bob = load_users(file)["bob"]
         users_file(file, ada="control")
         assert client.get("/api/session")[2]["right"] is None
-        save(file, {"bob": replace(bob, right="control")})
+        save_users(file, {"bob": replace(bob, right="control")})
         assert client.get("/api/session")[2]["right"] == "control"
         file.write_text("{")
         assert client.get("/api/session")[2]["right"] is None
@@ -340,7 +350,7 @@ def test_the_page_is_refused_where_strangers_could_read_it(users):
     proxies = parse_networks(["192.0.2.7"])
     known, tls = UsersFile(users), ("cert", "key")
     for host in ("127.0.0.1", "::1", "localhost"):
-        guard.check_access(host, Access())
+        check_access(host, Access())
     for access, word in (
         (Access(), "unencrypted"),
         (Access(users=known), "unencrypted"),
@@ -351,13 +361,13 @@ def test_the_page_is_refused_where_strangers_could_read_it(users):
         (Access(proxies=proxies, user_header="X-User"), "--name"),
     ):
         with pytest.raises(ValueError, match=word):
-            guard.check_access("0.0.0.0", access)
-    guard.check_access("192.0.2.1", Access(users=known, tls=tls))
-    guard.check_access("0.0.0.0", Access(users=known, tls=tls, names=("b.example",)))
+            check_access("0.0.0.0", access)
+    check_access("192.0.2.1", Access(users=known, tls=tls))
+    check_access("0.0.0.0", Access(users=known, tls=tls, names=("b.example",)))
     for name in ("b.example:8443", "https://b.example", "[::1]:80", ""):
         with pytest.raises(ValueError, match="without scheme and port"):
-            guard.check_access("192.0.2.1", Access(users=known, tls=tls, names=(name,)))
-    guard.check_access("::", Access(users=known, tls=tls, names=("2001:db8::7",)))
+            check_access("192.0.2.1", Access(users=known, tls=tls, names=(name,)))
+    check_access("::", Access(users=known, tls=tls, names=("2001:db8::7",)))
     with pytest.raises(ValueError, match="is no address of a proxy"):
         parse_networks(["proxy"])
 

@@ -17,18 +17,18 @@ from web_page import PASSWORD, PageThread, users_file
 
 import boardwarden
 from boardwarden.testing import FakeTransport
-from boardwarden.web import app, requests, server, users
+from boardwarden.web import access, app, requests, server
+from boardwarden.web.access import Access, Brake, parse_networks
+from boardwarden.web.app import Guard
 from boardwarden.web.board_view import BoardView
 from boardwarden.web.fleet_view import FleetView
-from boardwarden.web.guard import Access, Guard, parse_networks
-from boardwarden.web.users import Brake
 from warden_schema import ids
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     file = users_file(tmp_path_factory.mktemp("users") / "users.json", ada="control")
-    with PageThread(Access(users.UsersFile(file)), {"board": full_board()}) as page:
+    with PageThread(Access(access.UsersFile(file)), {"board": full_board()}) as page:
         yield page
 
 
@@ -207,7 +207,7 @@ def test_a_proxy_is_known_on_a_socket_for_both_versions_of_the_internet_protocol
 
 
 def test_guesses_from_the_addresses_of_one_network_are_counted_together(monkeypatch):
-    monkeypatch.setattr("boardwarden.web.users.passed_s", lambda: 0.0)
+    monkeypatch.setattr("boardwarden.web.access.passed_s", lambda: 0.0)
     brake = Brake()
     for number in range(3):
         brake.failed(f"2001:db8::{number}", "ada")
@@ -218,7 +218,7 @@ def test_guesses_from_the_addresses_of_one_network_are_counted_together(monkeypa
 
 
 def test_ones_own_password_does_not_forget_the_guesses_of_anothers(monkeypatch):
-    monkeypatch.setattr("boardwarden.web.users.passed_s", lambda: 0.0)
+    monkeypatch.setattr("boardwarden.web.access.passed_s", lambda: 0.0)
     brake = Brake()
     brake.failed("peer", "bob")
     for _ in range(3):
@@ -241,11 +241,11 @@ def test_two_servers_on_one_machine_do_not_sign_each_others_users_out(page, clie
 
 def test_another_password_ends_the_sessions_that_began_with_the_old_one(tmp_path):
     file = users_file(tmp_path / "users.json", bob="observe")
-    with PageThread(Access(users.UsersFile(file))) as page:
+    with PageThread(Access(access.UsersFile(file))) as page:
         client = Client(page.url, page.port)
         client.login("bob")
         assert client.get("/api/session")[2]["user"] == "bob"
-        users.save(file, {"bob": users.new_user("bob", "observe", PASSWORD + "!")})
+        access.save_users(file, {"bob": access.new_user("bob", "observe", PASSWORD + "!")})
         assert client.get("/api/session")[2]["user"] is None
 
 
@@ -253,8 +253,8 @@ def test_a_file_of_users_that_others_may_write_or_read_is_refused(tmp_path):
     file = users_file(tmp_path / "users.json", ada="control")
     for mode in (0o602, 0o620, 0o604):
         file.chmod(mode)
-        with pytest.raises(users.UsersError, match="chmod 600"):
-            users.UsersFile(file)
+        with pytest.raises(access.UsersError, match="chmod 600"):
+            access.UsersFile(file)
 
 
 # --- who would stop the server --------------------------------------------------------------------

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 from places import REPO
 
-from boardwarden.deploy.footprint import STATES, Footprint
+from boardwarden.deploy.choosing import STATES, Footprint
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from doc_commands import Commands, check_make, check_options, cli, promtool
 from doc_programs import Programs, is_fragment, whole
 from places import REPO
 
+from boardwarden import policy_file
 from boardwarden.cli import serve
-from boardwarden.policy import file as policy_file
 
 # What is no program, command or file, and why; by page and beginning.
 NOT_RUN = {

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from boardwarden import PermissionDenied
 from boardwarden.cli.app import app
 from boardwarden.doctor.boards import broker_boards
-from boardwarden.serve.fleet import parse_shard
-from boardwarden.transport import mqtt_address
+from boardwarden.serve.service import parse_shard
+from boardwarden.transport.address import PASSWORD
 
 FLEET = REPO / "docs" / "fleet"
 
@@ -112,8 +112,8 @@ async def test_mosquitto_takes_its_configuration_and_lets_the_worker_in(
     text = text.replace("/mosquitto/data/", f"{tmp_path}/data/")
     with Mosquitto(tmp_path, "", text) as broker:
         address = broker.address.replace("mqtt://", "mqtt://worker@")
-        monkeypatch.setenv(mqtt_address.PASSWORD, "wrong")
+        monkeypatch.setenv(PASSWORD, "wrong")
         with pytest.raises(PermissionDenied):
             await broker_boards(address)
-        monkeypatch.setenv(mqtt_address.PASSWORD, "secret")
+        monkeypatch.setenv(PASSWORD, "secret")
         assert await broker_boards(address) == []

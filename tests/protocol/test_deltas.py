@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from places import FAKES, REPO
 
 from boardwarden._protocol import messages
-from boardwarden._protocol.framing import Deframer
+from boardwarden._protocol.link import Deframer
 from boardwarden._protocol.messages import Deltas
 from warden_schema import ids
 

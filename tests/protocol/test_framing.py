@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from boardwarden._protocol.framing import Deframer, frame
+from boardwarden._protocol.link import Deframer, frame
 from warden_schema import frame as schema
 from warden_schema import ids
 

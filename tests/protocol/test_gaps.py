@@ -14,8 +14,7 @@ from virtual_time import run, until
 
 import boardwarden
 from boardwarden import Board, Gap, connect
-from boardwarden._mirror.mirror import Mirror
-from boardwarden._mirror.readers import MAX_EVENTS
+from boardwarden._mirror import MAX_EVENTS, Mirror
 from boardwarden._protocol.messages import Message
 from boardwarden.history import Column, slots
 from boardwarden.testing import FakeBoard, FakeTransport

@@ -13,7 +13,7 @@ import pytest
 from places import REPO
 
 from boardwarden._protocol import messages
-from boardwarden._protocol.framing import Deframer, frame
+from boardwarden._protocol.link import Deframer, frame
 from warden_schema import ids
 
 GOLDEN = REPO / "shared_schema" / "golden.json"

@@ -11,9 +11,16 @@ import pytest
 from virtual_time import run, until
 
 import boardwarden
-from boardwarden import Action, Board, OperationState, Priority, ResourceType, connect
-from boardwarden.policy import file as policy_file
-from boardwarden.rollout import one_board
+from boardwarden import (
+    Action,
+    Board,
+    OperationState,
+    Priority,
+    ResourceType,
+    connect,
+    policy_file,
+    policy_on_board,
+)
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
 
@@ -363,7 +370,7 @@ async def test_a_lost_row_does_not_end_the_wait(board: Board, peer: FakeBoard) -
 
     def lose_the_row(data: bytes) -> Iterable[bytes]:
         nonlocal seen
-        from boardwarden._protocol.framing import Deframer
+        from boardwarden._protocol.link import Deframer
 
         kind = Deframer().feed(data)[0][1]
         if kind in (ids.OPERATION, ids.ROWS) and seen < 2:
@@ -636,7 +643,7 @@ def test_requests_happen_once_when_replies_are_lost() -> None:
         lost: dict[Any, int] = {}
 
         def lose_each_twice(data: bytes) -> Iterable[bytes]:
-            from boardwarden._protocol.framing import Deframer
+            from boardwarden._protocol.link import Deframer
 
             payload = Deframer().feed(data)[0]
             if payload[1] == ids.REPLY and lost.setdefault(len(peer.done), 0) < 2:
@@ -686,8 +693,8 @@ def test_a_policy_of_which_a_restart_loses_a_part_is_not_stored(whole: bool) -> 
                 with pytest.raises(boardwarden.BoardRestarted):
                     await board.apply_policy(_POLICY)
                 return
-            before = await one_board.read(board)
-            problem = await one_board.send_and_store(board, before, _POLICY, insist=False)
+            before = await policy_on_board.read(board)
+            problem = await policy_on_board.send_and_store(board, before, _POLICY, insist=False)
             assert problem is not None
             assert (problem.lost, problem.unchanged) == (True, False)
             assert problem.sentence.startswith("The board restarted meanwhile")
@@ -709,8 +716,8 @@ def test_a_restart_that_is_known_as_a_reply_comes_ends_the_change(at: int, whole
                 with pytest.raises(boardwarden.BoardRestarted):
                     await board.apply_policy(_POLICY)
                 return
-            before = await one_board.read(board)
-            problem = await one_board.send(board, before.steps(_POLICY), before)
+            before = await policy_on_board.read(board)
+            problem = await policy_on_board.send(board, before.steps(_POLICY), before)
             assert problem is not None
             assert (problem.lost, problem.unchanged) == (True, False)
             assert problem.sentence.startswith("The board restarted meanwhile")
@@ -754,21 +761,21 @@ async def test_a_board_that_restarts_while_its_policy_is_read_is_given_none(
 async def test_a_policy_is_stored_only_by_the_boot_to_which_it_was_sent(
     board: Board, peer: FakeBoard
 ) -> None:
-    before = await one_board.read(board)
+    before = await policy_on_board.read(board)
     host_id = peer.host_id
     peer.restart()
     peer._subscribe(1, host_id)
     await board.wait_sample()
     with pytest.raises(boardwarden.BoardRestarted):
-        await one_board.store(board, before)
+        await policy_on_board.store(board, before)
     assert peer.policy.stored == 0
     _restart_after(peer, ids.KEEP)
     with pytest.raises(boardwarden.BoardRestarted):
-        await one_board.read(board)
-    now = await one_board.read(board)
+        await policy_on_board.read(board)
+    now = await policy_on_board.read(board)
     _restart_after(peer, ids.KEEP)
     with pytest.raises(boardwarden.BoardRestarted):
-        await one_board.store(board, now)
+        await policy_on_board.store(board, now)
     _restart_after(peer, ids.KEEP)
     with pytest.raises(boardwarden.BoardRestarted):
         await board.apply_policy(_POLICY)

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from virtual_time import run
 
-from boardwarden._protocol.framing import Deframer
-from boardwarden._protocol.link import Link
+from boardwarden._protocol.link import Deframer, Link
 from boardwarden.testing import FakeBoard, FakeTransport
 
 

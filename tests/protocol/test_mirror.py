@@ -17,12 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_time import run, until
 
-from boardwarden import Board, LinkLost, RequestError, Status, SystemHeap, _clock, connect
-from boardwarden._mirror import mirror
-from boardwarden._mirror.mirror import Mirror
-from boardwarden._mirror.state import State, status
+from boardwarden import Board, LinkLost, RequestError, Status, SystemHeap, _clock, _mirror, connect
+from boardwarden._mirror import Mirror
 from boardwarden._protocol import shared_stream
 from boardwarden._protocol.subscription import SILENCE_S, SUBSCRIBE_S
+from boardwarden._status import State, status
 from boardwarden.render.status import link_state
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
@@ -318,7 +317,7 @@ def test_a_status_built_while_a_frame_arrived_is_not_cached(
             read.on_message([ids.SAMPLE, 2, [2, 0]])
         return made[-1]
 
-    monkeypatch.setattr(mirror, "status", making)
+    monkeypatch.setattr(_mirror, "status", making)
     read = Mirror()
     read.on_message([ids.SAMPLE, 1, [1, 0]])
     assert read.status.cpu.uptime_s == 1

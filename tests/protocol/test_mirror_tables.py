@@ -18,10 +18,9 @@ from hypothesis import strategies as st
 from virtual_time import run, until
 
 from boardwarden import Board, Event, _clock, connect
-from boardwarden._mirror.mirror import Mirror
-from boardwarden._mirror.readers import EventLog
+from boardwarden._mirror import EventLog, Mirror
 from boardwarden._protocol import messages
-from boardwarden._protocol.order import EventOrder
+from boardwarden._protocol.messages import EventOrder
 from boardwarden._protocol.subscription import SILENCE_S, SUBSCRIBE_S, Subscription
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids

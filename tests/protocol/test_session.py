@@ -18,7 +18,7 @@ from virtual_time import run, until
 
 import boardwarden
 from boardwarden import Board, connect
-from boardwarden._protocol.framing import Deframer, frame
+from boardwarden._protocol.link import Deframer, frame
 from boardwarden._protocol.requests import Requests
 from boardwarden._protocol.session import Session
 from boardwarden._protocol.subscription import KEEPALIVE_S, Subscription

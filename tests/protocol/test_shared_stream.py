@@ -27,7 +27,7 @@ from boardwarden import (
     connect,
     keys,
 )
-from boardwarden._protocol.framing import Deframer, frame
+from boardwarden._protocol.link import Deframer, frame
 from boardwarden.doctor.link_health import Counters
 from warden_schema import ids
 

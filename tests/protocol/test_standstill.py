@@ -19,11 +19,10 @@ from boardwarden._clock import attended_s, attention, unread_s
 from boardwarden._protocol import shared_stream
 from boardwarden._protocol.subscription import SILENCE_S
 from boardwarden.doctor.link_health import measure
-from boardwarden.policy.model import Policy
+from boardwarden.policy import Policy
+from boardwarden.policy_on_board import Health
 from boardwarden.render.status import link_state
-from boardwarden.rollout.boards import BoardResult
-from boardwarden.rollout.one_board import Health
-from boardwarden.rollout.rollout import Progress, Rollout, Wanted, _Watched
+from boardwarden.rollout import BoardResult, Progress, Rollout, Wanted, _Watched
 from boardwarden.serve.notify import Notifier
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids

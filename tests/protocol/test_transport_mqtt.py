@@ -13,8 +13,8 @@ from virtual_time import until
 
 from boardwarden import AddressError, ConnectError, connect
 from boardwarden.transport import mqtt_broker, transport_for
+from boardwarden.transport.address import Place, parse_broker, parse_mqtt
 from boardwarden.transport.mqtt import BoardState, decode_state
-from boardwarden.transport.mqtt_address import Place, parse, parse_broker
 from boardwarden.transport.mqtt_broker import Broker
 
 
@@ -27,9 +27,9 @@ from boardwarden.transport.mqtt_broker import Broker
     ],
 )
 def test_an_address_names_a_broker_and_a_board(address: str, place: Place, board: str) -> None:
-    assert parse(address) == (place, board)
+    assert parse_mqtt(address) == (place, board)
     assert transport_for(address).address == address
-    assert parse(f"{place}/{board}") == (place, board)
+    assert parse_mqtt(f"{place}/{board}") == (place, board)
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ from boardwarden.cli.app import MODULES
 PRELOADED = (
     *(f"boardwarden.cli.{name}" for name in sorted(set(MODULES.values()))),
     "boardwarden.deploy.deploying",
-    "boardwarden.plotting.metrics",
-    "boardwarden.policy.file",
+    "boardwarden.plot_data",
+    "boardwarden.policy_file",
     "boardwarden.recording.recorder",
     "boardwarden.recording.reading",
     "boardwarden.recording.store",
@@ -41,7 +41,7 @@ PRELOADED = (
     "typer.rich_utils",
 )
 LATER = {
-    "plot": "boardwarden.plotting.picture",
+    "plot": "boardwarden.plot_picture",
     "serve": "boardwarden.serve.service",
     "watch": "boardwarden.tui.app",
 }

@@ -16,7 +16,7 @@ import time
 import msgpack
 from fake_stream import FakeStreamBoard
 
-from boardwarden.transport.mqtt_address import parse
+from boardwarden.transport.address import parse_mqtt
 from boardwarden.transport.mqtt_broker import Broker
 
 _STEP_S = 0.1
@@ -31,8 +31,8 @@ class MqttBoards:
 
     def __init__(self, address: str, boards: dict[str, FakeStreamBoard], own: bool = False) -> None:
         self.boards = boards
-        self._broker = Broker(parse(address)[0])
-        self._own = {name: Broker(parse(address)[0]) for name in boards} if own else {}
+        self._broker = Broker(parse_mqtt(address)[0])
+        self._own = {name: Broker(parse_mqtt(address)[0]) for name in boards} if own else {}
         self._life: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> MqttBoards:

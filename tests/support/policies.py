@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from boardwarden import Action, Limits, Policy, Threshold
 from boardwarden._quantities import THRESHOLD_METRICS
-from boardwarden.policy.model import in_order, quota, threshold
+from boardwarden.policy import in_order, quota, threshold
 from warden_schema import ids
 
 

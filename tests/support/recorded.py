@@ -6,9 +6,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from boardwarden import policy_file
 from boardwarden.grants import Event
 from boardwarden.models import Identity
-from boardwarden.policy import file as policy_file
 from boardwarden.recording import schema
 from boardwarden.recording.reading import Recording
 from boardwarden.recording.schema import FIGURES, Boot, Row

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from places import SUPPORT
 
+from boardwarden.transport.fd_stream import LAUNCHER, make_transparent
 from boardwarden.transport.sim import find_micropython
-from boardwarden.transport.terminal import LAUNCHER, make_transparent
 
 REBOOT = b"MPY: soft reboot\r\n"
 CTRL_A, CTRL_B, CTRL_C = 1, 2, 3

@@ -12,8 +12,8 @@ import threading
 from cli_process import LIMIT_S, TerminalBoard
 
 from boardwarden.serve.watched import Watched
-from boardwarden.web import users
-from boardwarden.web.guard import Access
+from boardwarden.web import access
+from boardwarden.web.access import Access
 from boardwarden.web.server import PageOptions, served
 
 PASSWORD = "correct horse"
@@ -22,12 +22,12 @@ PASSWORD = "correct horse"
 def user(name, right):
     """Return a user who has PASSWORD, at the least cost: a real one's takes 0.2 s at each login."""
     salt = bytes(16)
-    return users.User(name, right, salt.hex(), users._hash(PASSWORD, salt, 2, 8, 1), 2, 8, 1)
+    return access.User(name, right, salt.hex(), access._hash(PASSWORD, salt, 2, 8, 1), 2, 8, 1)
 
 
 def users_file(path, **rights):
     """Write a file of users, `name="control"`, who all have PASSWORD; return its path."""
-    users.save(path, {name: user(name, right) for name, right in rights.items()})
+    access.save_users(path, {name: user(name, right) for name, right in rights.items()})
     return path
 
 

@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 
 from boardwarden import _clock
-from boardwarden._mirror.mirror import Mirror
+from boardwarden._mirror import Mirror
 from boardwarden.serve.metrics import METRICS
 from boardwarden.serve.watched import Snapshot, updated_at
-from boardwarden.testing.fake_board import SAMPLE
-from boardwarden.web.fleet_view import FleetView
-from boardwarden.web.row import Row
-from boardwarden.web.users import Sessions, User
+from boardwarden.testing import SAMPLE
+from boardwarden.web.access import Sessions, User
+from boardwarden.web.fleet_view import FleetView, Row
 from warden_schema import ids
 
 

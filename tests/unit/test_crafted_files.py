@@ -11,15 +11,14 @@ from pathlib import Path
 import campaign
 import pytest
 
+from boardwarden import plot_data, policy_file
 from boardwarden.board import Board
 from boardwarden.crashes import Frame
 from boardwarden.errors import PolicyError, RecordingError
 from boardwarden.grants import Event
 from boardwarden.history import HistorySlot, Statistics
 from boardwarden.models import Identity
-from boardwarden.plotting import plot
-from boardwarden.policy import file as policy_file
-from boardwarden.policy.model import Policy
+from boardwarden.policy import Policy
 from boardwarden.recording import schema
 from boardwarden.recording.reading import Recording
 from boardwarden.recording.recorder import Follower
@@ -95,7 +94,7 @@ def _read_all(path: Path) -> None:
     """Do what `record`, its --list, `plot` and `replay` do with a file; RecordingError is fine."""
     with contextlib.suppress(RecordingError):
         _append(path)
-    for use in (_listed, plot.read, lambda recording: replay(recording, Policy())):
+    for use in (_listed, plot_data.read, lambda recording: replay(recording, Policy())):
         with contextlib.suppress(RecordingError), Recording(path) as recording:
             use(recording)
 
@@ -126,7 +125,7 @@ def test_a_recording_with_any_value_in_any_place_is_read_or_refused(path: Path) 
     whole = path.read_bytes()
     _read_all(path)
     with Recording(path) as recording:  # it is a good one
-        drawn = plot.read(recording)
+        drawn = plot_data.read(recording)
     assert (drawn.samples, drawn.slots, len(drawn.events)) == (5, 1, 2)
     places = [
         (table, row[1])
@@ -151,7 +150,7 @@ def test_a_mount_of_a_part_of_a_byte_has_no_share(path: Path) -> None:
         text = json.dumps([{**_STORAGE, "total_bytes": 5e-324}])
         database.execute("UPDATE change SET value = ? WHERE what = 'storage'", (text,))
     with Recording(path) as recording:
-        drawn = plot.read(recording, ["storage"])
+        drawn = plot_data.read(recording, ["storage"])
     assert drawn.slots == 1
     assert not drawn.panels["storage"][0].bands
 
@@ -167,7 +166,7 @@ def test_times_and_counts_that_make_no_sense_are_refused(path: Path, craft: str)
     with _changed(path) as database:
         database.execute(craft)
     with Recording(path) as recording, pytest.raises(RecordingError, match="makes no sense"):
-        plot.read(recording)
+        plot_data.read(recording)
 
 
 def test_the_values_of_changes_may_have_any_shape(path: Path) -> None:

@@ -5,9 +5,8 @@ import json
 import pytest
 from places import REPO
 
-from boardwarden.deploy import choosing, footprint
-from boardwarden.deploy.choosing import Heap, Names, Option
-from boardwarden.deploy.footprint import Footprint
+from boardwarden.deploy import choosing
+from boardwarden.deploy.choosing import Footprint, Heap, Names, Option
 
 TAKES = {
     ("files", "deciding"): Footprint(70_000, 0),
@@ -107,9 +106,9 @@ def test_what_is_said():
 
 def test_the_figures_are_those_that_were_counted():
     counted = json.loads((REPO / "bench" / "footprint.json").read_text())
-    found = footprint.footprints()
-    ways = (footprint.FILES, footprint.BYTECODE, footprint.ROMFS, footprint.FROZEN)
-    states = (*footprint.STATES, footprint.RUN)
+    found = choosing.footprints()
+    ways = (choosing.FILES, choosing.BYTECODE, choosing.ROMFS, choosing.FROZEN)
+    states = (*choosing.STATES, choosing.RUN)
     assert set(found) == {(way, state) for way in ways for state in states}
     for (way, state), figure in found.items():
         assert figure.bytes == counted[f"unix32/{way}/{state}"]
@@ -118,7 +117,7 @@ def test_the_figures_are_those_that_were_counted():
 
 def test_an_agent_that_runs_the_application_takes_more_where_it_decides():
     counted = {"deciding": 80_000, "watching": 45_000, "run": 91_000}
-    found = footprint.parse({f"unix32/files/{name}": size for name, size in counted.items()})
-    runs = footprint.with_run(found)
+    found = choosing.figures_of({f"unix32/files/{name}": size for name, size in counted.items()})
+    runs = choosing.with_run(found)
     assert runs["files", "deciding"].bytes == 91_000
     assert runs["files", "watching"].bytes == 45_000

@@ -55,7 +55,7 @@ Operations.evaluate Operations._first_waiting
 _FORECAST = """
 Forecast.memory Forecast.storage Forecast.seconds Forecast.renew Forecast.find_rise
 Forecast.turn_to Forecast.read_points Forecast.read_point Forecast.was_higher
-Forecast.reach Forecast.left_of
+Forecast.reach Forecast.left_of Forecast.by_samples Forecast.rise_of_samples
 Forecast.is_tooth Forecast.find_falls Forecast.find_falls_of_means
 Forecast.note_fall
 """

@@ -18,13 +18,12 @@ from boardwarden import (
     Priority,
     RequestRefused,
     ResourceType,
-    _arguments,
     _clock,
+    _conversion,
     _quantities,
     connect,
     models,
 )
-from boardwarden._mirror import readers, tables
 from boardwarden._protocol import diagnosis
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
@@ -41,7 +40,7 @@ def _three_seconds_after_the_rows_came(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_lease_row_becomes_a_lease() -> None:
-    lease = tables.lease_from_row((7, 0, 8192, "ota", 2, 3, 60, 5000, False, None), 100.0)
+    lease = _conversion.lease_from_row((7, 0, 8192, "ota", 2, 3, 60, 5000, False, None), 100.0)
     assert lease.resource is ResourceType.MEMORY
     assert lease.priority is Priority.HIGH
     assert (lease.id, lease.amount, lease.owner, lease.session) == (7, 8192, "ota", 3)
@@ -62,21 +61,25 @@ def test_a_lease_row_becomes_a_lease() -> None:
 
 
 def test_remaining_time_is_never_negative_and_none_without_an_end() -> None:
-    assert tables.lease_from_row((1, 0, 1, "", 0, None, 0, 2999, 1, None), 100.0).remaining_s == 0.0
     assert (
-        tables.lease_from_row((1, 0, 1, "", 0, None, 0, None, 1, None), 100.0).remaining_s is None
+        _conversion.lease_from_row((1, 0, 1, "", 0, None, 0, 2999, 1, None), 100.0).remaining_s
+        == 0.0
+    )
+    assert (
+        _conversion.lease_from_row((1, 0, 1, "", 0, None, 0, None, 1, None), 100.0).remaining_s
+        is None
     )
     assert Lease().remaining_s is None
 
 
 def test_cpu_time_is_a_fraction_of_a_core() -> None:
-    lease = tables.lease_from_row((1, 2, 250, "", 1, None, 0, None, True, None), 0.0)
+    lease = _conversion.lease_from_row((1, 2, 250, "", 1, None, 0, None, True, None), 0.0)
     assert (lease.resource, lease.amount, lease.committed) == (ResourceType.CPU_TIME, 0.25, True)
 
 
 def test_an_operation_row_becomes_an_operation() -> None:
     row = (5, "flash", 3, 2, 420, "½", None, 60, 3500, 4096, "preempted")
-    found = tables.operation_from_row(row, 100.0).to_dict()
+    found = _conversion.operation_from_row(row, 100.0).to_dict()
     assert found == {
         "id": 5,
         "name": "flash",
@@ -93,7 +96,7 @@ def test_an_operation_row_becomes_an_operation() -> None:
 
 
 def test_rows_become_a_session_a_meter_and_a_memory_profile() -> None:
-    session = tables.session_from_row((9, "host 77", 65536, None, 2, 10_000), 100.0)
+    session = _conversion.session_from_row((9, "host 77", 65536, None, 2, 10_000), 100.0)
     assert session.to_dict() == {
         "id": 9,
         "name": "host 77",
@@ -102,11 +105,11 @@ def test_rows_become_a_session_a_meter_and_a_memory_profile() -> None:
         "operations": 2,
         "remaining_s": 7.0,
     }
-    meter = tables.meter_from_row((1, "uploader", 0, 1, 300, 25, 90, 7), 0.0)
+    meter = _conversion.meter_from_row((1, "uploader", 0, 1, 300, 25, 90, 7), 0.0)
     assert (meter.kind, meter.cpu, meter.worst_s, meter.steps) == ("task", 0.3, 0.025, 90)
-    thread = tables.meter_from_row((2, "reader", 1, 1, None, None, None, None), 0.0)
+    thread = _conversion.meter_from_row((2, "reader", 1, 1, None, None, None, None), 0.0)
     assert (thread.kind, thread.cpu, thread.worst_s) == ("thread", None, None)
-    need = tables.memory_profile_from_row(("flash", 12, 4096, 8192), 0.0)
+    need = _conversion.memory_profile_from_row(("flash", 12, 4096, 8192), 0.0)
     assert need.to_dict() == {
         "name": "flash",
         "count": 12,
@@ -117,7 +120,7 @@ def test_rows_become_a_session_a_meter_and_a_memory_profile() -> None:
 
 def test_thresholds_are_in_the_units_of_the_status() -> None:
     row = (0, 750, 900, 650, 1500, 1, 2, 912)
-    assert tables.threshold_from_row(row, 0.0).to_dict() == {
+    assert _conversion.threshold_from_row(row, 0.0).to_dict() == {
         "metric": "memory",
         "warn": 0.75,
         "critical": 0.9,
@@ -128,25 +131,25 @@ def test_thresholds_are_in_the_units_of_the_status() -> None:
         "value": 0.912,
     }
     rssi = _quantities.THRESHOLD_METRICS.index("rssi_dbm")
-    falling = tables.threshold_from_row((rssi, -70, None, -60, 0, 0, 0, None), 0.0)
+    falling = _conversion.threshold_from_row((rssi, -70, None, -60, 0, 0, 0, None), 0.0)
     assert (falling.warn, falling.critical, falling.clear, falling.value) == (-70, None, -60, None)
-    lag = tables.threshold_from_row(
+    lag = _conversion.threshold_from_row(
         (_quantities.THRESHOLD_METRICS.index("loop_lag"), 20, 50, 10, 0, 0, 1, 21), 0.0
     )
     assert (lag.warn, lag.value) == (0.02, 0.021)
 
 
 def test_limits_of_this_and_of_an_older_board() -> None:
-    limits = tables.limits_from_row([4, 300_000, 100, 5000])
+    limits = _conversion.limits_from_row([4, 300_000, 100, 5000])
     assert limits.to_dict() == {
         "max_operations": 4,
         "operation_timeout_s": 300.0,
         "memory_reserve": 0.1,
         "overrun_s": 5.0,
     }
-    assert tables.limits_from_row([4, 300_000, 100]).overrun_s is None
-    assert tables.limits_from_row([8, None, None, 1, 2, 3]).max_operations == 8
-    assert tables.limits_from_row(None).max_operations is None
+    assert _conversion.limits_from_row([4, 300_000, 100]).overrun_s is None
+    assert _conversion.limits_from_row([8, None, None, 1, 2, 3]).max_operations == 8
+    assert _conversion.limits_from_row(None).max_operations is None
 
 
 @pytest.mark.parametrize(
@@ -167,22 +170,23 @@ def test_limits_of_this_and_of_an_older_board() -> None:
     ],
 )
 def test_an_event_message_becomes_an_event(row: tuple[Any, ...], subject: Any, value: Any) -> None:
-    event = readers.event_from_row(row, 2)
+    event = _conversion.event_from_row(row, 2)
     assert (event.number, event.kind, event.detail) == (0, row[1], row[5])
     assert (event.uptime_s, event.missed) == (10.5, 2)
     assert (event.subject, event.value) == (subject, value)
 
 
 def test_unknown_enum_numbers_of_a_newer_board_stay_numbers() -> None:
-    lease = tables.lease_from_row((1, 9, 5, "", 7, None, 0, None, False, None), 0.0)
+    lease = _conversion.lease_from_row((1, 9, 5, "", 7, None, 0, None, False, None), 0.0)
     assert (lease.resource, lease.priority, lease.amount) == (9, 7, 5)
     assert lease.to_dict()["resource"] == 9
     assert (
-        tables.operation_from_row((1, "x", 0, 99, 0, "", None, 0, 1, None, None), 0.0).state == 99
+        _conversion.operation_from_row((1, "x", 0, 99, 0, "", None, 0, 1, None, None), 0.0).state
+        == 99
     )
-    later = tables.threshold_from_row((77, 5, None, 4, 0, 9, 8, 3), 0.0)
+    later = _conversion.threshold_from_row((77, 5, None, 4, 0, 9, 8, 3), 0.0)
     assert (later.metric, later.warn, later.action, later.level) == ("77", 5, 9, 8)
-    assert tables.meter_from_row((1, "x", 5, 1, None, None, None, None), 0.0).kind == "5"
+    assert _conversion.meter_from_row((1, "x", 5, 1, None, None, None, None), 0.0).kind == "5"
 
 
 @pytest.mark.parametrize(
@@ -210,18 +214,18 @@ MEMORY, STORAGE, CPU = ResourceType.MEMORY, ResourceType.STORAGE, ResourceType.C
 
 
 def test_an_allocation_is_converted_to_the_boards_units() -> None:
-    asked = _arguments.allocation(MEMORY, 8192, "ota", Priority.HIGH, 60.0, None)
+    asked = _conversion.allocation(MEMORY, 8192, "ota", Priority.HIGH, 60.0, None)
     assert asked == (0, 8192, "ota", 2, 60_000, None)
-    asked = _arguments.allocation(CPU, 0.25, "", Priority.LOW, None, None)
+    asked = _conversion.allocation(CPU, 0.25, "", Priority.LOW, None, None)
     assert asked == (2, 250, "", 0, None, None)
-    assert _arguments.allocation(STORAGE, 1, "", 1, 0.0015, "/sd")[4:] == (2, "/sd")
-    assert _arguments.allocation(MEMORY, 1, "", 1, 2**30 / 1000 - 0.001, None)[4] == 2**30 - 1
+    assert _conversion.allocation(STORAGE, 1, "", 1, 0.0015, "/sd")[4:] == (2, "/sd")
+    assert _conversion.allocation(MEMORY, 1, "", 1, 2**30 / 1000 - 0.001, None)[4] == 2**30 - 1
 
 
 def test_a_long_name_is_cut_at_a_character_as_on_the_board() -> None:
-    assert _arguments.text("owner", "ä" * 20) == "ä" * 12
-    assert _arguments.text("owner", "日本語" * 4) == "日本語日本語日本"
-    assert _arguments.text("owner", "\ud800x") == "?x"
+    assert _conversion.text("owner", "ä" * 20) == "ä" * 12
+    assert _conversion.text("owner", "日本語" * 4) == "日本語日本語日本"
+    assert _conversion.text("owner", "\ud800x") == "?x"
 
 
 @pytest.mark.parametrize(
@@ -241,13 +245,13 @@ def test_a_long_name_is_cut_at_a_character_as_on_the_board() -> None:
 def test_an_invalid_allocation_raises_value_error(wrong: dict[str, Any]) -> None:
     given = {"resource": MEMORY, "amount": 1, "owner": "", "rank": 1, "ttl": 1.0, "mount": None}
     with pytest.raises(ValueError, match=r".{20}"):
-        _arguments.allocation(**{**given, **wrong})
+        _conversion.allocation(**{**given, **wrong})
 
 
 def test_an_operation_is_converted_to_the_boards_units() -> None:
-    assert _arguments.operation("flash", 2, 30.0, 4096, 0.25) == ("flash", 2, 30_000, 4096, 250)
-    assert _arguments.operation("x", 0, None, None, 0) == ("x", 0, None, None, 0)
-    assert _arguments.operation("x", 0, None, LEARNED, 0)[3] == -1
+    assert _conversion.operation("flash", 2, 30.0, 4096, 0.25) == ("flash", 2, 30_000, 4096, 250)
+    assert _conversion.operation("x", 0, None, None, 0) == ("x", 0, None, None, 0)
+    assert _conversion.operation("x", 0, None, LEARNED, 0)[3] == -1
 
 
 @pytest.mark.parametrize(
@@ -264,7 +268,7 @@ def test_an_operation_is_converted_to_the_boards_units() -> None:
 def test_an_invalid_operation_raises_value_error(wrong: dict[str, Any]) -> None:
     given = {"name": "x", "rank": 1, "timeout": None, "memory": None, "wait": 0.0}
     with pytest.raises(ValueError, match=r".{20}"):
-        _arguments.operation(**{**given, **wrong})
+        _conversion.operation(**{**given, **wrong})
 
 
 @pytest.mark.parametrize("wrong", [None, 0, -1, 0.019, 601, NAN, float("inf"), 10**30, "1", True])
@@ -279,18 +283,18 @@ async def test_an_interval_or_a_budget_that_makes_no_sense_is_not_sent(wrong: An
 
 
 def test_limits_are_converted_to_the_boards_units() -> None:
-    assert _arguments.limits(None, None, None, None) == (None, None, None, None)
-    assert _arguments.limits(8, 0.5, 0.25, 5) == (8, 500, 250, 5000)
+    assert _conversion.limits(None, None, None, None) == (None, None, None, None)
+    assert _conversion.limits(8, 0.5, 0.25, 5) == (8, 500, 250, 5000)
     for wrong in ((0, None, None, None), (None, 0, None, None), (None, None, 0.95, None)):
         with pytest.raises(ValueError, match="must be"):
-            _arguments.limits(*wrong)
+            _conversion.limits(*wrong)
     for wrong in (-1, 601):
         with pytest.raises(ValueError, match="overrun"):
-            _arguments.limits(None, None, None, wrong)
+            _conversion.limits(None, None, None, wrong)
 
 
 def test_a_threshold_is_converted_to_the_boards_units() -> None:
-    threshold = _arguments.threshold
+    threshold = _conversion.threshold
     assert threshold("memory", 0.75, 0.9, 0.65, 1.0, Action.PROTECT) == (
         *(0, 750, 900, 650, 1000, 1),
     )
@@ -319,11 +323,11 @@ def test_a_threshold_is_converted_to_the_boards_units() -> None:
 )
 def test_an_invalid_threshold_raises_value_error(metric: Any, levels: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        _arguments.threshold(metric, *levels, 0, Action.TELL)
+        _conversion.threshold(metric, *levels, 0, Action.TELL)
     with pytest.raises(ValueError, match="hold"):
-        _arguments.threshold("memory", 0.5, None, None, -1, Action.TELL)
+        _conversion.threshold("memory", 0.5, None, None, -1, Action.TELL)
     with pytest.raises(ValueError, match="Action"):
-        _arguments.threshold("memory", 0.5, None, None, 0, 3)
+        _conversion.threshold("memory", 0.5, None, None, 0, 3)
 
 
 def test_no_request_is_longer_than_the_boards_limit() -> None:
@@ -331,10 +335,10 @@ def test_no_request_is_longer_than_the_boards_limit() -> None:
 
     most = 2**30 - 1
     longest = [
-        (ids.ALLOCATE, _arguments.allocation(STORAGE, most, "x" * 99, 3, 1e6, "/" + "x" * 23)),
-        (ids.BEGIN, _arguments.operation("x" * 99, 3, 1e6, most, 1e6)),
-        (ids.SET_THRESHOLD, _arguments.threshold("tasks", most, most, 0, 600, 2)),
-        (ids.SET_LIMITS, _arguments.limits(8, 1e6, 0.9, 600)),
+        (ids.ALLOCATE, _conversion.allocation(STORAGE, most, "x" * 99, 3, 1e6, "/" + "x" * 23)),
+        (ids.BEGIN, _conversion.operation("x" * 99, 3, 1e6, most, 1e6)),
+        (ids.SET_THRESHOLD, _conversion.threshold("tasks", most, most, 0, 600, 2)),
+        (ids.SET_LIMITS, _conversion.limits(8, 1e6, 0.9, 600)),
     ]
     for operation, asked in longest:
         assert len(messages.request(2**29, 65_535, operation, asked)) <= ids.MAX_REQUEST

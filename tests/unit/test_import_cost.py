@@ -67,3 +67,9 @@ def test_importing_boardwarden_loads_nothing_heavy() -> None:
     assert not [module for module in modules if module.startswith("boardwarden.cli")]
     assert threads == 1
     assert run.stderr == ""
+
+
+def test_a_checkup_needs_no_mpremote() -> None:
+    """It knows what the agent takes, from where deploy does, which has that extra."""
+    run = python('import sys\nsys.modules["mpremote"] = None\nimport boardwarden.cli.doctor')
+    assert run.returncode == 0, run.stderr

@@ -18,9 +18,8 @@ import pytest
 from places import REPO
 
 from boardwarden import KeyFileError, keys
-from boardwarden._mirror.mirror import Mirror
+from boardwarden._mirror import Mirror
 from boardwarden._protocol import messages
-from boardwarden._protocol.framing import Deframer
 from boardwarden._protocol.keys import (
     KEY_ENVIRONMENT,
     NOT_PROVED,
@@ -31,7 +30,7 @@ from boardwarden._protocol.keys import (
     hmac_of,
     mac_of,
 )
-from boardwarden._protocol.link import Link
+from boardwarden._protocol.link import Deframer, Link
 from boardwarden._protocol.session import Session
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids

@@ -13,14 +13,13 @@ from pathlib import Path
 import pytest
 from cli_process import COMMAND, kill_started, run
 
+from boardwarden import plot_data
 from boardwarden.errors import RecordingError
 from boardwarden.grants import Event
 from boardwarden.history import HistorySlot, Statistics
 from boardwarden.models import Identity
-from boardwarden.plotting import plot
-from boardwarden.plotting.metrics import METRICS, scale
-from boardwarden.plotting.picture import draw, figure
-from boardwarden.plotting.plot import MAX_POINTS, Band, Drawn, Line, read
+from boardwarden.plot_data import MAX_POINTS, METRICS, Band, Drawn, Line, read
+from boardwarden.plot_picture import draw, figure, scale
 from boardwarden.recording import schema
 from boardwarden.recording.reading import Recording, Remembered
 from boardwarden.recording.schema import FIGURES, Boot, Row
@@ -181,7 +180,7 @@ def test_a_gap_is_looked_for_in_the_history_of_its_own_time(
         looked_at += 1
         return remembered.at + remembered.slot.step_s
 
-    monkeypatch.setattr(plot, "_end", end)
+    monkeypatch.setattr(plot_data, "_end", end)
     drawn = read(recorded(path, *given), ["live_bytes"])
     assert drawn.slots == 50 * gaps
     assert looked_at < 10 * drawn.slots

@@ -11,11 +11,19 @@ from hypothesis import strategies as st
 from places import REPO
 from policies import POLICIES
 
-from boardwarden import Action, Limits, Policy, PolicyError, SessionQuota, Threshold, _quantities
+from boardwarden import (
+    Action,
+    Limits,
+    Policy,
+    PolicyError,
+    SessionQuota,
+    Threshold,
+    _quantities,
+    policy_file,
+)
 from boardwarden._quantities import THRESHOLD_METRICS
-from boardwarden.policy import file as policy_file
-from boardwarden.policy.file import EXAMPLE, dumps
-from boardwarden.policy.model import MEMORY_PROTECTION
+from boardwarden.policy import MEMORY_PROTECTION
+from boardwarden.policy_file import EXAMPLE, dumps
 
 TEXT = """\
 interval = "1 s"

@@ -14,11 +14,9 @@ import pytest
 from remembering import figure, pass_s, remember
 from virtual_time import until
 
-from boardwarden import Board, Gap, HistorySlot, connect
+from boardwarden import Board, Gap, HistorySlot, connect, plot_data
 from boardwarden.cli import record
-from boardwarden.cli.record_progress import RecordProgress
 from boardwarden.models import Identity
-from boardwarden.plotting import plot
 from boardwarden.recording import recorder, schema
 from boardwarden.recording.reading import LostEvents, Recording, Remembered
 from boardwarden.recording.recorder import Follower, Recorder
@@ -133,7 +131,7 @@ async def test_a_loss_is_filled_with_the_boards_own_figures_at_their_times(
     assert begin.uptime_s == BEGIN_S
     retime(path)
     with Recording(path) as read:
-        drawn = plot.read(read, ["live_bytes", "used_bytes"])
+        drawn = plot_data.read(read, ["live_bytes", "used_bytes"])
     assert drawn.gaps == []
     assert drawn.slots == len(found)
     (live,) = drawn.panels["live_bytes"]
@@ -244,7 +242,7 @@ async def test_what_the_board_did_not_measure_stays_a_gap(path: Path, peer: Fake
         assert reads_asked(peer) == reads
     retime(path)
     with Recording(path) as read:
-        drawn = plot.read(read, ["cpu"])
+        drawn = plot_data.read(read, ["cpu"])
     (gap,) = drawn.gaps
     assert gap.begin == 1e6 + BEGIN_S
     assert 1700 < gap.end - gap.begin < 1861
@@ -276,7 +274,7 @@ async def test_what_is_recorded_of_a_gap_or_why_nothing_is_printed_in_a_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     follower = Follower("fake", Board(FakeTransport(FakeBoard())), lambda row: None)
-    progress = RecordProgress(Path("a.db"), [])
+    progress = record.RecordProgress(Path("a.db"), [])
     slot = HistorySlot(60.0, 60.0)
     for gap in (
         Gap(1, 60.0, 180.0, (slot, slot)),

@@ -19,10 +19,10 @@ from recorded import (
     sample,
 )
 
+from boardwarden import policy_file
 from boardwarden.errors import PolicyError, RecordingError
 from boardwarden.grants import Event
 from boardwarden.models import Identity
-from boardwarden.policy import file as policy_file
 from boardwarden.recording import schema
 from boardwarden.recording.reading import Recording
 from boardwarden.recording.schema import Row

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from places import FAKES, REPO
 from policies import POLICIES
 
-from boardwarden import Policy, SessionQuota
-from boardwarden._mirror import tables
-from boardwarden.policy.model import MEMORY_PROTECTION, in_order, steps
+from boardwarden import Policy, SessionQuota, _conversion
+from boardwarden.policy import MEMORY_PROTECTION, in_order, steps
 from warden_schema import ids
 
 BOARD_PATH = [FAKES, REPO / "firmware_tests", REPO / "device"]
@@ -57,7 +56,7 @@ def policy_of(agent):
     """Return the policy of an agent, as a host reads it."""
     policy = agent.policy
     thresholds = [
-        tables.threshold_from_row(
+        _conversion.threshold_from_row(
             (t.metric, t.warn, t.critical, t.clear, t.hold_ms, t.action, 0, None), 0.0
         )
         for t in policy.thresholds.all()
@@ -66,14 +65,14 @@ def policy_of(agent):
     return Policy(
         agent.governor.wanted_interval_ms / 1000,
         agent.governor.budget_permille / 1000,
-        tables.limits_from_row(policy.limits()),
+        _conversion.limits_from_row(policy.limits()),
         in_order(thresholds),
         tuple(SessionQuota(*row[:4], row[4] and row[4] / 1000) for row in quotas),
     )
 
 
 DEFAULT = Policy(
-    1.0, 0.01, tables.limits_from_row([4, 300_000, 100, 5000]), (MEMORY_PROTECTION,), ()
+    1.0, 0.01, _conversion.limits_from_row([4, 300_000, 100, 5000]), (MEMORY_PROTECTION,), ()
 )
 
 

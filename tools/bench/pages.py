@@ -8,7 +8,7 @@ from pathlib import Path
 
 import board_table
 import footprint
-from boardwarden.deploy.footprint import parse as footprint_of
+from boardwarden.deploy.choosing import figures_of
 
 from . import targets
 from .table import markdown, number
@@ -46,7 +46,7 @@ def cost_page(figures: Figures) -> str:
     text = _PAGE.read_text(encoding="utf-8")
     for name, part in (
         ("memory", _memory()),
-        ("boards", board_table.table(footprint_of(json.loads(footprint.ACCEPTED.read_text())))),
+        ("boards", board_table.table(figures_of(json.loads(footprint.ACCEPTED.read_text())))),
         ("peers", _peers(figures)),
         ("time", markdown([row[:3] + row[4:] for row in targets.board_rows(figures, False)])),
         ("asyncio", _asyncio(figures)),

@@ -25,9 +25,8 @@ from pathlib import Path
 from time import perf_counter
 
 import boardwarden
-from boardwarden.transport.rawrepl import RawRepl
-from boardwarden.transport.sim import Qemu, QemuMachine, Sim, find_micropython
-from boardwarden.transport.terminal import PtyProcess
+from boardwarden.transport.fd_stream import PtyProcess
+from boardwarden.transport.sim import Qemu, QemuMachine, RawRepl, Sim, find_micropython
 
 from .machine import SHORT_QUERY
 

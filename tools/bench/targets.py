@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import footprint
-from boardwarden.deploy.footprint import parse as parse_footprint
+from boardwarden.deploy.choosing import figures_of
 
 from .table import number
 
@@ -156,7 +156,7 @@ HOST = (
 
 def memory() -> dict[tuple[str, str], int]:
     """What was accepted of the agent's memory on 32 bits: bytes by way and state."""
-    accepted = parse_footprint(json.loads(footprint.ACCEPTED.read_text()))
+    accepted = figures_of(json.loads(footprint.ACCEPTED.read_text()))
     return {way_and_state: figure.bytes for way_and_state, figure in accepted.items()}
 
 

@@ -66,7 +66,7 @@ def check_keys(keys):
 
 
 def hmac(key, label, text):
-    """Return HMAC-SHA256 (RFC 2104), with a key of 32 bytes, of label ‖ text: MicroPython has none."""
+    """Return HMAC-SHA256 (RFC 2104) of label ‖ text, by a key of 32 bytes; MicroPython has none."""
     block = bytearray(_BLOCK_BYTES)
     block[:_KEY_BYTES] = key
     for at in range(_BLOCK_BYTES):
@@ -84,8 +84,8 @@ def hmac(key, label, text):
 def mac(key, text):
     """Return SHA-256(key ‖ text), of which a message carries the first 8 bytes as its MAC.
 
-    HMAC, which takes twice as long, is needed where the whole hash is sent: from it anybody computes
-    that of a longer text. From a quarter of it nobody can.
+    HMAC, which takes twice as long, is needed where the whole hash is sent: from it anybody
+    computes that of a longer text. From a quarter of it nobody can.
     """
     hash_of_both = sha256(key)
     hash_of_both.update(text)

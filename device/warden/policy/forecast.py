@@ -1,7 +1,8 @@
 """Forecasts when memory or storage is exhausted. Integers only; allocates nothing.
 
 Loaded when a threshold on a forecast is set. The last minute and the last hour of the history are
-each read as up to fourteen points, of one slot and of four; `warden_schema.rise` tells whether they
+each read as up to fourteen points, of one slot and of four; of memory that is sampled less often
+than each fifth second the last fourteen samples are, too. `warden_schema.rise` tells whether they
 rise. What was as high before, and rises again and again, is no leak; nor is a tooth of a saw that
 is a little higher than those before: how fast they become so, longer slots tell.
 """
@@ -29,6 +30,7 @@ _OPEN = const(4)  # values of the open slot, of which the third and the fourth a
 _SUM = const(2)
 _COUNT = const(3)
 _NO_VALUE = const(0xFFFF)
+_LONGEST_REST_S = const(300)  # between two samples that are compared
 _LEAK_RENEW_SHIFT = const(6)  # live memory is measured again when a 64th of the heap was used
 NEVER = 0x3FFFFFFF
 
@@ -49,10 +51,17 @@ class Forecast:
         self.rises = [None] * (_METRICS * _FORECAST_ROWS)
         # What is read at present: frames of more than eleven words would be taken from the heap.
         self.tier = self.metric = self.width = self.mean = self.falls = self.edge = self.limit = 0
+        self.crest = 0
         self.top = self.older = 0  # of the slots before those that are looked through for falls
         # In which minute the last hour has no fall by more than that, of which metric: mostly so.
         self.calm_slot = self.calm_fall = 0
         self.begin = 0  # in the ring: of the tier
+        # Samples of memory that are more than LONGEST_GAP seconds apart, the newest first: values
+        # and uptimes, of which the first is that of the last sample.
+        self.sparse = [0] * POINTS
+        self.sparse_s = [0] * POINTS
+        self.sparse_count = 0
+        self.sparse_rise = None
 
     def memory(self, memory, usual):
         """Return when an allocation of the usual size (bytes) will fail.
@@ -106,7 +115,47 @@ class Forecast:
                 if soonest is None or s < soonest:
                     soonest = s
             row += 1
+        if self.rises[0] is None and metric == _MEMORY_METRIC:
+            s = self.by_samples()
+            if soonest is None or (s is not None and s < soonest):
+                soonest = s
         return soonest
+
+    def by_samples(self):
+        """Return when the limit is reached by the samples, of which the seconds have too few."""
+        values = self.sparse
+        times = self.sparse_s
+        place = self.history.numbers[0] - times[0]  # how long ago the last one was
+        if place:
+            self.sparse_count += 1
+            if not LONGEST_GAP < place <= _LONGEST_REST_S:
+                self.sparse_count = 0
+            place = POINTS - 1
+            while place:
+                values[place] = values[place - 1]
+                times[place] = times[place - 1]
+                place -= 1
+            times[0] = self.history.numbers[0]
+            values[0] = self.points[0] = self.mean
+            self.sparse_rise = self.rise_of_samples()
+        if self.sparse_rise:
+            place = max(0, self.limit - self.mean)
+            return place * (times[0] - times[STEPS]) // self.sparse_rise
+        return None if self.sparse_rise is None else NEVER
+
+    def rise_of_samples(self):
+        """Return the rise over STEPS samples, as find_rise()."""
+        values = self.sparse
+        rise = rise_of(values, min(POINTS, self.sparse_count))
+        if rise:
+            self.width = 1
+            self.turn_to(_MINUTES)
+            if (values[0] - values[3]) * 9 < 2 * rise or self.was_higher(rise):
+                return 0
+            self.turn_to(0)
+            if self.is_tooth(rise):
+                return 0
+        return rise
 
     def reach(self, row):
         """Return when the limit is reached by the rise of a row."""
@@ -224,9 +273,9 @@ class Forecast:
         """Tell whether it has fallen as far again and again, from about here or higher.
 
         About here: a quarter of a fall above where one was from is no tooth any more, nor is one
-        that may reach the limit.
+        that may reach the limit, a 16th of a fall above.
         """
-        self.edge = 0
+        self.edge = self.crest = 0
         rise -= rise >> 2
         self.falls = self.top = self.older = 0
         oldest = self.find_oldest()
@@ -244,7 +293,7 @@ class Forecast:
                 has_teeth = has_teeth or self.falls >= _MANY_FALLS
                 self.calm_slot = -1 if self.falls else slot
                 self.calm_fall = rise
-        return has_teeth and self.points[0] < self.edge < self.limit
+        return has_teeth and self.points[0] < self.edge and self.crest < self.limit
 
     def find_falls(self, place, end, least):
         """Note each fall by more than `least`, from the greatest of a minute to the next's least.
@@ -284,3 +333,4 @@ class Forecast:
         if top != _NO_VALUE:
             self.falls += 1
             self.edge = max(self.edge, top + (top - value >> 2))
+            self.crest = max(self.crest, top + (top - value >> 4))

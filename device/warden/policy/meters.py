@@ -48,6 +48,10 @@ class Meter:
         self.over_ms = -1  # for how long it has taken more than its lease, -1: it does not
         self.spent_us = self.worst_us = self.count = 0  # since the last sample
 
+    def __repr__(self):
+        """Return that of the coroutine, which `task.coro` stands for."""
+        return repr(self.coro)
+
     def send(self, value, error=None):
         """Run the coroutine to its next await; error: an exception to throw into it."""
         began = self.board.ticks_us()
@@ -69,6 +73,11 @@ class Meter:
     def throw(self, error):
         """Throw an exception into the coroutine, and run it to its next await."""
         return self.send(None, error)
+
+
+async def _run(awaitable):
+    """Return what an awaitable that is no coroutine does."""
+    return await awaitable
 
 
 class Meters(Table):
@@ -101,8 +110,8 @@ class Meters(Table):
             raise RuntimeError("import asyncio first")
         meter = self.add(name, _TASK, priority, lease)
         try:
-            meter.coro = load.counted(coro)
-            meter.task = load.uncounted_create_task(meter)
+            meter.coro = coro if hasattr(coro, "send") else _run(coro)
+            meter.task = load.create_task(meter)
         except BaseException as error:
             self.end(meter)
             if isinstance(error, MemoryError):

@@ -154,6 +154,8 @@ class Operations(Rows):
                 if op.learns and wait_ms is None and not policy.profile.admit(op):
                     wait_ms = op.wait_ms
                     if wait_ms <= 0:
+                        if op.memory and None not in policy.leases.rows:
+                            raise policy.leases.refuse("table", None, op.memory)
                         raise self.refuse("memory" if op.memory else "learning", None, op.memory)
                 if wait_ms is not None:
                     self.waiting += 1

@@ -43,7 +43,7 @@ def update_reasons(agent):
     changed |= _note(agent, _CAN_LOOP_LAG, agent.load.wait_hook, reason)
     if agent.load.wait_hook is not None:
         reason = _IMPORTED_EARLY
-    changed |= _note(agent, _CAN_TASKS, agent.load.tasks, reason)
+    changed |= _note(agent, _CAN_TASKS, None if agent.load.tasks < 0 else 0, reason)
     changed |= _note(agent, _CAN_THREADS, None if agent.threads.early else 0, _IMPORTED_EARLY)
     changed |= _note(agent, _CAN_STORAGE, agent.storage.permille, agent.storage.reason)
     reason = _NOT_REPORTED

@@ -9,8 +9,9 @@ steps of tasks. What stands there sees all idle time and the length of every ste
   is the sum of the steps' squares over twice the time (inspection paradox; any queueing text).
   A step of less than a millisecond adds nothing.
 
-Tasks are counted where they are made and where they end. With `start(steps=False)` none of that is
-known, and asyncio runs as it is.
+Tasks are counted when they are made, and when the wait after their last step finds them ended:
+asyncio runs the application's own coroutines. The main one, whose end ends the loop, is there as
+long as the loop runs. With `start(steps=False)` none of that is known, and asyncio runs as it is.
 
 What runs with each step of the application is written for few look-ups and calls: each is a
 twentieth of the step. docs/cost.md has what is left.
@@ -30,6 +31,7 @@ _SHORT_US = const(1000)  # of a step that is not noted
 _TRIALS = const(16)  # of which `wrap_us` is the time
 _MAX_WRAPPED = const(400_000)  # so that nothing exceeds 30 bits
 _MAX_LOAD_MS = const(900_000)  # µs ticks wrap after 17.9 minutes
+_NOT_SEEN = const(-0x10000000)  # a number of tasks that stays below 0
 _TASK = const(0)  # of ids.EXCEPTION_KINDS
 _UNKNOWN = const(-0x3FFFFFFF - 1)
 # Places among a sample's figures.
@@ -38,6 +40,8 @@ _OVERHEAD_FIGURE = const(4)
 _WORST_LAG_FIGURE = const(5)
 _LAG_FIGURE = const(6)
 _TASKS_FIGURE = const(9)
+
+generator = type(_ for _ in ())  # of what a generator and an async function return
 
 
 def imported_asyncio():
@@ -68,9 +72,7 @@ class Load:
                 self.names = core.__dict__
         self.watch_loop(core)
         if core._task_queue.peek() is not None or core._io_queue.map:
-            self.tasks = None  # those that began earlier are not seen
-        elif core.cur_task is not None and self.steps:
-            self.tasks = 1
+            self.tasks = _NOT_SEEN  # those that began earlier
         self.set_create_task(core.create_task, self.create_task)
         self.on_exception = core.Loop.call_exception_handler  # of the application, or asyncio's
         core.Loop.call_exception_handler = self.call_exception_handler
@@ -81,9 +83,10 @@ class Load:
         """Leave asyncio as it was."""
         core = self.core
         if core is not None:
-            if core._io_queue is self.queue and "wait_io_event" in self.queue.__dict__:
+            if "wait_io_event" in self.queue.__dict__:
                 del self.queue.wait_io_event
-            self.set_create_task(core.create_task, self.uncounted_create_task)
+            if core.create_task == self.create_task:  # else there is one of the application's
+                self.set_create_task(core.create_task, self.uncounted_create_task)
             core.Loop.call_exception_handler = self.on_exception
             self.core = self.queue = None
 
@@ -105,19 +108,20 @@ class Load:
             self.queue = queue
             self.wait_hook = None
             self.changed = True
-            self.tasks = 0 if self.steps else None
+            self.tasks = 0 if self.steps else _NOT_SEEN
         if self.steps and self.wait_hook is None:
-            watch = self.watch(queue, type(queue).wait_io_event)
+            watch = self.watch(queue, type(queue).wait_io_event, core)
             next(watch)
             self.wait_hook = queue.wait_io_event = watch.send
             self.in_task = False
 
-    def watch(self, queue, wait):
+    def watch(self, queue, wait, core):
         """Wait for each dt that this is sent, as asyncio does; note long steps and idle time.
 
         A generator, as its variables need no look-up: after next() its send() is the hook. Where
         nothing is to be waited for, streams are polled first, which saves the call of asyncio's
-        function for those that are ready.
+        function for those that are ready. Then the task that ran last is looked at: before
+        a longer wait it would be found again.
         """
         ticks_us = self.board.ticks_us
         ticks_diff = self.board.ticks_diff
@@ -143,7 +147,13 @@ class Load:
                     if dt < _MAX_WAIT_US and self.idle_us < _MAX_LOOP_IDLE_US:
                         self.idle_us += dt
                     self.wrapped += 1
-                else:
+                else:  # a task comes next, as with -1, of which the agent's own leave none
+                    task = core.cur_task
+                    if task is None or not task.state:
+                        # The main task as its loop begins, or one that has ended; if it was awaited
+                        # after it had failed, it is run once more, with no data.
+                        if core._stop_task is None if task is None else task.data:
+                            self.tasks -= 1
                     for _ in poll(0):
                         wait(queue, 0)
                         break
@@ -170,7 +180,7 @@ class Load:
                 self.on_create()  # has the agent's own tasks in this event loop
         if self.steps:
             self.wrapped += 1
-            coro = self.counted(coro)
+            self.tasks += 1
         if self.names is None:
             return self.uncounted_create_task(coro)
         task = core.Task(coro, self.names)  # what asyncio's own does, without its call
@@ -179,21 +189,12 @@ class Load:
 
     def call_exception_handler(self, context):
         """Report what ended a task that nobody awaits; then do with it what asyncio does."""
-        # A metered task has reported it.
-        if self.report is not None and not hasattr(context["future"].coro, "table"):
-            self.report(context["exception"], _TASK, None)
+        if context is getattr(self.core, "_exc_context", None):  # else the application's own call
+            # A metered task has reported it.
+            if self.report is not None and not hasattr(context["future"].coro, "table"):
+                self.report(context["exception"], _TASK, None)
+            self.tasks += 1  # it ended before, and is run once more for this
         self.on_exception(context)
-
-    async def counted(self, coro):
-        """Await a coroutine; from its first step to its end it counts as a task."""
-        queue = self.queue
-        if self.tasks is not None:
-            self.tasks += 1
-        try:
-            return await coro
-        finally:
-            if self.tasks and queue is self.queue:
-                self.tasks -= 1
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -223,7 +224,11 @@ class Load:
                     + figures[_OVERHEAD_FIGURE],
                     1000,
                 )
-        figures[_TASKS_FIGURE] = _UNKNOWN if self.tasks is None else self.tasks
+        figures[_TASKS_FIGURE] = self.tasks + (self.in_task and self.core._stop_task is None)
+        if self.tasks < 0:  # more have ended than were seen to begin
+            self.changed |= self.tasks > _NOT_SEEN >> 1
+            figures[_TASKS_FIGURE] = _UNKNOWN
+            self.tasks = _NOT_SEEN
         self.idle_us = self.worst_us = self.squares = self.wrapped = 0
         changed = self.changed
         self.changed = False

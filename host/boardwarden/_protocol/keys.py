@@ -31,7 +31,7 @@ def hmac_of(key: bytes, *parts: bytes) -> bytes:
 
 
 def mac_of(session_key: bytes, direction: bytes, text: bytes) -> bytes:
-    """Return the MAC of a message and its counter; direction: b"h" from a host, b"b" from the board.
+    """Return the MAC of a message and its counter; direction: b"h" from the host, b"b" back.
 
     Not HMAC, which takes a board twice as long: see docs/security.md.
     """

@@ -15,6 +15,7 @@ from .subscription import Subscription
 
 _RETRY_S = (0.3, 1.0)  # without an answer, a request is sent again: at first, at most
 _RETRY_GROWTH = 1.5
+_ENDS_WITH_SESSION = (ids.ALLOCATE, ids.BEGIN)  # what of a host ends with its session
 
 # A reply's code and value, why there is none, or None: not yet, send again.
 _Answer = tuple[int, Any] | BoardError | None
@@ -52,6 +53,9 @@ class Requests:
         Raises RequestTimeout after `timeout` seconds, RequestRefused if the board refuses, what
         fail() was given, and what refuse() was while it waits to be sent.
         """
+        self._check_refusal()
+        if operation in _ENDS_WITH_SESSION:
+            self._subscription.holds = True
         deadline = asyncio.get_running_loop().time() + timeout
         try:
             request_id = await self._new_id(deadline)
@@ -91,11 +95,6 @@ class Requests:
         self._refusal = error
         self.confirmed.set()  # one that waits to be sent sees it
 
-    def check_refusal(self) -> None:
-        """Raise what refuse() was given."""
-        if self._refusal is not None:
-            raise self._refusal.with_traceback(None)  # without those who had it before
-
     def start_session(self, error: BoardError) -> None:
         """Begin a new session: make all requests of the last one raise an error."""
         self._first_id = self._next_id
@@ -105,6 +104,11 @@ class Requests:
         """Make all requests raise an error, later ones too."""
         self._closed = error
         self.fail(error)
+
+    def _check_refusal(self) -> None:
+        """Raise what refuse() was given."""
+        if self._refusal is not None:
+            raise self._refusal.with_traceback(None)  # without those who had it before
 
     async def _new_id(self, deadline: float) -> int:
         """Return a new id; wait while it would be too far ahead of the oldest pending one."""
@@ -158,7 +162,7 @@ class Requests:
         """
         while not (self._subscription.confirmed or answer.done()):
             if not was_sent:
-                self.check_refusal()
+                self._check_refusal()
             self.confirmed.clear()
             self._subscription.needs_answer = True
             self._send_due.set()

@@ -24,9 +24,8 @@ from warden_schema import ids
 
 from . import diagnosis, messages
 from .diagnosis import PromptWatch
-from .framing import frame
 from .keys import Keys, Secret
-from .link import Link
+from .link import Link, frame
 from .requests import Requests
 from .shared_stream import FULL_STATE_S, LIVE_S, RETRY_S, SharedKeys, SharedSubscription
 from .subscription import RENEW_S, StateListener, Subscription
@@ -37,7 +36,6 @@ _CANCEL_S = 0.1  # until a task that goes on is cancelled again
 _QUIET_S = LIVE_S + 2.0  # a board that is there has sent a frame then
 _READING_TURNS = 5  # of the loop, in which what lies in a socket is read
 _FULL_STATE = 3  # times the timeout of the first answer is that of the full state
-_ENDS_WITH_SESSION = (ids.ALLOCATE, ids.BEGIN)  # what of a host ends with its session
 _SUBSCRIBE_HEAD = frame(messages.subscribe(0))[:6]  # what is the same in each host's SUBSCRIBE
 
 
@@ -136,9 +134,6 @@ class Session:
         of another version has taken the board's place, NoPlace when other hosts have taken ours,
         KeyRefused when the board refuses the key.
         """
-        self._requests.check_refusal()
-        if operation in _ENDS_WITH_SESSION:
-            self.subscription.holds = True
         try:
             return await self._requests.call(operation, arguments, timeout)
         except RequestTimeout:

@@ -11,8 +11,7 @@ from typing import Any, Protocol
 from warden_schema import ids
 
 from . import messages
-from .messages import Deltas, Message
-from .order import EventOrder, Snapshot
+from .messages import Deltas, EventOrder, Message, Snapshot
 
 SUBSCRIBE_S = 0.5  # at least, between two SUBSCRIBEs
 KEEPALIVE_S = ids.KEEPALIVE_MS / 1000

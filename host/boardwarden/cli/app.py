@@ -23,12 +23,12 @@ PANELS = {
     "Begin": {
         "boards": "doctor",
         "doctor": "doctor",
-        "deploy": "deploy",
-        "key": "access",
-        "broker-rules": "access",
+        "deploy": "setup",
+        "key": "setup",
+        "broker-rules": "setup",
     },
     "Look": {
-        "watch": "watch",
+        "watch": "look",
         "status": "look",
         "top": "look",
         "trends": "look",
@@ -46,18 +46,18 @@ PANELS = {
         "cancel": "grants",
     },
     "Limits and policy": {
-        "limits": "limits",
-        "thresholds": "limits",
+        "limits": "grants",
+        "thresholds": "grants",
         "policy": "policy",
         "apply": "policy",
         "safe": "look",
     },
     "Record and export": {
         "record": "record",
-        "plot": "plot",
-        "replay": "replay",
+        "plot": "recordings",
+        "replay": "recordings",
         "serve": "serve",
-        "users": "access",
+        "users": "serve",
     },
 }
 MODULES = {name: module for panel in PANELS.values() for name, module in panel.items()}

@@ -21,7 +21,7 @@ from boardwarden._program import (
 )
 from boardwarden._protocol.shared_stream import LIVE_S
 from boardwarden.crashes import Reset, restart
-from boardwarden.deploy.footprint import HeapUse
+from boardwarden.deploy.choosing import HeapUse
 from boardwarden.doctor.boards import (
     QUIET,
     Port,
@@ -37,8 +37,7 @@ from boardwarden.render.status import Row, policy_rows, safe_rows
 from boardwarden.render.text import NOTHING, count, duration, percent, size
 from boardwarden.transport.address import FORMS, is_serial
 
-from . import parse
-from .options import ENVIRONMENT, JsonOption, YesOption, addresses, given, require
+from .options import ENVIRONMENT, JsonOption, YesOption, addresses, given, parse_duration, require
 from .terminal import TerminalReporter, connecting, waiting
 
 _ASK = (
@@ -70,7 +69,7 @@ def doctor(
 
     Exit status 2 if a problem was found.
     """
-    length = checked(parse.duration, "--for", seconds, 0.5, 60)
+    length = checked(parse_duration, "--for", seconds, 0.5, 60)
     with reported():
         status = _doctor(given(board, "its address"), length, yes, as_json)
         sys.stdout.flush()

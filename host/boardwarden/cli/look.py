@@ -1,18 +1,22 @@
-"""Commands that show a board: status, top, trends, events, crashes, safe, console, capabilities."""
+"""Commands that show a board: its state, the live view, events, crashes, what it prints."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from boardwarden import board as boards
 from boardwarden._paths import absence
 from boardwarden._program import (
+    Failure,
     checked,
     dicts,
     fail,
@@ -24,24 +28,32 @@ from boardwarden._program import (
     terminal_width,
 )
 from boardwarden.board import Board
-from boardwarden.doctor.stored_policy import find_stored_policy
 from boardwarden.grants import Event
 from boardwarden.models import enum_name
+from boardwarden.policy_on_board import find_stored_policy
 from boardwarden.render import tables
 from boardwarden.render.status import (
     WIDTH,
     LinkChanges,
     policy_rows,
     safe_rows,
+    sample_line,
     status_rows,
     trend_rows,
 )
 from boardwarden.render.tables import exception_lines, reset_lines
 from boardwarden.render.text import Printable, columns, count, duration, percent
-from boardwarden.transport.address import is_mqtt, is_network
+from boardwarden.transport.address import is_mqtt, is_network, short_names
 
-from . import parse
-from .options import BoardOption, JsonOption, given
+from .options import (
+    BoardOption,
+    BoardsOption,
+    JsonOption,
+    all_given,
+    given,
+    parse_duration,
+    require,
+)
 from .terminal import (
     answer,
     connect,
@@ -59,6 +71,11 @@ PeriodOption = Annotated[
 _NO_METERS = "nothing is metered: see warden.spawn() and warden.thread() in docs/board.md"
 _METERS_TIMEOUT_S = 3.0  # until there is something to show
 _NO_CRASHES = "no resets and no exceptions (kept where warden.run() runs the application)"
+_DRAWN = "╭─┤█░▁⠋"  # some of what the view draws with
+_NOT_DRAWN = (
+    "In this terminal's encoding, {}, the live view cannot be drawn: here is a line for each "
+    "sample. If the terminal shows UTF-8, set LC_ALL=C.UTF-8."
+)
 
 
 def status(board: BoardOption = "", as_json: JsonOption = False) -> None:
@@ -70,7 +87,7 @@ def trends(
     board: BoardOption = "", period: PeriodOption = "1m", as_json: JsonOption = False
 ) -> None:
     """Show the trends of memory, storage and load, from the board's own history."""
-    length = checked(parse.duration, "--period", period, 1)
+    length = checked(parse_duration, "--period", period, 1)
     run(_trends(given(board), length, as_json))
 
 
@@ -290,3 +307,105 @@ async def _safe(address: str, leave: bool, as_json: bool) -> None:
         print_json({"safe": is_safe})
     else:
         print_line(text)
+
+
+def watch(board: BoardsOption = None, as_json: JsonOption = False) -> None:
+    """Show one or several boards live in the terminal; q quits.
+
+    The keys are shown at the bottom; ? explains them.
+    If standard output is no terminal, or one that cannot be drawn on, prints a line for each
+    sample.
+    """
+    addresses = all_given(board)
+    if as_json or not _on_terminal():
+        run(_print_all(addresses, as_json))
+        return
+    require("boardwarden watch", "textual", "Textual", "tui")
+    run(_show(addresses))
+
+
+def _on_terminal() -> bool:
+    """Return whether there is a terminal that can be drawn on, and a keyboard."""
+    drawn_on = sys.stdout.isatty() and os.environ.get("TERM", "") != "dumb"
+    if not drawn_on or not sys.stdin.isatty():
+        return False
+    try:
+        _DRAWN.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        print_note(_NOT_DRAWN.format(sys.stdout.encoding))
+        return False
+    return True
+
+
+def numbered(names: Sequence[str]) -> Iterator[str]:
+    """Yield the names; repeated ones get a number."""
+    for place, name in enumerate(names):
+        before = names[:place].count(name)
+        yield f"{name} ({before + 1})" if before else name
+
+
+# --- watch, line by line ------------------------------------------------------------------------
+
+
+async def _print_all(addresses: Sequence[str], as_json: bool) -> None:
+    """Print the samples of each board; nothing if one of them cannot be opened."""
+    async with contextlib.AsyncExitStack() as opened:
+        opening = (opened.enter_async_context(boards.connect(address)) for address in addresses)
+        found: list[Board] = []
+        for board in await asyncio.gather(*opening, return_exceptions=True):
+            if isinstance(board, BaseException):
+                raise board
+            found.append(board)
+        names_shown = numbered(addresses) if len(found) > 1 else [""]
+        printing = _print_objects if as_json else _print_lines
+        await asyncio.gather(*map(printing, found, names_shown))
+
+
+async def _print_lines(board: Board, name: str) -> None:
+    """Print a line for each sample, and one when the link is lost or back, or it restarted."""
+    begin = f"{name}: " if name else ""
+    link_changes = LinkChanges(board)
+    async for sampled in ticks(board):
+        for line in link_changes.lines():
+            print_line(begin + line)
+        if sampled:
+            print_line(begin + sample_line(board.status))
+
+
+async def _print_objects(board: Board, name: str) -> None:
+    """Print a JSON object for each sample; links and restarts go to standard error."""
+    of = f"{name}: " if name else ""
+    known: dict[str, Any] = {"address": name} if name else {}
+    link_changes = LinkChanges(board)
+    async for sampled in ticks(board):
+        print_link_changes(link_changes, of)
+        if sampled:
+            print_json({**known, **board.status.to_dict()})
+
+
+# --- watch, on a terminal -----------------------------------------------------------------------
+
+
+async def _show(addresses: Sequence[str]) -> None:
+    """Show the live view until the user quits."""
+    from boardwarden.tui.app import WatchApp
+    from boardwarden.tui.ending import ends_in_time
+    from boardwarden.tui.feed import Feed
+
+    if not os.environ.get("NO_COLOR"):
+        os.environ.pop("NO_COLOR", None)  # empty, it says nothing; Textual takes it for a yes
+    shown = numbered(short_names(addresses))
+    feeds = [Feed(*each) for each in zip(addresses, shown, strict=True)]
+    with contextlib.ExitStack() as ending:
+        try:
+            async with waiting(f"connecting to {', '.join(feed.name for feed in feeds)}"):
+                await asyncio.gather(*(feed.open() for feed in feeds))
+            if all(feed.problem for feed in feeds):  # else the view tries again
+                raise Failure(" ".join(feed.problem for feed in feeds))
+            app = WatchApp(feeds)
+            app.screen_file = ending.enter_context(ends_in_time(app.exit))
+            result = await app.run_async()
+        finally:
+            await asyncio.gather(*(feed.close() for feed in feeds))
+    if result or app.return_code:
+        sys.exit(result or app.return_code)

@@ -1,19 +1,38 @@
-"""Options that commands share, and what the shell offers to complete them."""
+"""Options that commands share, what completes them in the shell, and how what is typed is read.
+
+A parse_…() raises ValueError, with a sentence that says what is accepted.
+"""
 
 from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from enum import IntEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
+from boardwarden import _quantities
 from boardwarden._program import checked, fail
+from boardwarden._quantities import THRESHOLD_METRICS
+from boardwarden.models import ResourceType, enum_name
+from boardwarden.render.text import duration as duration_text
+from boardwarden.render.text import size as size_text
 from boardwarden.transport.address import FORMS
 
-from . import parse
+E = TypeVar("E", bound=IntEnum)
+T = TypeVar("T")
+_ARGUMENTS = (
+    *("max_operations", "operation_timeout", "memory_reserve", "overrun", "mount", "owner"),
+    *("warn", "critical", "clear", "hold"),
+)
+_LONGEST_S = 3650 * 86_400.0  # ten years: that a board counts less is no matter of recordings
+_LEAST_FILE_BYTES = 64 * 1024  # of a recording: one with a single sample has 40 KB
+_CLOCK_TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 
 
 def addresses(incomplete: str) -> list[str]:
@@ -134,8 +153,90 @@ def window(since: str | None, until: str | None, last: str | None) -> Times:
     """Return --since and --until as moments and --last as a duration."""
     if since is not None and last is not None:
         fail("--last goes with --until, not with --since.")
-    begin = None if since is None else checked(parse.moment, "--since", since)
-    end = None if until is None else checked(parse.moment, "--until", until)
+    begin = None if since is None else checked(parse_moment, "--since", since)
+    end = None if until is None else checked(parse_moment, "--until", until)
     if begin is not None and end is not None and begin >= end:
         fail("--since must be before --until.")
-    return begin, end, None if last is None else checked(parse.duration, "--last", last)
+    return begin, end, duration_option("--last", last)
+
+
+# --- what is typed --------------------------------------------------------------------------------
+
+
+def words(kind: type[IntEnum]) -> list[str]:
+    """Return the names of an enum's members as they are typed."""
+    return [enum_name(each).replace("_", "-") for each in kind]
+
+
+def parse_member(kind: type[E], what: str, text: str) -> E:
+    """Return an enum's member by its name, as words() has it; `what` it is, for the error."""
+    try:
+        return kind[text.upper().replace("-", "_")]
+    except KeyError:
+        names = ", ".join(words(kind))
+        raise ValueError(f"There is no {what} {text!r}; there are {names}.") from None
+
+
+def parse_amount(kind: ResourceType, text: str) -> float:
+    """Return an amount: 8192, 8k or 1M bytes; of CPU time 0.25 or 25%."""
+    if kind is ResourceType.CPU_TIME:
+        return _quantities.fraction("The amount", text)
+    return _quantities.size("The amount", text)
+
+
+def parse_metric(text: str) -> str:
+    """Return a threshold's metric."""
+    name = text.replace("-", "_")
+    if name not in THRESHOLD_METRICS:
+        raise ValueError(f"There is no metric {text!r}; there are {', '.join(THRESHOLD_METRICS)}.")
+    return name
+
+
+def with_option_names(check: Callable[..., T], *given: object) -> T:
+    """Return the result of a check; its ValueError names the option instead of the argument."""
+    try:
+        return check(*given)
+    except ValueError as error:
+        name, _, rest = str(error).partition(" ")
+        if name not in _ARGUMENTS:
+            raise
+        raise ValueError(f"--{name.replace('_', '-')} {rest}") from None
+
+
+def parse_duration(name: str, text: str, least: float = 0.001, most: float = _LONGEST_S) -> float:
+    """Return a duration in seconds that lies in a range: 500ms, 2s, 1m, 2h, 1d, 90."""
+    length = _quantities.seconds(name, text)
+    if not least <= length <= most:
+        allowed = f"from {duration_text(least)} to {duration_text(most)}"
+        raise ValueError(f"{name} must be {allowed}, not {text!r}.")
+    return length
+
+
+def duration_option(name: str, text: str | None, *allowed: float) -> float | None:
+    """Return parse_duration() of an option, None where it is not given; exit if it is wrong."""
+    return None if text is None else checked(parse_duration, name, text, *allowed)
+
+
+def parse_file_size(name: str, text: str) -> int:
+    """Return a size in bytes at which a recording is put aside."""
+    size = _quantities.size(name, text)
+    if size < _LEAST_FILE_BYTES:
+        least = size_text(_LEAST_FILE_BYTES)
+        raise ValueError(f"{name} must be at least {least}, such as 100M, not {text!r}.")
+    return size
+
+
+def parse_moment(name: str, text: str) -> float:
+    """Return a moment in seconds since the epoch: 2024-05-31, "2024-05-31 12:00" or 12:00.
+
+    Local time, unless it says which; a time alone is today's.
+    """
+    words = text.strip()
+    if _CLOCK_TIME.fullmatch(words):
+        words = f"{datetime.now():%Y-%m-%d} {words if words[1] != ':' else '0' + words}"
+    try:
+        return datetime.fromisoformat(re.sub("[zZ]$", "+00:00", words)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(
+            f'{name} must be a moment, as 2024-05-31, "2024-05-31 12:00" or 12:00, not {text!r}.'
+        ) from None

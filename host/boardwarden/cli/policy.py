@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from boardwarden import policy_file, policy_on_board
 from boardwarden._paths import reason
 from boardwarden._program import (
     DENIED,
@@ -27,11 +28,9 @@ from boardwarden._program import (
 from boardwarden.board import Board
 from boardwarden.errors import BoardError, Denied, RequestRefused
 from boardwarden.models import StoredPolicy, enum_name
-from boardwarden.policy import file as policy_file
-from boardwarden.policy.model import Policy, Step
+from boardwarden.policy import Policy, Step
 from boardwarden.render.status import stored_policy_text
 from boardwarden.render.tables import difference_rows
-from boardwarden.rollout import one_board
 from warden_schema import ids
 
 from .options import ENVIRONMENT, BoardOption, JsonOption, YesOption, given
@@ -179,7 +178,7 @@ async def _apply(address: str, options: Applying) -> None:
     """Show what the policy changes, ask, change it, and have the board store it."""
     async with connect(address) as board:
         async with waiting("reading the board's policy"):
-            before = await one_board.read(board)
+            before = await policy_on_board.read(board)
         stored, steps = before.stored, before.steps(options.wanted)
         if not options.as_json:
             _print_differences(steps, stored)
@@ -192,7 +191,7 @@ async def _apply(address: str, options: Applying) -> None:
         if options.backup is not None:
             _save(options.backup, _text(board, before.policy, stored))
         async with waiting("applying the policy"):
-            problem = await one_board.send(board, steps, before)
+            problem = await policy_on_board.send(board, steps, before)
         if problem is not None:
             advice = " Apply the file again." if problem.lost else ""
             raise Failure(problem.sentence + advice, DENIED if problem.denied else FAILED)
@@ -219,10 +218,10 @@ def _print_differences(steps: Sequence[Step], stored: StoredPolicy | int) -> Non
 
 
 async def _store(
-    board: Board, options: Applying, steps: Sequence[Step], before: one_board.Before
+    board: Board, options: Applying, steps: Sequence[Step], before: policy_on_board.Before
 ) -> None:
     try:
-        await one_board.store(board, before, options.insist)
+        await policy_on_board.store(board, before, options.insist)
     except Denied as error:
         if error.reason == "keep:acts_now":
             await _store_anyway(board, options, steps, before, error)
@@ -231,14 +230,14 @@ async def _store(
             _print_done(options, steps, True, StoredPolicy.NOTHING)
         raise Failure(f"{error} The policy is in force until the board restarts.", DENIED) from None
     except BoardError as error:
-        raise Failure(f"{one_board.perhaps_stored(error)} Apply the file again.") from None
+        raise Failure(f"{policy_on_board.perhaps_stored(error)} Apply the file again.") from None
 
 
 async def _store_anyway(
     board: Board,
     options: Applying,
     steps: Sequence[Step],
-    before: one_board.Before,
+    before: policy_on_board.Before,
     error: Denied,
 ) -> None:
     """Ask whether to store a policy that refuses requests at this moment; if not, undo it."""
@@ -251,7 +250,7 @@ async def _store_anyway(
         if agreed:
             await _store(board, replace(options, insist=True), steps, before)
             return
-    await one_board.put_back(board, before.policy)
+    await policy_on_board.put_back(board, before.policy)
     raise Failure(f"{error} {advice}", DENIED)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from boardwarden import _arguments
+from boardwarden import _conversion
 from boardwarden._program import (
     Interrupted,
     checked,
@@ -27,16 +28,25 @@ from boardwarden._program import (
 )
 from boardwarden.board import Board, connect
 from boardwarden.errors import AddressError, BoardError, SimulatorMissing
-from boardwarden.render.text import count, duration, size, utc
+from boardwarden.render.status import LinkChanges, link_state
+from boardwarden.render.text import count, duration, percent, printable, size, utc
 
-from . import parse
-from .options import BoardsOption, FileArgument, JsonOption, all_given
-from .record_progress import RecordProgress
+from .options import (
+    BoardsOption,
+    FileArgument,
+    JsonOption,
+    all_given,
+    duration_option,
+    parse_file_size,
+)
 from .terminal import on_signal, waiting
 
 if TYPE_CHECKING:
+    from rich.live import Live
+
+    from boardwarden.history import Gap
     from boardwarden.recording.reading import Span
-    from boardwarden.recording.recorder import Recorder
+    from boardwarden.recording.recorder import Follower, Recorder
     from boardwarden.recording.store import Rotation, Store
 
 _LOCKED_S = 4.0  # that a locked file is tried to be opened,
@@ -86,19 +96,16 @@ def record(
 
     addresses = list(dict.fromkeys(all_given(board)))
     if keep is not None:
-        checked(_arguments.require_int, "--keep", keep, 1)
+        checked(_conversion.require_int, "--keep", keep, 1)
         if rotate_size is None and rotate_age is None:
             fail("--keep goes with --rotate-size or --rotate-age.")
-    every = None
-    if interval is not None:
-        every = checked(parse.duration, "--interval", interval, *_arguments.INTERVALS_S)
+    every = duration_option("--interval", interval, *_conversion.INTERVALS_S)
     rotation = Rotation(
-        None if rotate_size is None else checked(parse.file_size, "--rotate-size", rotate_size),
-        None if rotate_age is None else checked(parse.duration, "--rotate-age", rotate_age, 1),
+        None if rotate_size is None else checked(parse_file_size, "--rotate-size", rotate_size),
+        duration_option("--rotate-age", rotate_age, 1),
         keep,
     )
-    length = None if seconds is None else checked(parse.duration, "--for", seconds)
-    wanted = Wanted(file, addresses, rotation, every, length)
+    wanted = Wanted(file, addresses, rotation, every, duration_option("--for", seconds))
     run(_record(wanted, as_json))
 
 
@@ -245,6 +252,118 @@ class _Opener:
                 await board.start_monitoring(self._interval)
             self._boards.append(opened.pop_all())
         return board
+
+
+# --- progress -----------------------------------------------------------------------------------
+
+
+class RecordProgress:
+    """The progress of a recording: redrawn on a terminal; elsewhere only links and restarts."""
+
+    def __init__(self, path: Path, addresses: list[str]) -> None:
+        self._path = path
+        self._what = ", ".join(addresses)
+        self._live: Live | None = None
+        self._link_changes: dict[str, LinkChanges] = {}
+        self._late: set[str] = set()  # boards that did not answer at first
+        self._missing: dict[str, str] = {}  # why a board is not there
+        self._locked = ""  # why nothing is written
+        self._removals = 0  # of the file
+
+    def __enter__(self) -> RecordProgress:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(stderr=True, highlight=False)
+            self._live = Live(console=console, auto_refresh=False)
+            self._live.start()
+        else:
+            print_note(f"recording {self._what} to {self._path}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, recorder: Recorder) -> None:
+        """Show the progress."""
+        if recorder.store.removals != self._removals:
+            self._removals = recorder.store.removals
+            self._note(f"{self._path} was removed or replaced: a new one begins")
+        if self._live is None:
+            if recorder.locked != self._locked:
+                self._locked = recorder.locked
+                known = f"{self._locked} It is tried again." if self._locked else "written again"
+                print_note(known)
+            return
+        from rich.text import Text
+
+        passed = duration(time.monotonic() - recorder.began_at)
+        head = f"recording to {self._path} for {passed}, {size(recorder.store.size_bytes)}"
+        lines = [Text(f"{head}; Ctrl-C ends it")]
+        for follower in recorder.followers:
+            lines.append(Text(_progress_line(follower), "" if follower.board.connected else "red"))
+        lines += [Text(recorder.locked, "red")] if recorder.locked else []
+        lines += [Text(printable(problem), "red") for problem in self._missing.values()]
+        for line in lines:  # leave room for the terminal's ^C, which else would begin a line
+            line.truncate(max(1, self._live.console.width - 3), overflow="ellipsis")
+        self._live.update(Text("\n").join(lines), refresh=True)
+
+    def miss(self, address: str, problem: str) -> None:
+        """Show why a board does not answer; "" if it does."""
+        if not problem:
+            del self._missing[address]
+            return
+        sentence = f"{problem} It is tried again."
+        if self._live is None and self._missing.get(address) != sentence:
+            print_note(sentence)
+        self._missing[address] = sentence
+        self._late.add(address)  # so that it is said when it is there
+
+    def show_link_changes(self, follower: Follower) -> None:
+        """Print that a board restarted, and of its link what the picture does not show."""
+        address = follower.address
+        link_changes = self._link_changes.get(address) or LinkChanges(
+            follower.board, address not in self._late
+        )
+        self._link_changes[address] = link_changes
+        lines = link_changes.lines() if self._live is None else link_changes.restarts()
+        for line in lines:
+            self._print(address, line)
+
+    def show_gap(self, follower: Follower, gap: Gap) -> None:
+        """Print what is recorded of a time without samples, or why nothing is."""
+        address, missing = follower.address, duration(gap.end_s - gap.begin_s)
+        if gap.slots:
+            slots = count(len(gap.slots), "slot")
+            line = f"nothing came for {missing}: {slots} of the board's own history are recorded"
+        else:
+            reason = gap.why or "The board measured nothing then."
+            line = f"nothing came for {missing}, and no history of it is recorded: {reason}"
+        self._print(address, line)
+
+    def _print(self, address: str, line: str) -> None:
+        self._note(f"{address}: {line}")
+
+    def _note(self, line: str) -> None:
+        if self._live is None:
+            print_note(line)
+        else:
+            self._live.console.print(printable(line), style="red", markup=False)
+
+
+def _progress_line(follower: Follower) -> str:
+    board = follower.board
+    memory = board.status.memory
+    live = None
+    if memory.live_bytes is not None and memory.total_bytes:
+        live = memory.live_bytes / memory.total_bytes
+    counts = f"{count(follower.samples, 'sample')}, {count(follower.events, 'event')}"
+    return f"{follower.address}: {counts}, {percent(live)} live, {link_state(board)}"
+
+
+# --- what there is afterwards --------------------------------------------------------------------
 
 
 def _sum_up(recorder: Recorder, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
+from boardwarden import policy_file, undo_file
 from boardwarden._program import (
     DENIED,
     Failure,
@@ -22,24 +23,24 @@ from boardwarden._program import (
     run,
 )
 from boardwarden.doctor.boards import BrokerBoard
-from boardwarden.policy import file as policy_file
 from boardwarden.render.tables import difference_rows
 from boardwarden.render.text import count, duration
-from boardwarden.rollout import undo_file
-from boardwarden.rollout.boards import (
+from boardwarden.rollout import (
     DONE,
     BoardResult,
     Pattern,
+    Progress,
+    Rollout,
     State,
     Summary,
+    Wanted,
     find,
     parse_pattern,
 )
-from boardwarden.rollout.rollout import Progress, Rollout, Wanted
-from boardwarden.rollout.rollout import undo as undo_all
-from boardwarden.rollout.undo_file import Changed, UndoFile
+from boardwarden.rollout import undo as undo_all
+from boardwarden.undo_file import Changed, UndoFile
 
-from . import parse
+from .options import parse_duration
 from .terminal import TerminalReporter, confirm, on_signal, waiting
 
 _NAME_WIDTH = 24  # at most, of the column with the boards' names
@@ -61,7 +62,7 @@ def apply(file: Path, boards: str, watch: str, insist: bool, backup: Path | None
     """Roll a policy file out over the boards that a pattern names."""
     policy = checked(policy_file.load, file)
     pattern = checked(parse_pattern, boards)
-    wanted = Wanted(policy, insist, how.dry_run, checked(parse.duration, "--watch", watch, 1))
+    wanted = Wanted(policy, insist, how.dry_run, checked(parse_duration, "--watch", watch, 1))
     run(_apply(wanted, pattern, file, backup, how))
 
 

@@ -1,10 +1,13 @@
-"""`boardwarden serve`: exports figures, and shows them on a web page, until Ctrl-C."""
+"""`boardwarden serve`: exports figures, and shows them on a web page; `users`: who may see that."""
 
 from __future__ import annotations
 
 import asyncio
+import getpass
 import logging
+import os
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,17 +17,39 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from boardwarden._paths import reason
-from boardwarden._program import Failure, checked, fail, print_line, run
-from boardwarden.web.users import AccessError
+from boardwarden._program import (
+    Failure,
+    checked,
+    fail,
+    print_json,
+    print_line,
+    print_table,
+    reported,
+    run,
+)
+from boardwarden.web.access import (
+    CONTROL,
+    OBSERVE,
+    Access,
+    AccessError,
+    UsersFile,
+    check_access,
+    check_name,
+    load_users,
+    new_user,
+    parse_networks,
+    save_users,
+)
 
 from . import terminal
-from .options import BoardsOption, all_given, require
+from .options import BoardsOption, JsonOption, all_given, check_word, one_of, require
 
 if TYPE_CHECKING:
     from boardwarden.serve.service import Outlets
     from boardwarden.serve.watched import Follower
     from boardwarden.web.server import PageOptions
 
+_USER_ACTIONS = ("add", "remove", "list")
 _ALL = "1/1"  # of one worker alone
 
 
@@ -152,10 +177,8 @@ def serve(
         followers.append(_in_home_assistant(home_assistant_at or broker))
     outlets = service.Outlets(checked(service.parse_listen, listen), otlp, shown, followers)
     if broker:
-        from boardwarden.serve.fleet import Fleet, parse_shard
-
-        share = checked(parse_shard, shard)
-        fleet = checked(Fleet, broker, share)
+        share = checked(service.parse_shard, shard)
+        fleet = checked(service.Fleet, broker, share)
         what = f"the boards of {broker}, share {shard}"
         run(_serve(what, outlets, partial(service.serve_fleet, fleet, outlets)))
         return
@@ -177,8 +200,7 @@ def _notices(notify: str | None, quiet: str | None) -> list[Follower]:
         if quiet is not None:
             fail("--quiet is about --notify URL, which is missing.")
         return []
-    from boardwarden.serve.notify import Notifier
-    from boardwarden.serve.webhook import Webhook, check_url, parse_quiet
+    from boardwarden.serve.notify import Notifier, Webhook, check_url, parse_quiet
 
     times = None if quiet is None else checked(parse_quiet, quiet)
     return [Notifier(Webhook(checked(check_url, notify), times))]
@@ -201,23 +223,21 @@ def _page(place: tuple[str, int], given: PageAccess) -> PageOptions:
     """Return where the page is and who may see it, or exit."""
     require("boardwarden serve --page", "starlette", "Starlette", "web")
     require("boardwarden serve --page", "uvicorn", "uvicorn", "web")
-    from boardwarden.web import guard
     from boardwarden.web.server import PageOptions
-    from boardwarden.web.users import UsersFile
 
     if (given.tls_cert is None) != (given.tls_key is None):
         fail("--tls-cert and --tls-key go together.")
     tls = None
     if given.tls_cert is not None and given.tls_key is not None:
         tls = given.tls_cert, given.tls_key
-    access = guard.Access(
+    access = Access(
         None if given.users is None else checked(UsersFile, given.users),
         tls,
-        checked(guard.parse_networks, given.proxy),
+        checked(parse_networks, given.proxy),
         given.user_header,
         tuple(given.name),
     )
-    checked(guard.check_access, place[0], access)
+    checked(check_access, place[0], access)
     if given.recording is not None:
         from boardwarden.recording.reading import Recording
 
@@ -254,3 +274,80 @@ async def _serve(
         except OSError as error:
             host, port = outlets.listen
             raise Failure(f"Cannot listen on {host}:{port}: {reason(error)}.") from None
+
+
+# --- who may see the page -------------------------------------------------------------------------
+
+
+def users(
+    action: Annotated[
+        str,
+        typer.Argument(
+            metavar="ACTION",
+            help=", ".join(_USER_ACTIONS) + ".",
+            autocompletion=one_of(_USER_ACTIONS),
+        ),
+    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The users' file.", readable=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The user to add or remove.", show_default=False)
+    ] = "",
+    control: Annotated[
+        bool, typer.Option("--control", help="For add: may send requests to boards, too.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Add, remove or list the users who may see the web page.
+
+    `add` asks for the password twice; if standard input is no terminal, it reads one line from it.
+    Adding a user who exists changes password and right. A running `boardwarden serve` follows the
+    file: a user who is removed is signed out.
+    """
+    with reported():
+        check_word("users", action, _USER_ACTIONS)
+        if bool(name) != (action != "list"):
+            fail(f"users {action} FILE takes {'no name' if name else 'the name of a user'}.")
+        if as_json and action != "list":
+            fail("--json goes with list.")
+        found = checked(load_users, file) if action != "add" or os.path.lexists(file) else {}
+        if action == "add":
+            checked(check_name, name)
+            right = CONTROL if control else OBSERVE
+            user = checked(new_user, name, right, _password())
+            checked(save_users, file, {**found, name: user})
+            print_line(f"{name} may {right}; boardwarden serve --users {file} lets them in")
+        elif action == "remove":
+            if name not in found:
+                fail(f"{file} has no user {name!r}.")
+            del found[name]
+            checked(save_users, file, found)
+            print_line(f"{name} may not look any more")
+        elif as_json:
+            print_json({"users": [{"name": each, "right": found[each].right} for each in found]})
+        else:
+            rows = [(each, found[each].right) for each in found]
+            print_table(("name", "may"), rows, "no users")
+
+
+def _password() -> str:
+    """Return the password, which has to be what a browser could send: text of UTF-8."""
+    try:
+        password = _entered()
+        password.encode()
+    except UnicodeError:
+        fail("The password is not UTF-8 text, as browsers send it; nothing was changed.")
+    return password
+
+
+def _entered() -> str:
+    """Return the password that is typed twice, or the line that is piped in."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    try:
+        first, again = getpass.getpass("password: "), getpass.getpass("again: ")
+    except EOFError:  # Ctrl-D, which leaves the terminal at the prompt
+        print(file=sys.stderr, flush=True)
+        fail("No password was typed; nothing was changed.")
+    if again != first:
+        fail("The two passwords differ; nothing was changed.")
+    return first

@@ -10,7 +10,7 @@ from errno import ENOSPC, EROFS
 from boardwarden.errors import DeployError
 
 from . import programs
-from .footprint import DESKTOP
+from .choosing import DESKTOP
 from .parts import PACKAGES
 from .programs import OLD, WORK
 from .repl import FileError, Repl

@@ -1,31 +1,45 @@
 """Choosing how the agent is installed: what a board has, what each way takes of it, and what fits.
 
+The figures of what it takes were counted on 32 bits by tools/footprint.py. They stand in
+bench/footprint.json and nowhere else; the wheel has a copy of that file beside the board's sources.
+
 It fits where at least a third of the heap that is free remains for the application, and the largest
 block that it takes is there in one piece.
 """
 
 from __future__ import annotations
 
-import contextlib
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from boardwarden.models import Model
 from boardwarden.render.text import size
+from boardwarden.transport.sim import board_files
 
 from . import programs
-from .footprint import BYTECODE, DECIDING, FILES, FROZEN, ROMFS, STATES, WATCHING, Figures
-from .repl import Repl
-from .romfs import HEADER, UnknownImage, image_size
 
+if TYPE_CHECKING:
+    from .repl import Repl  # which needs mpremote; `doctor` reads the figures without
+
+# Ways of installing: files in the board's file system with the little machine code that pays, the
+# same without it, a ROMFS image whose bytecode runs in place, and part of the firmware.
+FILES, BYTECODE, ROMFS, FROZEN = "files", "bytecode", "romfs", "frozen"
+WATCHING, DECIDING = "watching", "deciding"  # start(protect=False), start()
+STATES = (WATCHING, DECIDING)
+RUN = "run"  # deciding, and warden.run() beside it
+_TARGET = "unix32"
+_NAMES = "names"  # after way and state: how many names the agent adds to MicroPython's pool
+DESKTOP = ("linux", "darwin", "win32")  # the unix port and its like: mostly of 64 bits
 # Of py/qstr.c: the first pool that is made has 20 places, each further one twice as many; a pool is
 # six words, and a place takes a pointer, a hash of two bytes and a length. On 32 bits.
 _FIRST_PLACES = 20
 _POOL_BYTES = 24
 PLACE_BYTES = 7
 _BLOCK_BYTES = 16
-_BLANK = (0x00, 0xFF)
 _POOLS = re.compile(r"n_pool=(\d+), n_qstr=(\d+)")
 LEFT = 3  # one part of so many has to remain
 GUIDE = "docs/guides/firmware.md"
@@ -35,6 +49,96 @@ _IN_WORDS = {
     ROMFS: "in the ROMFS partition",
     FROZEN: "frozen into the firmware",
 }
+
+
+# --- what the agent takes -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Heap in bytes, of one way of installing in one state, after start().
+
+    Of the pool of names the entries that `names` take are counted, and not how it grows.
+    """
+
+    bytes: int
+    names: int
+
+
+Figures = Mapping[tuple[str, str], Footprint]  # by way and state
+
+
+def figures_of(counted: Mapping[str, int]) -> Figures:
+    """Return the figures by way and state from those by "target/way/state[/names]"."""
+    found = {}
+    for name, heap_bytes in counted.items():
+        target, way, state, *more = name.split("/")
+        if target == _TARGET and state in (*STATES, RUN) and not more:
+            names = counted.get(f"{name}/{_NAMES}", 0)
+            found[way, state] = Footprint(heap_bytes, names)
+    return found
+
+
+def footprints() -> Figures:
+    """Return the figures of this version's agent, by way and state."""
+    return figures_of(json.loads(_file().read_text(encoding="utf-8")))
+
+
+def with_run(figures: Figures) -> Figures:
+    """Return the figures of an agent that runs the application, too, where it decides."""
+    ways = {way for way, _ in figures}
+    runs = {(way, DECIDING): figures[way, RUN] for way in ways if (way, RUN) in figures}
+    return {**figures, **runs}
+
+
+def as_bytecode(figures: Figures) -> Figures:
+    """Return the figures of a board for which there is no machine code, in a ROMFS image either."""
+    found = dict(figures)
+    for state in (*STATES, RUN):
+        if (ROMFS, state) not in figures:
+            continue
+        image = figures[ROMFS, state]
+        code = figures[FILES, state].bytes - figures[BYTECODE, state].bytes
+        found[ROMFS, state] = Footprint(image.bytes - code, image.names)
+    return found
+
+
+def _file() -> Path:
+    agent = board_files()[0]
+    bundled = agent / "footprint.json"
+    return bundled if bundled.exists() else agent.parent / "bench" / "footprint.json"
+
+
+@dataclass(frozen=True)
+class HeapUse(Model):
+    """Heap in bytes, as counted on 32 bits, by how the agent may be installed.
+
+    None: it is not installed in that way. state: "watching" or "deciding".
+    """
+
+    state: str = DECIDING
+    files_bytes: int | None = None
+    romfs_bytes: int | None = None
+    frozen_bytes: int | None = None
+
+
+def heap_use(way: str, watching: bool) -> HeapUse:
+    """Return what the agent takes, installed in a way that is known, or in any where it is ""."""
+    state = WATCHING if watching else DECIDING
+    figures, ways = footprints(), (FILES, ROMFS, FROZEN)
+    return HeapUse(
+        state, *(figures[each, state].bytes if way in ("", each) else None for each in ways)
+    )
+
+
+def way_of(place: str | None) -> str:
+    """Return how the agent is installed whose `warden.__file__` this is."""
+    if not place or place.startswith("warden/"):
+        return FROZEN
+    return ROMFS if place.startswith("/rom/") else FILES
+
+
+# --- what a board has -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -69,19 +173,6 @@ class Heap:
     names: Names | None
 
 
-@dataclass(frozen=True)
-class Partition:
-    """The first ROMFS partition, in bytes.
-
-    image_bytes: of the image that is in it; 0 for a blank one, None for something else.
-    """
-
-    size_bytes: int
-    block_bytes: int
-    is_device: bool  # a block device, else memory that vfs.rom_ioctl() writes to
-    image_bytes: int | None
-
-
 def heap(repl: Repl) -> Heap:
     """Ask a board for its heap."""
     (total, free, largest, wide), printed = repl.call_printing(programs.HEAP)
@@ -90,19 +181,7 @@ def heap(repl: Repl) -> Heap:
     return Heap(total, free, largest, 64 if wide else 32, names)
 
 
-def partition(repl: Repl) -> Partition | None:
-    """Ask a board for its ROMFS partition; None where its firmware has none."""
-    found = repl.call(programs.PARTITION)
-    if found is None:
-        return None
-    size, block, is_device, begin = found
-    image: int | None = None
-    if begin.startswith(HEADER):
-        with contextlib.suppress(UnknownImage):
-            image = image_size(begin)
-    elif any(begin == bytes([blank]) * len(begin) for blank in _BLANK):
-        image = 0
-    return Partition(size, block, bool(is_device), image)
+# --- what fits ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,10 @@ from boardwarden.errors import DeployError, LinkLost
 from boardwarden.keys import BOARD_FILE as KEYS_FILE
 from boardwarden.render.text import count, size
 
-from . import choosing, starting
+from . import choosing, romfs, starting
 from .board import About, BoardFiles
-from .choosing import Plan
+from .choosing import ROMFS, WATCHING, Plan
 from .compiler import Compiler, agent_version
-from .footprint import ROMFS, WATCHING
 from .installing import Installation
 from .programs import WORK, run_agent
 from .repl import Repl
@@ -384,7 +383,7 @@ class _Run:
         listed = work.listed(found)
         if found.installed:
             work.refuse_another(found, listed)
-        rom, unusable = rom_files(self.files, choosing.partition(self.files.repl), self._reporter,
+        rom, unusable = rom_files(self.files, romfs.partition(self.files.repl), self._reporter,
                                   self._stop)  # fmt: skip
         self._stop.check()
         for edit in edits:

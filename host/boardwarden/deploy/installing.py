@@ -1,4 +1,4 @@
-"""Bringing the agent's files on a board to what they are here, and taking them away."""
+"""Bringing files on a board to what they are here: the agent's, and the keys; taking them away."""
 
 from __future__ import annotations
 
@@ -8,16 +8,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from boardwarden._protocol.keys import Secret
 from boardwarden.errors import DeployError
+from boardwarden.keys import BOARD_FILE, board_file
 
 from .board import BoardFiles, DiskFull, Found
 from .compiler import Compiler, agent_version, parts, rooms
 from .parts import PACKAGES
 from .programs import MANIFEST, OLD, WORK
+from .repl import Repl
 from .user import Interrupts, Reporter
 
 NAME = f"warden/{MANIFEST}"
 _MADE_LIB = "# made lib"
+_UNIQUE_ID = """\
+try:
+ import machine
+ return machine.unique_id()
+except (ImportError, AttributeError):
+ return b''
+"""
 Contents = Mapping[str, bytes]  # of files, by name below lib
 
 
@@ -36,7 +46,7 @@ class Manifest:
         return "".join(f"{line}\n" for line in lines).encode()
 
 
-def parse(text: bytes | None) -> Manifest:
+def parse_manifest(text: bytes | None) -> Manifest:
     """Return the manifest in a file, without names outside the agent's packages."""
     lines = (text or b"").decode(errors="replace").splitlines()
     files = {}
@@ -148,7 +158,7 @@ class Installation:
         for place in (f"{self._lib}/", *work):
             text = self._files.read(f"{place}{NAME}")
             if text is not None:
-                return parse(text)
+                return parse_manifest(text)
         return Manifest()
 
     def refuse_another(self, found: Found, listed: Manifest) -> None:
@@ -244,3 +254,41 @@ class Installation:
             folders.append(self._lib)
         self._files.remove_empty(folders)
         return len(ours)
+
+
+# --- a board's keys -------------------------------------------------------------------------------
+
+
+def put_keys(address: str, secret: Secret) -> bytes:
+    """Write what is derived of a secret to a board, and start its program; return its unique id.
+
+    Keys of a right that the secret is not good for stay. Raises DeployError, LinkLost or a
+    ConnectError.
+    """
+    with Interrupts(), Repl(address) as repl:
+        files, unique_id, before = _read_keys(repl)
+        wanted = board_file(secret, unique_id, before)
+        if wanted != before:
+            path = f"{files.about.root}/{BOARD_FILE}"
+            files.write(f"{path}.new", wanted)
+            if files.read(f"{path}.new") != wanted:
+                raise DeployError(f"{BOARD_FILE} arrived damaged: nothing was changed.")
+            files.rename(f"{path}.new", path)
+        files.restart()
+    return unique_id
+
+
+def has_keys(address: str, secret: Secret) -> tuple[bool, bytes]:
+    """Return whether a board has all keys of a secret, and its unique id; start its program."""
+    with Interrupts(), Repl(address) as repl:
+        files, unique_id, before = _read_keys(repl)
+        files.restart()
+    lines = board_file(secret, unique_id).splitlines()
+    return set(lines) <= set(before.splitlines()), unique_id
+
+
+def _read_keys(repl: Repl) -> tuple[BoardFiles, bytes, bytes]:
+    files = BoardFiles(repl)
+    files.probe()
+    unique_id: bytes = repl.call(_UNIQUE_ID)
+    return files, unique_id, files.read(f"{files.about.root}/{BOARD_FILE}") or b""

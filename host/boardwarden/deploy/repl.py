@@ -17,6 +17,7 @@ from mpremote.transport import TransportError
 from mpremote.transport_serial import SerialTransport
 
 from boardwarden.errors import DeployError, LinkLost
+from boardwarden.transport.fd_stream import keep_lines
 from boardwarden.transport.serial_port import open_port
 
 from .programs import ANSWER_BEGIN, ANSWER_END, wrapped
@@ -268,8 +269,6 @@ def _keep_lines(port: serial.Serial) -> None:
     if sys.platform == "win32":
         return
     import termios
-
-    from boardwarden.transport.terminal import keep_lines
 
     try:
         keep_lines(port.fileno())

@@ -8,11 +8,9 @@ from dataclasses import replace
 from boardwarden.errors import DeployError
 from boardwarden.render.text import count, size
 
-from . import choosing, starting
+from . import choosing, romfs, starting
 from .board import BoardFiles, Found
-from .choosing import Option, Partition, Plan
-from .compiler import Compiler
-from .footprint import (
+from .choosing import (
     BYTECODE,
     DECIDING,
     FILES,
@@ -20,13 +18,15 @@ from .footprint import (
     ROMFS,
     STATES,
     WATCHING,
+    Option,
+    Plan,
     as_bytecode,
     footprints,
     with_run,
 )
+from .compiler import Compiler
 from .installing import Contents, Installation, Manifest, compiled, listed_too
-from .partition import RomFiles
-from .romfs import UnknownImage
+from .romfs import Partition, RomFiles, UnknownImage
 from .user import Interrupts, Reporter
 
 ANY = "any"  # the architecture of bytecode
@@ -63,7 +63,7 @@ class Situation:
         self.work = Installation(files, reporter, stop)
         self.there: Found = self.work.completed() if changing else files.inspect()
         self.listed: Manifest = self.work.listed(self.there)
-        self.partition = None if frozen else choosing.partition(files.repl)
+        self.partition = None if frozen else romfs.partition(files.repl)
         self.rom, self.unusable = rom_files(files, self.partition, reporter, stop)
         self._architecture = ANY if frozen else self._machine_code()
         if not frozen:
@@ -132,7 +132,7 @@ class Situation:
         if self.frozen:
             return FROZEN
         if self.listed.files:
-            machine_code = any(name.endswith("_viper.mpy") for name in self.there.installed)
+            machine_code = any(name.endswith("_viper.mpy") for name in self.listed.files)
             return FILES if machine_code else BYTECODE
         return ROMFS if self.rom is not None and self.rom.has_agent else None
 

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from boardwarden._protocol import messages
-from boardwarden._protocol.framing import Deframer, frame
+from boardwarden._protocol.link import Deframer, frame
 from boardwarden._protocol.shared_stream import FULL_STATE_S
 from boardwarden._protocol.subscription import new_host_id
 from boardwarden.board import connect
@@ -193,8 +193,8 @@ async def broker_boards(
     until a sample of each has come, for half a minute at most; they are not asked. address: as a
     board's, without its name.
     """
+    from boardwarden.transport.address import parse_broker
     from boardwarden.transport.mqtt import BoardState, listen, retained_states
-    from boardwarden.transport.mqtt_address import parse_broker
 
     place = parse_broker(address)
     within_s = FULL_STATE_S + _LATE_S if uptime else _LISTEN_TO_BOARDS_S

@@ -8,15 +8,15 @@ from typing import Any
 
 from boardwarden.board import Board, connect
 from boardwarden.crashes import Reset
-from boardwarden.deploy.footprint import DESKTOP, HeapUse, heap_use
+from boardwarden.deploy.choosing import DESKTOP, HeapUse, heap_use
 from boardwarden.errors import AtPrompt, NoAgent, PoorLink, RequestError, VersionMismatch
 from boardwarden.models import Capability, Identity, Model, StoredPolicy, enum_name
+from boardwarden.policy_on_board import find_stored_policy
 from boardwarden.transport.address import is_mqtt, is_serial, is_simulated
 from warden_schema import ids
 
 from .link_health import LinkHealth, measure
 from .repl_look import Firmware, probe
-from .stored_policy import find_stored_policy
 
 AGENT, OTHER_AGENT, PROMPT, SILENT = "agent", "agent of another version", "REPL", "nothing"
 

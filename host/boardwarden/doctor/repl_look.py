@@ -8,12 +8,12 @@ import re
 import time
 from dataclasses import dataclass
 
-from boardwarden.deploy.footprint import DESKTOP, HeapUse, heap_use, way_of
+from boardwarden.deploy.choosing import DESKTOP, HeapUse, heap_use, way_of
 from boardwarden.errors import LinkLost, NoAgent
 from boardwarden.models import Model
 from boardwarden.transport import transport_for
 from boardwarden.transport.base import Transport
-from boardwarden.transport.rawrepl import RawRepl
+from boardwarden.transport.sim import RawRepl
 
 _ENTER_S = 6.0
 _RUN_S = 20.0

@@ -1,4 +1,4 @@
-"""Writes a recording, and rotates its files.
+"""Writes a recording, rotates its files, and keeps a second recorder from them.
 
 The journal is a write-ahead log, so that who reads never waits for who writes, nor is waited for.
 A commit there survives `kill -9` whatever `synchronous` is, since the system has the bytes.
@@ -10,6 +10,7 @@ the power, all since the last checkpoint: minutes, at a few rows a second.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sqlite3
 import time
@@ -23,7 +24,6 @@ from boardwarden._protocol.messages import MAX_INT
 from boardwarden.errors import RecordingError
 from boardwarden.history import is_gap
 
-from .lock import FileLock, file_id
 from .schema import (
     APPLICATION_ID,
     BUSY_S,
@@ -36,6 +36,11 @@ from .schema import (
     explained,
     prepare,
 )
+
+try:
+    import fcntl
+except ImportError:  # Windows: SQLite keeps the file whole, and there is no error
+    fcntl = None  # type: ignore[assignment]
 
 T = TypeVar("T")
 _REMEMBERED_S = 86_400.0  # by a board: 24 hours
@@ -408,3 +413,49 @@ def _rotated(path: Path) -> list[tuple[str, int, Path]]:
     name = re.compile(re.escape(path.stem) + moment + re.escape(path.suffix))
     found = [(name.fullmatch(file.name), file) for file in path.parent.iterdir()]
     return sorted((match[1], int(match[2] or 0), file) for match, file in found if match)
+
+
+# --- the lock -------------------------------------------------------------------------------------
+
+
+class FileLock:
+    """Holds `FILE-lock` until release(); the system lets go of it if the process is killed.
+
+    Not the recording itself: a second open() and close() of that would drop SQLite's own locks.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.with_name(path.name + "-lock")
+        self._file: int | None = None
+        if fcntl is None:
+            return
+        try:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._close()
+            raise RecordingError(f"Another boardwarden is recording to {path}.") from None
+        except OSError as error:
+            self._close()
+            raise RecordingError(f"{path} cannot be written: {reason(error)}.") from None
+
+    def release(self) -> None:
+        """Release the lock."""
+        if self._file is not None:
+            if file_id(self._path) == file_id(self._file):  # else it is another recorder's
+                self._path.unlink(missing_ok=True)
+            self._close()
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+
+
+def file_id(file: Path | int) -> tuple[int, int] | None:
+    """Return what tells a file from others, of its name or descriptor; None if it is not there."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

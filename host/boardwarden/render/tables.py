@@ -7,6 +7,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
+from boardwarden import policy_file
 from boardwarden._paths import absence
 from boardwarden._quantities import metric_unit
 from boardwarden.crashes import CAUSES, CaughtException, Frame, Reset
@@ -22,8 +23,7 @@ from boardwarden.grants import (
     Threshold,
 )
 from boardwarden.models import ResourceType, enum_name
-from boardwarden.policy import file as policy_file
-from boardwarden.policy.model import Difference, SessionQuota
+from boardwarden.policy import Difference, SessionQuota
 
 from .status import Row
 from .text import NOTHING, duration, integer, percent, printable, size
@@ -135,6 +135,13 @@ def event_text(event: Event) -> str:
     subject = f" {event.subject}" if event.subject is not None else ""
     details = ", ".join(filter(None, (event.detail, _event_value(event))))
     return printable(f"{event.kind}{subject}" + (f": {details}" if details else ""))
+
+
+def event_name(event: Event) -> str:
+    """Return what happened without which ids and functions: events of one name are alike."""
+    subject = event.subject if isinstance(event.subject, str) else None
+    detail = event.detail if event.kind != "trim" else None
+    return " ".join(filter(None, (event.kind, subject, detail)))
 
 
 def denial(error: Denied, resource: ResourceType, leases: Sequence[Lease]) -> str:

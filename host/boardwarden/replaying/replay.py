@@ -12,19 +12,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from boardwarden import _arguments
-from boardwarden._mirror import readers
+from boardwarden import _conversion
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.errors import PolicyError, RecordingError
 from boardwarden.grants import Event, Limits
 from boardwarden.history import is_gap
 from boardwarden.models import Model
-from boardwarden.policy.model import Policy, arguments
+from boardwarden.policy import Policy, arguments
 from boardwarden.recording.reading import Change, Happened, Recording, Sample, Span, Window
 
 from .agent import COLUMNS, NOTHING, Agent, in_board_units
-from .levels import Levels
-from .requests import Denial, Requests, Subject
+from .recorded import Denial, Levels, Requests, Subject
 from .timeline import Begin, Committed, End, Lost, Moment, Preempted, Timeline
 
 _DEFAULT_LIMITS = (4, 300_000, 100, 5000)  # device/warden/api.py
@@ -210,7 +208,7 @@ class _Run:
         self._requests = Requests(self._agent, self._compare)
         self._policy.events.on(None, self._happened)
         for quota in self._wanted.quotas or ():
-            name, *figures = _arguments.quota(*quota.to_dict().values())
+            name, *figures = _conversion.quota(*quota.to_dict().values())
             self._policy.quotas[name] = tuple(figures)
         self._watched = {}
         self._set_limits()
@@ -299,7 +297,7 @@ class _Run:
 
     def _compare(self, reason: str) -> int:
         """Return 1 if the policy is stricter than the board in what refuses, -1 more lenient."""
-        limits, values = self._policy.limits(), _arguments.limits(*self._limits.to_dict().values())
+        limits, values = self._policy.limits(), _conversion.limits(*self._limits.to_dict().values())
         of_board = [d if v is None else v for d, v in zip(_DEFAULT_LIMITS, values, strict=True)]
         if reason == "pressure":
             return self._levels.compare_pressure()
@@ -315,7 +313,7 @@ class _Run:
         limits = self._limits.to_dict()
         both = {name: limits[name] if each is None else each for name, each in wanted.items()}
         self._requests.timeout_s = self._limits.operation_timeout_s
-        self._policy.set_limits(*_arguments.limits(*both.values()))
+        self._policy.set_limits(*_conversion.limits(*both.values()))
 
     def _watch(self) -> None:
         """Set exactly the policy's thresholds; if it names none, those of the board."""
@@ -340,7 +338,7 @@ class _Run:
     # --- what follows ---------------------------------------------------------------------------
 
     def _happened(self, row: tuple[Any, ...]) -> None:
-        event = readers.event_from_row(row, 0)
+        event = _conversion.event_from_row(row, 0)
         subject: Subject | None = None
         if isinstance(event.subject, int):
             if (event.kind, event.detail) == ("operation", "began"):

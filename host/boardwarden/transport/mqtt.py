@@ -17,8 +17,7 @@ import msgpack
 from boardwarden.errors import BoardOffline, ConnectError, LinkLost, PermissionDenied
 from warden_schema import ids
 
-from .address import wrong_address
-from .mqtt_address import Place, parse
+from .address import Place, parse_mqtt, wrong_address
 from .mqtt_broker import Broker, shared
 
 TOPICS = "boardwarden"
@@ -85,7 +84,7 @@ class Mqtt:
     """
 
     def __init__(self, address: str) -> None:
-        self._place, self._id = parse(address)
+        self._place, self._id = parse_mqtt(address)
         if not _ID.fullmatch(self._id):
             raise wrong_address(
                 address,

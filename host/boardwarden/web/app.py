@@ -1,8 +1,12 @@
-"""The page's addresses: its files, who is signed in, the streams, and requests to boards."""
+"""The page's addresses: its files, who is signed in, the streams, and requests to boards.
+
+Every answer goes through Guard, which refuses a request by its Host, its Origin and who sends it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import zlib
 from collections.abc import AsyncIterator
@@ -11,26 +15,52 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from boardwarden._quantities import THRESHOLD_METRICS
 
 from . import requests
+from .access import (
+    CONTROL,
+    LONGEST_S,
+    Access,
+    Brake,
+    Sessions,
+    host_name,
+    is_loopback,
+    is_password,
+)
 from .board_view import BoardView
-from .fleet_view import FleetView
-from .guard import Access, Guard
+from .fleet_view import STATES, FleetView
 from .requests import Answer, BadRequest, RequestLog
-from .row import STATES
-from .users import CONTROL, LONGEST_S, Brake, Sessions, is_password
 
 STATIC = Path(__file__).parent / "static"
 _MAX_BODY = 128 * 1024
 _BODY_S = 10.0  # in which a request's body has to come
 _CHECK_S = 5.0  # how often an open stream looks whether its user may still see it
+# Nothing but what this server itself sends: no inline script, no frame, no other site.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; manifest-src 'self'; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'self'"
+)
+_HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+# A page of another site cannot send it without asking first, and is never allowed to.
+OWN_HEADER = "x-boardwarden"
+_LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 class Page:
@@ -243,3 +273,90 @@ async def _packed(messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             yield packer.compress(message) + packer.flush(zlib.Z_SYNC_FLUSH)
     finally:
         await messages.aclose()  # type: ignore[attr-defined]
+
+
+# --- what is let in -------------------------------------------------------------------------------
+
+
+class Guard:
+    """Refuses what comes by another name, from another site or around the proxy."""
+
+    def __init__(self, app: ASGIApp, access: Access, host: str) -> None:
+        self._app = app
+        self._access = access
+        local = (host, *_LOCAL_NAMES) if is_loopback(host) else (host,)
+        self._names = {name.lower() for name in (*access.names, *local)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "websocket":  # there are none here
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        app, problem = self._app, self._problem(scope, Headers(scope=scope))
+        if problem is not None:
+            status, sentence = problem
+            app = JSONResponse({"error": sentence}, status, {"connection": "close"})
+        await app(scope, receive, _safe(send, scope))
+
+    def _problem(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
+        """Return status and sentence of a refusal; None if there is none."""
+        if self._access.proxies and not self._is_proxy(scope):
+            return 403, "This page is reached through its proxy only."
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # A proxy may take one and this server the other: what follows would be a request that
+            # no proxy saw. A refusal closes the connection.
+            return 400, "A request has one length."
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or host_name(hosts[0]) not in self._names:
+            return 421, "This server is not called that: start it with --name."
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and scope[
+            "path"
+        ].startswith("/api/"):
+            return 403, "That request comes from another site."
+        origin = headers.get("origin")
+        if origin is not None and not self._is_own(origin, hosts[0]):
+            return 403, "That request comes from another site."
+        if scope["method"] not in ("GET", "HEAD"):
+            return self._problem_of_post(origin, headers)
+        return None
+
+    def _problem_of_post(self, origin: str | None, headers: Headers) -> tuple[int, str] | None:
+        if origin is None or OWN_HEADER not in headers:
+            return 403, "That request does not come from this page."
+        if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            return 415, "A request is JSON."
+        return None
+
+    def _is_proxy(self, scope: Scope) -> bool:
+        client = scope.get("client")
+        try:
+            address = ipaddress.ip_address(client[0]) if client else None
+        except ValueError:
+            return False
+        if address is not None and address.version == 6:  # IPv4 on a socket for both
+            address = address.ipv4_mapped or address
+        return address is not None and any(address in each for each in self._access.proxies)
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        scheme, _, place = origin.partition("://")
+        if self._access.proxies:  # which may end TLS
+            return scheme in ("http", "https") and place.lower() == host.lower()
+        return scheme == ("https" if self._access.tls else "http") and place.lower() == host.lower()
+
+
+def _safe(send: Send, scope: Scope) -> Send:
+    """Return a send that puts the headers of every answer."""
+    is_api = scope["path"].startswith("/api/")
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers[name] = value
+            headers["cache-control"] = "no-store" if is_api else "no-cache"
+        await send(message)
+
+    return sending

@@ -32,10 +32,9 @@ from boardwarden.render.text import (
 )
 
 from . import past
-from .fleet_view import FleetView, sse
+from .fleet_view import FleetView, sse, uptime_zero
 from .past import FIGURES, figures
 from .requests import threshold_arguments
-from .row import uptime_zero
 
 _TREND_S = 60.0
 _MAX_EVENTS = 100

@@ -13,18 +13,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from boardwarden import _arguments, _quantities
+from boardwarden import _conversion, _quantities, policy, policy_file, policy_on_board
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.board import Board
 from boardwarden.errors import BoardError, Denied, PolicyError
 from boardwarden.grants import Threshold
 from boardwarden.models import Action, StoredPolicy, enum_name
-from boardwarden.policy import file as policy_file
-from boardwarden.policy import model
 from boardwarden.render.status import board_name
 from boardwarden.render.tables import difference_rows
 from boardwarden.render.text import duration, printable, size
-from boardwarden.rollout import one_board
 
 _MAX_LOG = 200
 _OBJECTS = ("metric", "id", "interval")  # arguments that go without their name
@@ -103,7 +100,7 @@ def words(name: str, arguments: Arguments) -> str:
 
 async def _interval(board: Board, arguments: Arguments) -> Answer:
     seconds = _quantities.seconds("The interval", _text(arguments, "interval"))
-    least, most = _arguments.INTERVALS_S
+    least, most = _conversion.INTERVALS_S
     if not least <= seconds <= most:
         raise BadRequest(f"The interval must be from {duration(least)} to {duration(most)}.")
     before = board.status.wanted_interval_s
@@ -142,7 +139,7 @@ async def _threshold(board: Board, arguments: Arguments) -> Answer:
     if word not in actions:
         raise BadRequest(f"The action must be one of {', '.join(actions)}.")
     act = actions[word]
-    _arguments.threshold(metric, warn, critical, clear, hold, act)  # raises ValueError
+    _conversion.threshold(metric, warn, critical, clear, hold, act)  # raises ValueError
     await board.set_limits()  # changes none, but has the board begin to decide
     before = next((each for each in board.thresholds if each.metric == metric), None)
     await board.set_threshold(metric, warn, critical, clear, hold, act)
@@ -174,7 +171,7 @@ async def _policy(board: Board, arguments: Arguments) -> Answer:
 async def _compare_policy(board: Board, arguments: Arguments) -> Answer:
     """Return what a policy would change."""
     wanted = await _wanted(arguments)
-    steps = model.steps(await board.policy(), wanted)
+    steps = policy.steps(await board.policy(), wanted)
     rows = [
         [*row] for row in difference_rows([each for step in steps for each in step.differences])
     ]
@@ -184,8 +181,8 @@ async def _compare_policy(board: Board, arguments: Arguments) -> Answer:
 async def _apply_policy(board: Board, arguments: Arguments) -> Answer:
     wanted = await _wanted(arguments)
     saves = bool(arguments.get("save"))
-    before = await one_board.read(board, saves)
-    problem = await one_board.send(board, before.steps(wanted), before)
+    before = await policy_on_board.read(board, saves)
+    problem = await policy_on_board.send(board, before.steps(wanted), before)
     if problem is not None:
         advice = " Apply it again." if problem.lost else ""
         return Answer(False, printable(problem.sentence) + advice)
@@ -196,20 +193,20 @@ async def _apply_policy(board: Board, arguments: Arguments) -> Answer:
     was_stored = before.stored == StoredPolicy.IN_FORCE
     undo = {"name": "restore_policy", "arguments": {"text": text, "save": was_stored}}
     try:
-        await one_board.store(board, before)
+        await policy_on_board.store(board, before)
     except Denied as error:
         sentence = f"{error} The policy is in force until the board restarts."
         return Answer(False, printable(sentence), undo)
     except BoardError as error:
-        return Answer(False, printable(one_board.perhaps_stored(error)), undo)
+        return Answer(False, printable(policy_on_board.perhaps_stored(error)), undo)
     return Answer(True, "It is in force, and stored: it holds after a restart.", undo)
 
 
 async def _restore_policy(board: Board, arguments: Arguments) -> Answer:
     """Put back the policy of before, stored again only if `save`, as it was: an apply's undo."""
     stored = StoredPolicy.IN_FORCE if arguments.get("save") else StoredPolicy.NOTHING
-    before = one_board.Before(await _wanted(arguments), stored)
-    problem = await one_board.restore(board, await one_board.read(board), before)
+    before = policy_on_board.Before(await _wanted(arguments), stored)
+    problem = await policy_on_board.restore(board, await policy_on_board.read(board), before)
     if problem is not None:
         return Answer(False, printable(problem.sentence))
     if stored == StoredPolicy.IN_FORCE:

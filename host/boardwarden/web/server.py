@@ -18,10 +18,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from boardwarden._paths import reason
 from boardwarden.serve.watched import Watched
 
+from .access import Access, AccessError
 from .app import Page
 from .fleet_view import FleetView
-from .guard import Access
-from .users import AccessError
 
 MAX_CONNECTIONS = 500  # one more is closed at once: the boards need files, too
 # In which a TLS handshake has to be done, a request's head to come, and the rest of a body that was

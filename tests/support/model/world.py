@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from boardwarden._protocol import messages
-from boardwarden._protocol.framing import Deframer, frame
+from boardwarden._protocol.link import Deframer, frame
 from warden_schema import ids
 
 from .board import Command

@@ -1,14 +1,11 @@
-"""Commands that say who may do what: keys of boards, users of the web page, rules of a broker."""
+"""Commands that set boards up: the agent on a board, its keys, the rules of a broker."""
 
 from __future__ import annotations
 
 import asyncio
-import getpass
-import os
 import re
 import sys
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +13,6 @@ from boardwarden import keys
 from boardwarden._program import (
     FAILED,
     Failure,
-    checked,
     fail,
     print_json,
     print_line,
@@ -24,14 +20,45 @@ from boardwarden._program import (
     reported,
 )
 from boardwarden._protocol.keys import Secret
+from boardwarden.render.text import size
 from boardwarden.transport.address import SERIAL_FORMS, is_mqtt, is_network, is_serial
 from warden_schema import ids
 
-from .options import BoardOption, JsonOption, check_word, given, one_of, require
+from .options import (
+    ENVIRONMENT,
+    BoardOption,
+    JsonOption,
+    YesOption,
+    check_word,
+    given,
+    one_of,
+    require,
+)
+from .terminal import TerminalReporter
 
+if TYPE_CHECKING:
+    from boardwarden.deploy.choosing import Option, Plan
+
+PortArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="PORT",
+        envvar=ENVIRONMENT,
+        show_default=False,
+        help=f"Such as {SERIAL_FORMS}. Else the only USB serial port.",
+    ),
+]
+_STARTS = ("main.py", "boot.py")
+_WAYS = ("files", "romfs", "bytecode")
+# What the table of --plan calls them.
+_LABELS = {
+    "files": "files",
+    "bytecode": "files, bytecode only",
+    "romfs": "ROMFS",
+    "frozen": "frozen",
+}
 _KEY_ACTIONS = ("new", "put", "check", "renew", "forget")
 _RIGHTS = ids.RIGHTS[ids.OBSERVE :]
-_USER_ACTIONS = ("add", "remove", "list")
 BROKERS = ("mosquitto",)
 _RULE_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 _HEAD = """\
@@ -72,6 +99,126 @@ topic read boardwarden/+/up
 topic read boardwarden/+/state
 topic write boardwarden/+/down
 """
+
+
+def deploy(
+    port: PortArgument = "",
+    start: Annotated[
+        str, typer.Option(metavar="FILE", help="Have main.py or boot.py start the agent.")
+    ] = "",
+    way: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            metavar="WAY",
+            help="files, bytecode or romfs. Else the best that fits.",
+            autocompletion=one_of(_WAYS),
+        ),
+    ] = "",
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Install the agent even if it leaves too little of the heap."),
+    ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only show what the agent takes and what would be done.")
+    ] = False,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Remove the agent's files and the start line.")
+    ] = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Put the agent on a board over its serial port, and start it.
+
+    Says first how much of the board's memory the agent takes. Compiles the agent for the board,
+    copies the files that differ, and verifies them. The program on the board is stopped, and
+    started again by a soft reset.
+
+    --start shows what it would add to the file, and asks. With main.py it moves the present one to
+    own/main.py and has the agent run that: crashes are recorded, and three in a row end in safe
+    mode.
+    """
+    if start:
+        check_word("--start", start, _STARTS)
+    if way:
+        check_word("--as", way, _WAYS)
+    if start and remove:
+        fail("--remove takes the start line out too, so it goes without --start.")
+    if remove and (way or force or plan):
+        fail("--remove goes without --as, --force and --plan.")
+    port = given(port, "PORT", SERIAL_FORMS)
+    if not is_serial(port):
+        fail(f"{port} is no serial port: deploy goes through the REPL on one.")
+    require("boardwarden deploy", "mpremote", "mpremote", "deploy")
+    from boardwarden.deploy import deploying
+
+    with reported(), _Reporter(yes, silent=as_json) as reporter:
+        wishes = deploying.Wishes(way, force)
+        if remove:
+            deploying.remove(port, reporter)
+            done: dict[str, Any] = {"removed": True}
+        elif plan:
+            found = deploying.plan(port, reporter, wishes, start)
+            done = found.to_dict()
+            if not as_json:
+                _print_plan(found)
+        else:
+            done = {**deploying.deploy(port, start, reporter, wishes).to_dict(), "deployed": True}
+        if as_json:
+            print_json(done)
+        if plan and found.choice is None:
+            sys.stdout.flush()
+            raise typer.Exit(FAILED)
+
+
+class _Reporter(TerminalReporter):
+    """Says nothing where JSON is printed; asks all the same."""
+
+    def __init__(self, yes: bool, silent: bool) -> None:
+        super().__init__(yes)
+        self._silent = silent
+
+    def say(self, text: str) -> None:
+        if not self._silent:
+            super().say(text)
+
+
+def _print_plan(plan: Plan) -> None:
+    """Print what each way takes, and what would be done."""
+    free = size(plan.heap_free_bytes)
+    states = list(dict.fromkeys(option.state for option in plan.options))
+    ways = list(dict.fromkeys(option.way for option in plan.options))
+    by = {(option.way, option.state): option for option in plan.options}
+    rows = [[_LABELS[way], *(_cell(by[way, state]) for state in states)] for way in ways]
+    if "frozen" not in ways and plan.frozen:
+        rows.append(["frozen into firmware", *(size(plan.frozen.get(state)) for state in states)])
+    print_table([f"of {free} of heap", *states], rows, "")
+    if plan.choice is None:
+        print_line(f"{plan.refused}.")
+        return
+    print_line(f"It would be {_LABELS[plan.choice.way]}, {plan.choice.state}.")
+    for question in plan.questions:
+        print_line(f"It would ask: {question}")
+    if plan.copies_files:
+        disk = "" if plan.choice.way == "romfs" else _disk(plan)
+        print_line(f"It would write {size(plan.copies_bytes)}{disk}.")
+    elif plan.copies_files == 0:
+        print_line("It is there: nothing would be copied.")
+
+
+def _disk(plan: Plan) -> str:
+    free = plan.disk_free_bytes
+    return f" of the {size(free)} of disk that are free" if free is not None else ""
+
+
+def _cell(option: Option) -> str:
+    if option.takes_bytes is None:
+        return "not known"
+    verdict = "" if option.fits else ": too much"
+    return f"{size(option.takes_bytes)}{verdict}"
+
+
+# --- keys and rules -------------------------------------------------------------------------------
 
 
 def key(
@@ -134,9 +281,9 @@ def _put(address: str, secret: Secret) -> None:
     if not is_serial(address):
         raise Failure(f"{address} is no serial port: keys are written over one only.")
     require("boardwarden key put", "mpremote", "mpremote", "deploy")
-    from boardwarden.deploy import keys as board_keys
+    from boardwarden.deploy.installing import put_keys
 
-    unique_id = board_keys.put(address, secret)
+    unique_id = put_keys(address, secret)
     print_line(f"The board {_name(unique_id)} has its keys; its program was started anew.")
 
 
@@ -148,9 +295,9 @@ def _check(address: str, file: str, secret: Secret) -> None:
     if not is_serial(address):
         raise Failure(f"{address} is neither a serial port nor on a network.")
     require("boardwarden key check", "mpremote", "mpremote", "deploy")
-    from boardwarden.deploy import keys as board_keys
+    from boardwarden.deploy.installing import has_keys
 
-    found, unique_id = board_keys.has(address, secret)
+    found, unique_id = has_keys(address, secret)
     print_line(f"The board {_name(unique_id)} has {'' if found else 'not all of '}its keys.")
     if not found:
         raise typer.Exit(FAILED)
@@ -165,82 +312,6 @@ async def _prove(address: str, file: str) -> bytes:
 
 def _name(unique_id: bytes) -> str:
     return unique_id.hex() or "without a unique id"
-
-
-def users(
-    action: Annotated[
-        str,
-        typer.Argument(
-            metavar="ACTION",
-            help=", ".join(_USER_ACTIONS) + ".",
-            autocompletion=one_of(_USER_ACTIONS),
-        ),
-    ],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The users' file.", readable=False)],
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The user to add or remove.", show_default=False)
-    ] = "",
-    control: Annotated[
-        bool, typer.Option("--control", help="For add: may send requests to boards, too.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Add, remove or list the users who may see the web page.
-
-    `add` asks for the password twice; if standard input is no terminal, it reads one line from it.
-    Adding a user who exists changes password and right. A running `boardwarden serve` follows the
-    file: a user who is removed is signed out.
-    """
-    from boardwarden.web import users as store
-
-    with reported():
-        check_word("users", action, _USER_ACTIONS)
-        if bool(name) != (action != "list"):
-            fail(f"users {action} FILE takes {'no name' if name else 'the name of a user'}.")
-        if as_json and action != "list":
-            fail("--json goes with list.")
-        found = checked(store.load, file) if action != "add" or os.path.lexists(file) else {}
-        if action == "add":
-            checked(store.check_name, name)
-            right = store.CONTROL if control else store.OBSERVE
-            user = checked(store.new_user, name, right, _password())
-            checked(store.save, file, {**found, name: user})
-            print_line(f"{name} may {right}; boardwarden serve --users {file} lets them in")
-        elif action == "remove":
-            if name not in found:
-                fail(f"{file} has no user {name!r}.")
-            del found[name]
-            checked(store.save, file, found)
-            print_line(f"{name} may not look any more")
-        elif as_json:
-            print_json({"users": [{"name": each, "right": found[each].right} for each in found]})
-        else:
-            rows = [(each, found[each].right) for each in found]
-            print_table(("name", "may"), rows, "no users")
-
-
-def _password() -> str:
-    """Return the password, which has to be what a browser could send: text of UTF-8."""
-    try:
-        password = _entered()
-        password.encode()
-    except UnicodeError:
-        fail("The password is not UTF-8 text, as browsers send it; nothing was changed.")
-    return password
-
-
-def _entered() -> str:
-    """Return the password that is typed twice, or the line that is piped in."""
-    if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\r\n")
-    try:
-        first, again = getpass.getpass("password: "), getpass.getpass("again: ")
-    except EOFError:  # Ctrl-D, which leaves the terminal at the prompt
-        print(file=sys.stderr, flush=True)
-        fail("No password was typed; nothing was changed.")
-    if again != first:
-        fail("The two passwords differ; nothing was changed.")
-    return first
 
 
 def broker_rules(

@@ -1,26 +1,47 @@
-"""Checks the arguments of each request, and converts them to the board's units.
+"""Converts what crosses the wire: arguments to the board's units, rows to the host's models.
 
-Raises ValueError, with a sentence that says what is allowed, before anything is sent.
+Arguments of a request are checked first: a ValueError has a sentence that says what is allowed. A
+row is the fields of its message after `row`, in the board's integers, and becomes a model when
+somebody reads it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from enum import IntEnum
+from typing import Any, TypeVar
 
 from warden_schema import ids
 
 from ._quantities import THRESHOLD_METRICS, in_thousandths
-from .models import Action, Priority, ResourceType
+from .crashes import CaughtException, Reset
+from .grants import (
+    BoardSession,
+    Event,
+    Lease,
+    Limits,
+    MemoryProfile,
+    Meter,
+    Operation,
+    Threshold,
+)
+from .models import Action, Level, OperationState, Priority, ResourceType
 
 MAX_INT = 2**30 - 1  # of any number that is sent: a board without long integers holds it
 TIMES_S = 0.001, MAX_INT / 1000  # that a lease or an operation may last
 INTERVALS_S = ids.MIN_INTERVAL_MS / 1000, ids.MAX_INTERVAL_MS / 1000  # between samples
 LEARNED = -1  # as the memory of an operation: what those of its name needed at most so far
 HOLDS_S = 0, 600  # that a level, or an overrun, may have to last
+_OF_A_METRIC = ("threshold", "collect", "trim", "reset")  # events whose subject is a metric
+_FIGURES = ("threshold", "reset")  # whose value is a figure of it
 
 Arguments = tuple[Any, ...]
+Row = tuple[Any, ...]
+E = TypeVar("E", bound=IntEnum)
+
+
+# --- arguments ------------------------------------------------------------------------------------
 
 
 def require_number(name: str, value: Any, least: float, most: float, what: str = "") -> float:
@@ -213,3 +234,183 @@ def _check_order(metric: str, warn: int | None, critical: int | None, clear: int
         raise ValueError(f"A threshold on {metric} needs warn or critical beside clear.")
     if levels not in (sorted(levels), sorted(levels, reverse=True)):
         raise ValueError(f"The levels of {metric} must go one way: clear, warn, critical.")
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def from_thousandths(value: int | None) -> float | None:
+    """Return permille as a fraction, and milliseconds as seconds."""
+    return None if value is None else value / 1000
+
+
+def metric_name(number: int | None) -> str | None:
+    """Return the name of a threshold's metric; its number if only a newer version knows it."""
+    return None if number is None else _name(THRESHOLD_METRICS, number)
+
+
+def _name(names: Sequence[str], number: int) -> str:
+    return names[number] if 0 <= number < len(names) else str(number)
+
+
+def in_metric_unit(metric: str | None, value: int | None) -> float | None:
+    """Return a metric's value in the unit of the status."""
+    return from_thousandths(value) if in_thousandths(metric) else value
+
+
+def in_resource_unit(resource: int, value: int) -> float:
+    """Return an amount in the host's unit: CPU_TIME as a fraction of a core, others unchanged."""
+    return value / 1000 if resource == ResourceType.CPU_TIME else value
+
+
+def enum_or_int(kind: type[E], number: int) -> E | int:
+    """Return the enum's member, or the number itself if only a newer version knows it."""
+    try:
+        return kind(number)
+    except ValueError:
+        return number
+
+
+def lease_from_row(row: Row, received_at: float) -> Lease:
+    """Return the Lease that a LEASE row describes."""
+    number, resource, granted, owner, priority, session, granted_s, left_ms, committed, mount = row
+    return Lease(
+        id=number,
+        resource=enum_or_int(ResourceType, resource),
+        amount=in_resource_unit(resource, granted),
+        owner=owner,
+        priority=enum_or_int(Priority, priority),
+        session=session,
+        granted_s=granted_s,
+        committed=bool(committed),
+        mount=mount,
+        _left_s=from_thousandths(left_ms),
+        _received_at=received_at,
+    )
+
+
+def operation_from_row(row: Row, received_at: float) -> Operation:
+    """Return the Operation that an OPERATION row describes."""
+    number, name, priority, state, permille, text, session, began_s, left_ms, memory, why = row
+    return Operation(
+        id=number,
+        name=name,
+        priority=enum_or_int(Priority, priority),
+        state=enum_or_int(OperationState, state),
+        progress=from_thousandths(permille),
+        text=text,
+        session=session,
+        began_s=began_s,
+        memory_bytes=memory,
+        why=why,
+        _left_s=from_thousandths(left_ms),
+        _received_at=received_at,
+    )
+
+
+def session_from_row(row: Row, received_at: float) -> BoardSession:
+    """Return the BoardSession that a SESSION row describes."""
+    number, name, memory, storage, operations, left_ms = row
+    return BoardSession(
+        id=number,
+        name=name,
+        memory_bytes=memory,
+        storage_bytes=storage,
+        operations=operations,
+        _left_s=from_thousandths(left_ms),
+        _received_at=received_at,
+    )
+
+
+def threshold_from_row(row: Row, _received_at: float) -> Threshold:
+    """Return the Threshold that a THRESHOLD row describes."""
+    number, warn, critical, clear, hold_ms, action, now, value = row
+    metric = metric_name(number) or ""
+    return Threshold(
+        metric=metric,
+        warn=in_metric_unit(metric, warn),
+        critical=in_metric_unit(metric, critical),
+        clear=in_metric_unit(metric, clear),
+        hold_s=hold_ms / 1000,
+        action=enum_or_int(Action, action),
+        level=enum_or_int(Level, now),
+        value=in_metric_unit(metric, value),
+    )
+
+
+def meter_from_row(row: Row, _received_at: float) -> Meter:
+    """Return the Meter that a METER row describes."""
+    number, name, kind, priority, permille, worst_ms, steps, lease_id = row
+    return Meter(
+        id=number,
+        name=name,
+        kind=_name(ids.METER_KINDS, kind),
+        priority=enum_or_int(Priority, priority),
+        cpu=from_thousandths(permille),
+        worst_s=from_thousandths(worst_ms),
+        steps=steps,
+        lease=lease_id,
+    )
+
+
+def memory_profile_from_row(row: Row, _received_at: float) -> MemoryProfile:
+    """Return the MemoryProfile that a NEED row describes."""
+    return MemoryProfile(*row)
+
+
+def exception_from_row(row: Row, _received_at: float) -> CaughtException:
+    """Return the CaughtException that an EXCEPTION row describes."""
+    _, kind, name, count, uptime_s, text = row
+    return CaughtException(
+        kind=_name(ids.EXCEPTION_KINDS, kind),
+        name=name,
+        count=count,
+        uptime_s=uptime_s,
+        traceback=text.decode("utf-8", "replace"),
+    )
+
+
+def reset_from_row(row: Row, _received_at: float) -> Reset:
+    """Return the Reset that a RESTART row describes."""
+    _, cause, flags, count, boot, uptime_s, who, live, largest, lag_ms, level, text = row
+    return Reset(
+        cause=cause,
+        inferred=bool(flags & ids.RESET_INFERRED),
+        expected=bool(flags & ids.RESET_EXPECTED),
+        count=count,
+        boot=boot,
+        uptime_s=uptime_s,
+        who=who,
+        live_bytes=live,
+        largest_free_block_bytes=largest,
+        loop_lag_worst_s=from_thousandths(lag_ms),
+        level=None if level is None else enum_or_int(Level, level),
+        traceback=None if text is None else text.decode("utf-8", "replace"),
+    )
+
+
+def limits_from_row(values: list[int | None] | None) -> Limits:
+    """Return the limits of a ROWS or of a reply; None for those that the board does not send."""
+    fields = [*(values or ()), *[None] * len(ids.LIMITS_SET)]
+    return Limits(
+        max_operations=fields[0],
+        operation_timeout_s=from_thousandths(fields[1]),
+        memory_reserve=from_thousandths(fields[2]),
+        overrun_s=from_thousandths(fields[3]),
+    )
+
+
+def event_from_row(row: Row, missed: int, boot_id: int | None = None) -> Event:
+    """Return the Event of an EVENT; its value is in the host's unit if the kind defines one."""
+    number, kind, seconds, milliseconds, subject, detail, value = row
+    about: int | str | None = metric_name(subject) if kind in _OF_A_METRIC else subject
+    if kind == "hang" and subject in range(len(ids.HANG_STEPS)):
+        about = ids.HANG_STEPS[subject]
+    elif kind == "exception" and subject in range(len(ids.EXCEPTION_KINDS)):
+        about = ids.EXCEPTION_KINDS[subject]
+    if kind in _FIGURES:
+        value = in_metric_unit(metric_name(subject), value)
+    elif kind in ("overrun", "hang") or (kind, detail) == ("denied", "cpu_time"):
+        value = from_thousandths(value)
+    at = seconds + milliseconds / 1000
+    return Event(number, kind, at, about, detail, value, missed, boot_id)

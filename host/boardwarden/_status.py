@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from boardwarden.models import (
+from warden_schema import ids
+
+from ._conversion import from_thousandths
+from .models import (
     AgentWrites,
     Capability,
     Cpu,
@@ -22,9 +25,6 @@ from boardwarden.models import (
     Storage,
     SystemHeap,
 )
-from warden_schema import ids
-
-from .tables import from_thousandths
 
 Figure = int | None
 Row = tuple[Any, ...]  # the fields of STORAGE from `mount` on

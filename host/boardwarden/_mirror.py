@@ -6,25 +6,21 @@ Written by one thread and read by any: the state is one tuple that is replaced, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from operator import itemgetter
 from types import MappingProxyType, NoneType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from boardwarden import _arguments, _clock
-from boardwarden._clock import steady_time
-from boardwarden._protocol.messages import Message
-from boardwarden._quantities import THRESHOLD_METRICS
-from boardwarden.crashes import Reset, Restart, restart
-from boardwarden.grants import Limits
-from boardwarden.history import METRICS, History, is_gap
-from boardwarden.models import Capability, Status, Trends
 from warden_schema import ids
 
-from . import readers, tables
-from .readers import EventLog
-from .state import (
+from . import _clock, _conversion
+from ._clock import SmallEvent, steady_time
+from ._conversion import Row
+from ._protocol.messages import Message
+from ._quantities import THRESHOLD_METRICS
+from ._status import (
     NOTHING,
     Figure,
     State,
@@ -34,7 +30,10 @@ from .state import (
     uptime_s,
     used_bytes,
 )
-from .tables import Table
+from .crashes import Reset, Restart, restart
+from .grants import Event, Limits
+from .history import METRICS, History, is_gap
+from .models import Capability, Model, Status, Trends
 
 _SAMPLE_PLACES = {name: place for place, name in enumerate(ids.SAMPLE_VALUES)}
 _figures = itemgetter(  # the history's; storage is of the rows, and fragmentation follows
@@ -45,6 +44,141 @@ _LENGTH = {kind: len(names) + 1 for kind, names in ids.FIELDS.items()}
 _MAX_RESTARTS = 16
 _MAX_ENDED = 4  # boots that are remembered
 _NONE: Mapping[int, float] = MappingProxyType({})
+MAX_CHARACTERS = 256 * 1024  # of what is printed: for late listeners and for slow ones
+MAX_EVENTS = 256
+M = TypeVar("M", bound=Model)
+_Rows = dict[int, tuple[float, Row]]
+_EMPTY: tuple[_Rows, tuple[Any, ...]] = ({}, ())  # of most tables of most boards: shared
+
+
+class Table(Generic[M]):
+    """The rows of one table; `make` turns a row and its time of arrival into a model."""
+
+    __slots__ = ("_cached", "_make", "_rows")
+
+    def __init__(self, make: Callable[[Row, float], M]) -> None:
+        self._make = make
+        self._cached: tuple[_Rows, tuple[M, ...]] = _EMPTY
+        self._rows = _EMPTY[0]
+
+    def put(self, place: int, row: Row) -> None:
+        """Store a row as the board has it now."""
+        self._rows = {**self._rows, place: (_clock.passed_s(), row)}
+
+    def drop_free(self, mask: int | None) -> None:
+        """Drop the rows that are free on the board; `mask` has a bit for each occupied one."""
+        occupied = mask or 0
+        rows = {place: row for place, row in self._rows.items() if occupied >> place & 1}
+        if len(rows) < len(self._rows):
+            self._rows = rows
+
+    def clear(self) -> None:
+        """Drop all rows."""
+        self._rows = _EMPTY[0]
+
+    @property
+    def models(self) -> tuple[M, ...]:
+        """The rows, oldest first; made once for each state."""
+        rows = self._rows
+        made_from, made = self._cached
+        if made_from is not rows:
+            ordered = sorted(rows.values(), key=lambda entry: entry[1][0])
+            made = tuple(self._make(row, received_at) for received_at, row in ordered)
+            self._cached = (rows, made)
+        return made
+
+
+class _Buffer:
+    """Text that waits to be read; drops the oldest when there is too much."""
+
+    def __init__(self, pieces: list[str]) -> None:
+        self.pieces = pieces
+        self._size = sum(map(len, pieces))
+
+    def put(self, text: str) -> None:
+        self.pieces.append(text)
+        self._size += len(text)
+        if self._size > MAX_CHARACTERS:
+            newest = "".join(self.pieces)[-MAX_CHARACTERS // 2 :]
+            self.pieces, self._size = [newest], len(newest)
+
+    def pop_all(self) -> str:
+        text = "".join(self.pieces)
+        self.pieces, self._size = [], 0
+        return text
+
+
+class Console:
+    """What the board printed; at most the last 256 Ki characters wait for a listener."""
+
+    def __init__(self) -> None:
+        self._recent = _Buffer([])
+        self._listeners: set[_Buffer] = set()
+        self._changed = SmallEvent()
+        self._closed = False
+
+    def put(self, text: str) -> None:
+        """Give text to all listeners."""
+        self._recent.put(text)
+        for listener in self._listeners:
+            listener.put(text)
+        self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the text: listeners end when they have read all of it."""
+        self._closed = True
+        self._changed.notify_all()
+
+    async def listen(self) -> AsyncGenerator[str, None]:
+        """Yield the text printed recently, then each piece as it comes, until close()."""
+        buffer = _Buffer(self._recent.pieces.copy())
+        self._listeners.add(buffer)
+        try:
+            while True:
+                if text := buffer.pop_all():
+                    yield text
+                elif self._closed:
+                    return
+                else:
+                    await self._changed.wait()
+        finally:
+            self._listeners.discard(buffer)
+
+
+class EventLog:
+    """Holds the last 256 events; their places keep counting across restarts of the board."""
+
+    def __init__(self) -> None:
+        self._events: tuple[int, tuple[Event, ...]] = (0, ())  # their end, and they
+        self.first = 0  # the place of the first of this boot, which may have been dropped
+
+    def add(self, event: Event) -> None:
+        """Add an event; drop the oldest."""
+        end, events = self._events
+        self._events = (end + 1, (*events, event)[-MAX_EVENTS:])
+
+    def start_boot(self) -> None:
+        """Begin another boot: only readers that began before still get the earlier events."""
+        self.first = self.end
+
+    @property
+    def end(self) -> int:
+        """The place of the next event."""
+        return self._events[0]
+
+    @property
+    def recent(self) -> tuple[Event, ...]:
+        """The events of this boot that were not dropped, oldest first."""
+        end, events = self._events
+        return events[max(0, self.first - (end - len(events))) :]
+
+    def since(self, place: int) -> tuple[Event, ...]:
+        """Return the events from a place on; `missed` of the first counts those already dropped."""
+        end, events = self._events
+        gone = end - len(events) - place
+        if gone <= 0:
+            return events[-gone:]
+        return replace(events[0], missed=events[0].missed + gone), *events[1:]
 
 
 class Mirror:
@@ -75,14 +209,14 @@ class Mirror:
         self.samples = 0
         self.history = History()
         self.events = EventLog()
-        self.leases = Table(tables.lease_from_row)
-        self.operations = Table(tables.operation_from_row)
-        self.sessions = Table(tables.session_from_row)
-        self.thresholds = Table(tables.threshold_from_row)
-        self.meters = Table(tables.meter_from_row)
-        self.memory_profiles = Table(tables.memory_profile_from_row)
-        self.exceptions = Table(tables.exception_from_row)
-        self.resets = Table(tables.reset_from_row)
+        self.leases = Table(_conversion.lease_from_row)
+        self.operations = Table(_conversion.operation_from_row)
+        self.sessions = Table(_conversion.session_from_row)
+        self.thresholds = Table(_conversion.threshold_from_row)
+        self.meters = Table(_conversion.meter_from_row)
+        self.memory_profiles = Table(_conversion.memory_profile_from_row)
+        self.exceptions = Table(_conversion.exception_from_row)
+        self.resets = Table(_conversion.reset_from_row)
         self._tables: dict[int, Table[Any]] = {
             ids.LEASE: self.leases,
             ids.OPERATION: self.operations,
@@ -140,10 +274,10 @@ class Mirror:
     def on_event(self, message: Message, missed: int) -> None:
         """Store an event."""
         if self._is_hello_old:
-            self._early = [*self._early, (message, missed)][-readers.MAX_EVENTS :]
+            self._early = [*self._early, (message, missed)][-MAX_EVENTS:]
             return
         row = tuple(message[2 : _LENGTH[ids.EVENT]])
-        self.events.add(readers.event_from_row(row, missed, self.boot_id))
+        self.events.add(_conversion.event_from_row(row, missed, self.boot_id))
         self._on_change()
 
     def on_synced(self) -> None:
@@ -244,7 +378,7 @@ class Mirror:
         self.thresholds.drop_free(thresholds)
         self.meters.drop_free(meters)
         self.memory_profiles.drop_free(profiles)
-        self.limits = tables.limits_from_row(limits)
+        self.limits = _conversion.limits_from_row(limits)
 
     # --- what users read ------------------------------------------------------------------------
 
@@ -303,7 +437,7 @@ class Mirror:
             return not any(each.id == args[0] and each.why is None for each in found)
         if operation == ids.SET_LIMITS:
             makes_sense = isinstance(value, list) and set(map(type, value)) <= {int, NoneType}
-            return not makes_sense or self.limits == tables.limits_from_row(value)
+            return not makes_sense or self.limits == _conversion.limits_from_row(value)
         return operation != ids.SET_THRESHOLD or self._shows_threshold(*args)
 
     def _shows_threshold(
@@ -313,7 +447,7 @@ class Mirror:
             if each.metric == THRESHOLD_METRICS[metric]:
                 levels = (each.warn, each.critical, each.clear if clear is not None else None)
                 try:
-                    found = _arguments.threshold(each.metric, *levels, each.hold_s, each.action)
+                    found = _conversion.threshold(each.metric, *levels, each.hold_s, each.action)
                 except ValueError:  # a newer board's
                     return False
                 return found == (metric, warn, critical, clear, *rest)

@@ -1,4 +1,4 @@
-"""Who may see the page: the file of users, and the sessions of those who are signed in.
+"""Who may see the page, and from where: the file of users, their sessions, what guards it.
 
 `boardwarden users` writes the file, `boardwarden serve` reads it. It has a scrypt hash of each
 password, never the password. Parameters are stored with each hash, so that a later version can
@@ -12,9 +12,10 @@ import hmac
 import ipaddress
 import json
 import os
+import re
 import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -38,6 +39,8 @@ _FREE_ATTEMPTS = 3  # failed ones, before the next has to wait
 _LONGEST_WAIT_S = 60.0
 _FORGET_S = 900.0
 _MAX_PEERS = 10_000
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::[0-9]{1,5})?")
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class AccessError(ValueError):
@@ -90,7 +93,7 @@ def _hash(password: str, salt: bytes, n: int, r: int, p: int) -> str:
     return hashlib.scrypt(data, salt=salt, n=n, r=r, p=p, maxmem=_MAX_MEMORY, dklen=32).hex()
 
 
-def load(path: Path) -> dict[str, User]:
+def load_users(path: Path) -> dict[str, User]:
     """Return the users of a file by their names; raise UsersError."""
     try:
         with path.open("rb") as file:
@@ -124,7 +127,7 @@ def _checked(user: User) -> User:
     return user
 
 
-def save(path: Path, users: Mapping[str, User]) -> None:
+def save_users(path: Path, users: Mapping[str, User]) -> None:
     """Write the file anew, for its owner only; raise UsersError, and the old file stays whole."""
     text = json.dumps({"format": _FORMAT, "users": [asdict(users[name]) for name in sorted(users)]})
     try:
@@ -148,7 +151,7 @@ class UsersFile:
     def __init__(self, path: Path) -> None:
         """Raise UsersError where it cannot be read now."""
         self._path = path
-        self._users = load(path)
+        self._users = load_users(path)
         self._stamp = self._now()
 
     def get(self, name: str) -> User | None:
@@ -156,7 +159,7 @@ class UsersFile:
         now = self._now()
         if now is None or now != self._stamp:
             try:
-                self._users = load(self._path)
+                self._users = load_users(self._path)
                 self._stamp = now
             except UsersError:
                 self._users, self._stamp = {}, None
@@ -270,3 +273,102 @@ def _network(peer: str) -> str:
     except ValueError:
         return peer
     return str(address.ipv4_mapped or ipaddress.IPv6Network((int(address), 64), strict=False))
+
+
+# --- who is let in --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may see the page, and how it is known who they are.
+
+    tls: certificate and key; proxies: from whom `user_header` is believed, and nothing else is
+    taken; names: by which browsers reach the page, besides the address that it listens on.
+    """
+
+    users: UsersFile | None = None
+    tls: tuple[Path, Path] | None = None
+    proxies: tuple[Network, ...] = ()
+    user_header: str = ""
+    names: tuple[str, ...] = ()
+
+    def right(self, user: str | None) -> str | None:
+        """Return the right of a user who is known to be the one: None if there is none."""
+        found = None if self.users is None or user is None else self.users.get(user)
+        if found is not None:
+            return found.right
+        if self.proxies:
+            return None if not user else OBSERVE
+        return OBSERVE if self.users is None else None
+
+    def words(self) -> str:
+        """Return who may do what, in a clause."""
+        if self.proxies:
+            rest = "and control as the file of users says" if self.users else "and nobody controls"
+            return f"whom the proxy names may look, {rest}"
+        if self.users is not None:
+            return "the file of users says who may look, and who may control"
+        return "whoever uses this machine may look, and nobody controls: see boardwarden users"
+
+
+def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Return addresses or networks, such as 192.0.2.7 or 10.0.0.0/8; raise AccessError."""
+    found = []
+    for text in texts:
+        try:
+            found.append(ipaddress.ip_network(text))
+        except ValueError:
+            raise AccessError(
+                f"{text!r} is no address of a proxy: 192.0.2.7, or a network, 10.0.0.0/8."
+            ) from None
+    return tuple(found)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address to listen on is reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_access(host: str, access: Access) -> None:
+    """Raise AccessError where the page would be open to others than are meant."""
+    if bool(access.proxies) != bool(access.user_header):
+        raise AccessError("--proxy and --user-header go together: from whom, and in which header.")
+    for name in access.names:
+        if not _is_name(name):
+            raise AccessError(
+                f"--name {name!r} is no name: give it without scheme and port, such as "
+                "boards.example.org."
+            )
+    if is_loopback(host):
+        return
+    if not access.tls and not access.proxies:
+        raise AccessError(
+            f"On {host} passwords and figures would cross the network unencrypted: give --tls-cert "
+            "and --tls-key, or --proxy and --user-header, or listen on 127.0.0.1."
+        )
+    if access.users is None and not access.proxies:
+        raise AccessError(
+            f"On {host} anyone who reaches it could look: give --users, a file made by "
+            "boardwarden users, or listen on 127.0.0.1."
+        )
+    if not access.names and host in ("0.0.0.0", "::"):
+        raise AccessError(
+            f"On {host} give --name, by which browsers reach the page, such as boards.example.org."
+        )
+
+
+def host_name(host: str) -> str:
+    """Return the name in a Host header, without its port; empty for what is no name."""
+    found = _HOST.fullmatch(host)
+    return "" if found is None else (found[1] or found[2]).lower()
+
+
+def _is_name(name: str) -> bool:
+    """Return whether a Host header can name that, with a port after it: a name or an address."""
+    try:
+        return bool(ipaddress.IPv6Address(name))
+    except ValueError:
+        return ":" not in name and host_name(name) == name.lower() != ""

@@ -1,18 +1,25 @@
-"""Rolls a policy out over the boards of a broker, and undoes that. Prints nothing."""
+"""Rolls a policy out over boards of a broker, tells what became of each, and undoes that.
+
+Prints nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+import re
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, NamedTuple
 
-from boardwarden._clock import attended_s
-from boardwarden.board import connect
-from boardwarden.doctor.boards import BrokerBoard
-from boardwarden.errors import (
+from . import policy_on_board
+from ._clock import attended_s
+from .board import connect
+from .doctor.boards import BrokerBoard, broker_boards
+from .errors import (
+    AddressError,
     AtPrompt,
     BoardError,
     BoardOffline,
@@ -26,13 +33,108 @@ from boardwarden.errors import (
     RequestRefused,
     VersionMismatch,
 )
-from boardwarden.policy.model import Policy
-from boardwarden.render.text import duration
-
-from . import one_board
-from .boards import STOPPING, BoardResult, State, Summary, counted
-from .one_board import Health
+from .models import Model
+from .policy import Difference, Policy
+from .policy_on_board import Health
+from .render.text import duration
+from .transport.address import Place, parse_mqtt, wrong_broker
 from .undo_file import Changed, UndoFile, check
+
+_PATTERN = re.compile(r"(mqtts?://[^/]+)/(.+)")
+
+
+class Pattern(NamedTuple):
+    """A broker, and which of its boards are meant."""
+
+    place: Place
+    names: str
+
+    def __str__(self) -> str:
+        return f"{self.place}/{self.names}"
+
+
+def parse_pattern(text: str) -> Pattern:
+    """Return broker and pattern of "mqtt://broker/green-*"; raise AddressError."""
+    found = _PATTERN.fullmatch(text)
+    if found is None:
+        parse_mqtt(text, wrong_broker)  # says so where it has a password
+        raise AddressError(
+            f"{text!r} names no boards of a broker: mqtt://broker/green-* are those whose names "
+            "begin so, and mqtt://broker/* all; * stands for any text, ? for a character, "
+            "[ab] for a or b.",
+        )
+    place, _ = parse_mqtt(found[1], wrong_broker)
+    return Pattern(place, found[2])
+
+
+async def find(pattern: Pattern) -> list[BrokerBoard]:
+    """Return the boards that a broker knows and a pattern names, by name; raise a ConnectError."""
+    return await broker_boards(str(pattern.place), pattern=pattern.names)
+
+
+class State(Enum):
+    """What became of a board."""
+
+    APPLIED = "applied"  # it follows and stores the policy
+    HAD_IT = "had_it"
+    WOULD_CHANGE = "would_change"  # --dry-run
+    RESTORED = "restored"  # by an undo
+    WORSE = "worse"  # it follows the policy, and got worse
+    CHANGED = "changed"  # it got the policy, and then another one from somebody else
+    UNKNOWN = "unknown"  # lost, or interrupted, in the middle of it
+    REFUSED = "refused"  # nothing was changed
+    OFFLINE = "offline"
+    UNREACHABLE = "unreachable"  # it said at some time that it is online, and does not answer
+    NOT_REACHED = "not_reached"  # the roll-out ended before
+
+    @property
+    def words(self) -> str:
+        """The words for it."""
+        return str(self.value).replace("_", " ")
+
+
+DONE = (State.APPLIED, State.HAD_IT, State.WOULD_CHANGE, State.RESTORED)
+STOPPING = (State.WORSE, State.CHANGED, State.UNKNOWN)
+
+
+@dataclass(frozen=True)
+class BoardResult(Model):
+    """What became of a board; `reason` is None where there is nothing to say.
+
+    `protocol` is its agent's, None if it did not answer; the later result of a board counts.
+    """
+
+    board: str = ""
+    address: str = ""
+    state: State = State.NOT_REACHED
+    reason: str | None = None
+    differences: tuple[Difference, ...] = ()
+    protocol: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        differences = [each.to_dict() for each in self.differences]
+        return {**super().to_dict(), "state": self.state.value, "differences": differences}
+
+
+@dataclass(frozen=True)
+class Summary(Model):
+    """The end of a roll-out: `ended` is "done", "stopped" (by `reason`) or "interrupted".
+
+    `boards` counts them by their State's value; `undo` is the command that undoes it, if any.
+    """
+
+    ended: str = "done"
+    reason: str | None = None
+    boards: dict[str, int] = field(default_factory=dict)
+    undo: str | None = None
+
+
+def counted(results: Iterable[BoardResult]) -> dict[str, int]:
+    """Return how many boards are in each state, in the order of State."""
+    found = Counter(each.state for each in results)
+    return {state.value: found[state] for state in State if found[state]}
+
 
 WATCH_S = 60.0  # how long each group is watched
 _MAX_GROUP = 64
@@ -167,7 +269,7 @@ class Rollout:
             return replace(result, state=State.UNREACHABLE, reason=str(error)), None
         result = replace(result, protocol=board.status.board.protocol, reason=board.version_note)
         try:
-            before = await one_board.read(board)
+            before = await policy_on_board.read(board)
             steps = before.steps(self._wanted.policy)
             is_there = before.is_as(self._wanted.policy)
             if not is_there:
@@ -187,7 +289,7 @@ class Rollout:
         self._results[target.board] = replace(
             result, state=State.UNKNOWN, reason="It was interrupted in the middle of it."
         )
-        problem = await one_board.send_and_store(
+        problem = await policy_on_board.send_and_store(
             board, before, self._wanted.policy, self._wanted.insist
         )
         if problem is None:
@@ -261,7 +363,7 @@ async def _undo_one(name: str, changed: Changed, dry_run: bool) -> BoardResult:
             result = replace(
                 result, protocol=board.status.board.protocol, reason=board.version_note
             )
-            now = await one_board.read(board)
+            now = await policy_on_board.read(board)
             steps = now.steps(changed.before.policy)
             found = tuple(each for step in steps for each in step.differences)
             result = replace(result, differences=found)
@@ -269,7 +371,7 @@ async def _undo_one(name: str, changed: Changed, dry_run: bool) -> BoardResult:
                 return replace(result, state=State.HAD_IT)
             if dry_run:
                 return replace(result, state=State.WOULD_CHANGE)
-            problem = await one_board.restore(board, now, changed.before)
+            problem = await policy_on_board.restore(board, now, changed.before)
     except BoardOffline as error:
         return replace(result, state=State.OFFLINE, reason=str(error))
     except (RequestRefused, PolicyError) as error:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from boardwarden.recording.reading import Happened
+from boardwarden.render.tables import event_name
 from boardwarden.transport.address import short_names
 
-from .metrics import METRICS, scale
-from .plot import Band, Drawn, Line, Restart
+from .plot_data import METRICS, Band, Drawn, Line, Restart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,6 +29,30 @@ _WRONG = ("reset", "denied", "exception", "hang")  # kinds of events
 _MAX_NAMED = 12  # restarts; more names would cover each other
 _STYLES = ("-", "--", ":", "-.")
 _FAINT = {"heap": 0.5, "used": 0.45, "worst": 0.5, "budget": 0.5}  # what is not the main line
+_BYTES = ("B", "KB", "MB", "GB", "TB")  # steps of 1024
+
+
+class Scale(NamedTuple):
+    """A factor for figures, and the unit that they have then."""
+
+    factor: float
+    unit: str
+
+
+def scale(unit: str, figures: Iterable[float]) -> Scale:
+    """Return the scale in which figures of a unit are read best."""
+    most = max(map(abs, figures), default=0.0)
+    if unit == "fraction":
+        return Scale(100.0, "%")
+    if unit == "s":
+        return Scale(1000.0, "ms") if most < 1 else Scale(1.0, "s")
+    if unit.startswith("bytes"):
+        step = 0
+        while most >= 1000 and step < len(_BYTES) - 1:
+            most /= 1024
+            step += 1
+        return Scale(1024.0**-step, _BYTES[step] + unit.removeprefix("bytes"))
+    return Scale(1.0, unit)
 
 
 def draw(drawn: Drawn, title: str, kind: str) -> bytes:
@@ -145,20 +169,13 @@ def _band_points(
 
 def _event_rows(events: list[Happened]) -> dict[str, list[Happened]]:
     """Return the events by what they are; the rarest kinds share a row when there are many."""
-    counts = Counter(_what(happened) for happened in events)
+    counts = Counter(event_name(happened.event) for happened in events)
     own = {what for what, _ in counts.most_common(MAX_EVENT_ROWS)}
     rows: dict[str, list[Happened]] = {}
     for happened in events:
-        what = _what(happened)
+        what = event_name(happened.event)
         rows.setdefault(what if what in own else "others", []).append(happened)
     return dict(sorted(rows.items(), reverse=True))
-
-
-def _what(happened: Happened) -> str:
-    event = happened.event
-    subject = event.subject if isinstance(event.subject, str) else None  # not each id by itself
-    detail = event.detail if event.kind != "trim" else None
-    return " ".join(filter(None, (event.kind, subject, detail)))
 
 
 def _color(happened: Happened) -> str:

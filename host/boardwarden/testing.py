@@ -1,4 +1,10 @@
-"""Fake boards, one that speaks the protocol and one at its REPL prompt, and their transport."""
+"""Fakes for tests: a board that speaks the protocol, one at its prompt, and a transport.
+
+    board = FakeBoard()
+    async with boardwarden.connect(FakeTransport(board)) as mirrored: ...
+
+Nothing here talks to hardware. Simulating a real agent is the address "sim".
+"""
 
 from __future__ import annotations
 
@@ -9,13 +15,14 @@ from typing import Any, Protocol
 
 import msgpack
 
-from boardwarden._protocol.framing import frame
-from boardwarden.errors import LinkLost
 from warden_schema import ids
 from warden_schema.frame import Deframer
 
-from .fake_policy import FakePolicy
+from ._fake_policy import FakePolicy
+from ._protocol.link import frame
+from .errors import LinkLost
 
+__all__ = ["FakeBoard", "FakePolicy", "FakePrompt", "FakeTransport", "Peer"]
 SAMPLE = {
     "uptime_s": 10,
     "uptime_ms": 0,

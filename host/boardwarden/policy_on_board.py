@@ -1,4 +1,7 @@
-"""Puts a policy on one board, whole or not at all, and finds out whether it got worse by that."""
+"""The policy of one board: what it stores, and putting another on it, whole or not at all.
+
+Whether the board got worse by that is found out, too.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,23 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from boardwarden.board import Board
-from boardwarden.errors import BoardError, BoardRestarted, Denied, PolicyError, RequestRefused
-from boardwarden.grants import Event, begins_hang
-from boardwarden.models import LEVELS, Level, StoredPolicy, enum_name
-from boardwarden.policy import model
-from boardwarden.policy.model import Policy, Step, in_order
-from boardwarden.render.status import link_state
-from boardwarden.render.tables import event_text
-from boardwarden.render.text import count, duration, printable
 from warden_schema import ids
+
+from .board import Board
+from .errors import (
+    BoardError,
+    BoardRestarted,
+    Denied,
+    PolicyError,
+    RequestError,
+    RequestRefused,
+)
+from .grants import Event, begins_hang
+from .models import LEVELS, Level, StoredPolicy, enum_name
+from .policy import Policy, Step, in_order, steps
+from .render.status import link_state
+from .render.tables import event_text
+from .render.text import count, duration, printable
 
 LOST_S = 10.0  # of silence; before, it may be a moment of its network
 # Events of which an application may have some at all times: more than before is worse.
@@ -53,7 +63,7 @@ class Before(NamedTuple):
 
     def steps(self, wanted: Policy) -> tuple[Step, ...]:
         """Return the requests that turn it into another policy; raise PolicyError."""
-        return model.steps(self.policy, wanted)
+        return steps(self.policy, wanted)
 
     def is_as(self, wanted: Policy) -> bool:
         """Return whether there is nothing to change and nothing to store."""
@@ -194,7 +204,7 @@ class Health:
             return None
         now = Policy(limits=board.limits, thresholds=in_order(list(board.thresholds)))
         try:
-            found = model.steps(now, Policy(limits=wanted.limits, thresholds=wanted.thresholds))
+            found = steps(now, Policy(limits=wanted.limits, thresholds=wanted.thresholds))
         except PolicyError as error:
             return str(error)
         keys = [each.key for step in found for each in step.differences]
@@ -259,3 +269,49 @@ def _usual(events: Sequence[Event], kind: str, now: float, watch_s: float) -> in
         return found
     remembered_s = max(now - events[0].uptime_s, 0.001)
     return math.ceil(found * max(1.0, watch_s / remembered_s))
+
+
+# --- what it stores -------------------------------------------------------------------------------
+
+
+# By the detail of a policy event. The application's thresholds and limits are ignored only where
+# a stored policy overrides them.
+_STATES = {
+    "in force": StoredPolicy.IN_FORCE,
+    "kept": StoredPolicy.IN_FORCE,
+    "threshold ignored": StoredPolicy.IN_FORCE,
+    "limits ignored": StoredPolicy.IN_FORCE,
+    "forgotten": StoredPolicy.NOTHING,
+    "broken": StoredPolicy.BROKEN,
+    "set aside": StoredPolicy.SET_ASIDE,
+}
+
+
+async def find_stored_policy(board: Board) -> StoredPolicy | int | None:
+    """Return the state of a board's stored policy; None where the board only measures, or fails.
+
+    The board is asked only where its events do not say: where nothing is stored, it has to load the
+    module that answers.
+    """
+    if board.limits.max_operations is None:
+        return None
+    found = _state_by_events(board)
+    if found is not None:
+        return found
+    try:
+        return await board.stored_policy()
+    except RequestError:
+        return None
+
+
+def _state_by_events(board: Board) -> StoredPolicy | None:
+    """Return what the events of this boot say; None where one that said it may be lost."""
+    events = board.recent_events
+    complete = not events or events[0].number == 0
+    state = StoredPolicy.NOTHING if complete else None
+    for event in events:
+        if event.missed:
+            state = None
+        if event.kind == "policy":
+            state = _STATES.get(event.detail or "", state)
+    return state

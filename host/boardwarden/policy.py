@@ -10,18 +10,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from boardwarden import _arguments
-from boardwarden._mirror import tables
-from boardwarden._mirror.tables import from_thousandths
-from boardwarden._quantities import THRESHOLD_METRICS
-from boardwarden.errors import PolicyError
-from boardwarden.grants import Limits, Threshold
-from boardwarden.models import Model
 from warden_schema import ids
+
+from . import _conversion
+from ._conversion import from_thousandths
+from ._quantities import THRESHOLD_METRICS
+from .errors import PolicyError
+from .grants import Limits, Threshold
+from .models import Model
 
 # What a board watches unless its application or policy says otherwise.
 _NUMBER = THRESHOLD_METRICS.index(ids.DEFAULT_THRESHOLD[0])
-MEMORY_PROTECTION = tables.threshold_from_row((_NUMBER, *ids.DEFAULT_THRESHOLD[1:], 0, None), 0.0)
+MEMORY_PROTECTION = _conversion.threshold_from_row(
+    (_NUMBER, *ids.DEFAULT_THRESHOLD[1:], 0, None), 0.0
+)
 _STOPPED = "The board's monitoring is stopped; the policy must name an interval, too."
 
 
@@ -71,19 +73,19 @@ def threshold(
     metric: str, warn: Any, critical: Any, clear: Any, hold: Any, action: Any
 ) -> Threshold:
     """Return a threshold as a board holds it; raise ValueError for what makes no sense."""
-    number, *levels, hold_ms, act = _arguments.threshold(
+    number, *levels, hold_ms, act = _conversion.threshold(
         metric, warn, critical, clear, hold, action
     )
     if levels[0] is None and levels[1] is None:
         raise ValueError(f"A threshold on {metric} needs warn or critical.")
     if levels[2] is None:
         levels[2] = levels[1] if levels[0] is None else levels[0]
-    return tables.threshold_from_row((number, *levels, hold_ms, act, 0, None), 0.0)
+    return _conversion.threshold_from_row((number, *levels, hold_ms, act, 0, None), 0.0)
 
 
 def quota(name: Any, memory: Any, storage: Any, operations: Any, ttl: Any) -> SessionQuota:
     """Return a quota as a board holds it; raise ValueError for what makes no sense."""
-    name, memory, storage, operations, ttl_ms = _arguments.quota(
+    name, memory, storage, operations, ttl_ms = _conversion.quota(
         name, memory, storage, operations, ttl
     )
     return SessionQuota(name, memory, storage, operations, from_thousandths(ttl_ms))
@@ -149,7 +151,7 @@ def _monitoring(before: Policy, wanted: Policy) -> Iterator[Step]:
     interval = before.interval_s if wanted.interval_s is None else wanted.interval_s
     if not interval:
         raise PolicyError(_STOPPED)
-    args = _arguments.monitoring(interval, wanted.budget)
+    args = _conversion.monitoring(interval, wanted.budget)
     yield Step(ids.START_MONITORING, args, differences)
 
 
@@ -163,7 +165,7 @@ def _limits(before: Limits, wanted: Limits) -> Iterator[Step]:
     }
     if differences := tuple(_differing(pairs)):
         args = (getattr(wanted, item.name) for item in fields(Limits))
-        yield Step(ids.SET_LIMITS, _arguments.limits(*args), differences)
+        yield Step(ids.SET_LIMITS, _conversion.limits(*args), differences)
 
 
 def _differing(pairs: dict[str, tuple[Any, Any]]) -> Iterator[Difference]:
@@ -180,7 +182,7 @@ def _thresholds(before: tuple[Threshold, ...], wanted: tuple[Threshold, ...]) ->
                 f"The board has a threshold on metric {metric}, which this host does not know: "
                 "upgrade boardwarden."
             )
-        args = _arguments.threshold(metric, None, None, None, 0, 0)
+        args = _conversion.threshold(metric, None, None, None, 0, 0)
         yield Step(ids.SET_THRESHOLD, args, (Difference(f"threshold.{metric}", old[metric], None),))
     for metric, each in new.items():
         is_now = old.get(metric)
@@ -191,7 +193,7 @@ def _thresholds(before: tuple[Threshold, ...], wanted: tuple[Threshold, ...]) ->
 
 def arguments(each: Threshold) -> tuple[Any, ...]:
     """Return the arguments of the request that sets a threshold."""
-    return _arguments.threshold(each.metric, *_set(each))
+    return _conversion.threshold(each.metric, *_set(each))
 
 
 def _set(each: Threshold) -> tuple[Any, ...]:
@@ -202,10 +204,10 @@ def _set(each: Threshold) -> tuple[Any, ...]:
 def _quotas(before: tuple[SessionQuota, ...], wanted: tuple[SessionQuota, ...]) -> Iterator[Step]:
     old, new = ({each.name: each for each in found} for found in (before, wanted))
     for name in sorted(old.keys() - new.keys()):
-        args = _arguments.quota(name, None, None, None, None)
+        args = _conversion.quota(name, None, None, None, None)
         yield Step(ids.SET_QUOTA, args, (Difference(f"session.{name}", old[name], None),))
     for name, each in new.items():
         if old.get(name) != each:
             figures = (each.memory_bytes, each.storage_bytes, each.operations, each.ttl_s)
             difference = Difference(f"session.{name}", old.get(name), each)
-            yield Step(ids.SET_QUOTA, _arguments.quota(name, *figures), (difference,))
+            yield Step(ids.SET_QUOTA, _conversion.quota(name, *figures), (difference,))

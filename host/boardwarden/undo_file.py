@@ -13,14 +13,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from boardwarden._paths import reason
-from boardwarden.errors import AddressError, PolicyError
-from boardwarden.models import StoredPolicy, enum_name
-from boardwarden.policy import file as policy_file
-from boardwarden.policy.model import Policy, steps
-from boardwarden.transport.mqtt import Mqtt
-
-from .one_board import Before
+from . import policy_file
+from ._paths import reason
+from .errors import AddressError, PolicyError
+from .models import StoredPolicy, enum_name
+from .policy import Policy, steps
+from .policy_on_board import Before
+from .transport.mqtt import Mqtt
 
 _FORMAT = "boardwarden_rollout"
 _VERSION = 1

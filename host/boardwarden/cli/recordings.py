@@ -1,4 +1,4 @@
-"""`boardwarden replay`: what a policy would have done, line by line and summed up."""
+"""Commands that read a recording: `boardwarden plot` draws it, `replay` runs a policy over it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boardwarden._program import print_json, print_line, print_table, reported
-from boardwarden.grants import Event
-from boardwarden.policy.model import Policy
-from boardwarden.render.tables import event_text
-from boardwarden.render.text import count, duration, utc
+from boardwarden._paths import reason
+from boardwarden._program import Failure, fail, print_json, print_line, print_table, reported
+from boardwarden.policy import Policy
+from boardwarden.render.tables import event_name, event_text
+from boardwarden.render.text import count, duration, size, utc
+from boardwarden.transport.address import short_names
 
 from .options import (
     ChosenOption,
@@ -26,13 +27,132 @@ from .options import (
     SinceOption,
     Times,
     UntilOption,
+    require,
     window,
 )
 
 if TYPE_CHECKING:
+    from boardwarden.plot_data import Drawn
     from boardwarden.replaying.replay import Decision, Replayed
 
 _EVERY = 500  # samples, between two steps of the progress
+
+
+def plot(
+    file: FileArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            *("--out", "-o"),
+            metavar="PICTURE",
+            help="A .png or .svg file; else that of the recording's name.",
+            readable=False,
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A metric to draw, such as cpu; may be repeated."),
+    ] = None,
+    board: ChosenOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    last: LastOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw a recording as PNG or SVG: metrics over time, events marked."""
+    from boardwarden.plot_data import METRICS
+
+    picture = out or file.with_suffix(".png")
+    if picture.suffix.lower() not in (".png", ".svg"):
+        fail(f"--out must be a .png or .svg, not {str(picture)!r}.")
+    if picture == file:
+        fail("--out must not be the recording.")
+    names = [name.replace("-", "_") for name in metric or ()]
+    for name in names:
+        if name not in METRICS:
+            fail(f"There is no metric {name!r} to draw; there are {', '.join(METRICS)}.")
+    times = window(since, until, last)
+    require("boardwarden plot", "matplotlib.figure", "matplotlib", "plot")
+    with reported():
+        _plot(file, picture, names, board or [], times, as_json)
+
+
+def _plot(
+    path: Path, out: Path, metrics: list[str], addresses: list[str], times: Times, as_json: bool
+) -> None:
+    """Draw a picture, and print what is in it. No metrics: the usual ones; no addresses: all."""
+    from boardwarden.plot_data import read
+    from boardwarden.plot_picture import draw
+    from boardwarden.recording.reading import Recording
+
+    with _working("reading"), Recording(path) as recording:
+        drawn = read(recording, metrics, addresses, recording.window(*times, addresses))
+    with _working("drawing"):
+        title = f"{path.name}: {', '.join(short_names(drawn.boards))}"
+        picture = draw(drawn, title, out.suffix[1:].lower())
+    try:
+        _write(out, picture)
+    except OSError as error:
+        raise Failure(f"{out} cannot be written: {reason(error)}.") from None
+    _print_drawn(out, drawn, len(picture), as_json)
+
+
+def _write(out: Path, picture: bytes) -> None:
+    """Write a picture completely or not at all; an existing one stays until then."""
+    part = out.with_name(f".{out.name}.part")
+    try:
+        part.write_bytes(picture)
+        part.replace(out)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def _working(doing: str) -> Iterator[None]:
+    """Show what is being done, on a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"{doing} …"):
+        yield
+
+
+def _print_drawn(out: Path, drawn: Drawn, length: int, as_json: bool) -> None:
+    begin, end = drawn.window
+    if as_json:
+        print_json(
+            {
+                "picture": str(out),
+                "boards": drawn.boards,
+                "metrics": list(drawn.panels),
+                "since": utc(begin),
+                "until": utc(end),
+                "samples": drawn.samples,
+                "events": len(drawn.events),
+                "lost_events": drawn.lost_events,
+                "history_slots": drawn.slots,
+                "gaps": len(drawn.gaps),
+                "restarts": len(drawn.restarts),
+            }
+        )
+        return
+    parts = (
+        count(len(drawn.boards), "board"),
+        count(drawn.samples, "sample"),
+        count(len(drawn.events), "event"),
+        *([f"{drawn.lost_events} lost"] if drawn.lost_events else []),
+        *([f"{count(drawn.slots, 'slot')} of the board's own history"] if drawn.slots else []),
+        count(len(drawn.gaps), "gap"),
+        f"over {duration(end - begin)}",
+    )
+    print_line(f"{out} ({size(length)}): {', '.join(parts)}")
+
+
+# --- replay ---------------------------------------------------------------------------------------
 
 
 def replay(
@@ -61,7 +181,7 @@ def _replay(
     path: Path, policy_path: Path, addresses: list[str], times: Times, as_json: bool
 ) -> None:
     """Replay, and print what would have been done. No addresses: all."""
-    from boardwarden.policy import file as policy_file
+    from boardwarden import policy_file
     from boardwarden.recording.reading import Recording
     from boardwarden.replaying.replay import replay as replay_recording
 
@@ -72,7 +192,7 @@ def _replay(
     if as_json:
         _print_json(path, policy, found)
     else:
-        _print(policy, found)
+        _print_replayed(policy, found)
 
 
 @contextlib.contextmanager
@@ -94,9 +214,9 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
         yield passed
 
 
-def _print(policy: Policy, found: Replayed) -> None:
+def _print_replayed(policy: Policy, found: Replayed) -> None:
     for decision in found.decisions:
-        print_line(_line(decision, len(found.boards) > 1))
+        print_line(_decision_line(decision, len(found.boards) > 1))
     would, did = _counts(found.decisions), _counts(found.recorded)
     if found.decisions:
         print_line("")
@@ -117,7 +237,7 @@ def _print(policy: Policy, found: Replayed) -> None:
         print_line(note)
 
 
-def _line(decision: Decision, named: bool) -> str:
+def _decision_line(decision: Decision, named: bool) -> str:
     when = datetime.fromtimestamp(decision.at).strftime("%Y-%m-%d %H:%M:%S")
     board = f"  {decision.address}" if named else ""
     whose = f" ({decision.name})" if decision.name else ""
@@ -135,13 +255,7 @@ def _sureness(found: Replayed) -> str:
 
 
 def _counts(decisions: list[Decision]) -> Counter[str]:
-    return Counter(_what(decision.event) for decision in decisions)
-
-
-def _what(event: Event) -> str:
-    subject = event.subject if isinstance(event.subject, str) else None  # not each id by itself
-    detail = event.detail if event.kind != "trim" else None  # nor each function
-    return " ".join(filter(None, (event.kind, subject, detail)))
+    return Counter(event_name(decision.event) for decision in decisions)
 
 
 def _notes(policy: Policy) -> Iterator[str]:

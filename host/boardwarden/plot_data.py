@@ -1,4 +1,4 @@
-"""Reads from a recording what is to be drawn: lines, gaps, levels, events."""
+"""Reads from a recording what is to be drawn: lines of metrics, gaps, levels, events."""
 
 from __future__ import annotations
 
@@ -22,11 +22,58 @@ from boardwarden.recording.reading import (
 from boardwarden.recording.schema import HISTORY
 from warden_schema import ids
 
-from .metrics import METRICS, USUAL, Metric
-
 Point = tuple[float, float]  # seconds since the epoch, figure in the recording's unit
 _LONGEST_S = max(step_s for step_s, _ in ids.TIERS)  # of the slots of a board's history
 MAX_POINTS = 4000  # of a line; a picture has fewer columns
+
+
+class Metric(NamedTuple):
+    """A panel: `columns` of the recording by what each line is called; `unit` as recorded."""
+
+    title: str
+    unit: str  # bytes, bytes/s, fraction, s, dBm, or "" for a number of something
+    columns: dict[str, str]
+
+
+METRICS = {
+    "memory": Metric(
+        "memory", "bytes", {"heap": "total_bytes", "used": "used_bytes", "live": "live_bytes"}
+    ),
+    "cpu": Metric("CPU", "fraction", {"": "cpu"}),
+    "loop_lag": Metric("loop lag", "s", {"worst": "loop_lag_worst_s", "mean": "loop_lag_s"}),
+    "loop_lag_worst": Metric("worst loop lag", "s", {"": "loop_lag_worst_s"}),
+    "storage": Metric("storage", "fraction", {}),  # of each mount; recorded when it changes
+    "used_bytes": Metric("used memory", "bytes", {"": "used_bytes"}),
+    "live_bytes": Metric("live memory", "bytes", {"": "live_bytes"}),
+    "available_bytes": Metric("free memory", "bytes", {"": "available_bytes"}),
+    "largest_free_block_bytes": Metric(
+        "largest free block", "bytes", {"": "largest_free_block_bytes"}
+    ),
+    "fragmentation": Metric("fragmentation", "fraction", {"": "fragmentation"}),
+    "low_water_bytes": Metric("least left by live memory", "bytes", {"": "low_water_bytes"}),
+    "system_heap": Metric(
+        "system heap",
+        "bytes",
+        {
+            "free": "system_heap_free_bytes",
+            "largest block": "system_heap_largest_free_block_bytes",
+            "least free": "system_heap_low_water_bytes",
+        },
+    ),
+    "tasks": Metric("tasks", "", {"": "tasks"}),
+    "threads": Metric("threads", "", {"": "threads"}),
+    "connected": Metric("WLAN connected", "", {"": "connected"}),
+    "rssi_dbm": Metric("signal", "dBm", {"": "rssi_dbm"}),
+    "sent_bytes": Metric("sent", "bytes", {"": "sent_bytes"}),
+    "received_bytes": Metric("received", "bytes", {"": "received_bytes"}),
+    "overhead": Metric("agent's share", "fraction", {"budget": "budget", "agent": "overhead"}),
+    "link_bytes_per_s": Metric("link", "bytes/s", {"": "link_bytes_per_s"}),
+    "dropped_frames": Metric("dropped frames", "", {"": "dropped_frames"}),
+    "bad_frames": Metric("bad frames", "", {"": "bad_frames"}),
+    "faults": Metric("agent's faults", "", {"": "faults"}),
+    "interval": Metric("interval", "s", {"": "interval_s"}),
+}
+USUAL = ("memory", "cpu", "loop_lag", "storage")
 
 
 class Band(NamedTuple):

@@ -13,8 +13,8 @@ from boardwarden.grants import Limits, Threshold
 from boardwarden.models import Cpu, Identity, Level, LinkStatus, Memory, Status
 from boardwarden.render.status import board_name
 from boardwarden.transport.address import short_names
-from boardwarden.tui.text import overview
-from boardwarden.web.row import STATES, row_of
+from boardwarden.tui.feed import overview
+from boardwarden.web.fleet_view import STATES, row_of
 
 NOW = 1_800_000_000.0
 

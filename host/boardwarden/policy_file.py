@@ -12,16 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from os import PathLike, fspath
 from typing import Any, NoReturn
 
-from boardwarden import _arguments, _quantities
-from boardwarden._mirror import tables
-from boardwarden._paths import reason
-from boardwarden._quantities import THRESHOLD_METRICS, metric_unit
-from boardwarden.errors import PolicyError
-from boardwarden.grants import Limits, Threshold
-from boardwarden.models import Action, enum_name
 from warden_schema import ids
 
-from .model import MEMORY_PROTECTION, Policy, SessionQuota, in_order, quota, threshold
+from . import _conversion, _quantities
+from ._paths import reason
+from ._quantities import THRESHOLD_METRICS, metric_unit
+from .errors import PolicyError
+from .grants import Limits, Threshold
+from .models import Action, enum_name
+from .policy import MEMORY_PROTECTION, Policy, SessionQuota, in_order, quota, threshold
 
 _MAX_BYTES = 1_000_000
 _TOP = ("interval", "budget", "limits", "threshold", "session")
@@ -120,9 +119,9 @@ class _Reader:
         self._known(found, _TOP, "")
         interval = self._value(found, "interval", "")
         budget = self._value(found, "budget", "")
-        self._call("interval", "", _arguments.monitoring, interval, None)
-        self._call("budget", "", _arguments.monitoring, None, budget)
-        args = _arguments.monitoring(interval, budget)
+        self._call("interval", "", _conversion.monitoring, interval, None)
+        self._call("budget", "", _conversion.monitoring, None, budget)
+        args = _conversion.monitoring(interval, budget)
         return Policy(
             interval_s=None if args[0] is None else args[0] / 1000,
             budget=None if args[1] is None else args[1] / 1000,
@@ -137,8 +136,8 @@ class _Reader:
         values = [self._value(found, key, "limits") for key in _LIMITS]
         for place, (key, value) in enumerate(zip(_LIMITS, values, strict=True)):
             alone = [value if at == place else None for at in range(len(_LIMITS))]
-            self._call(key, "limits", _arguments.limits, *alone)
-        return tables.limits_from_row(list(_arguments.limits(*values)))
+            self._call(key, "limits", _conversion.limits, *alone)
+        return _conversion.limits_from_row(list(_conversion.limits(*values)))
 
     # --- thresholds -----------------------------------------------------------------------------
 
@@ -183,7 +182,7 @@ class _Reader:
             return None
         warn, critical, clear = (self._level(table, metric, key, place) for key in _LEVELS)
         hold = self._value(table, "hold", at, place)
-        self._call("hold", at, _arguments.milliseconds, "hold", hold, 0, 600, place=place)
+        self._call("hold", at, _conversion.milliseconds, "hold", hold, 0, 600, place=place)
         act = table.get("action", "tell")
         if act not in [enum_name(each) for each in Action]:
             self._fail("action", at, f"action must be tell, protect or reset, not {act!r}.", place)
@@ -197,7 +196,7 @@ class _Reader:
         value = table.get(key)
         if isinstance(value, str):
             value = self._call(key, "threshold", _quantities.level, metric, key, value, place=place)
-        self._call(key, "threshold", _arguments.threshold_level, metric, key, value, place=place)
+        self._call(key, "threshold", _conversion.threshold_level, metric, key, value, place=place)
         return value
 
     # --- sessions -------------------------------------------------------------------------------
@@ -211,11 +210,11 @@ class _Reader:
             at = f"session.{name}"
             self._known(table, _SESSION, at)
             values = [self._value(table, key, at) for key in _SESSION]
-            self._call(None, at, _arguments.quota, name, None, None, None, None)
-            self._call(None, at, _arguments.require_printable, "A session's name", name)
+            self._call(None, at, _conversion.quota, name, None, None, None, None)
+            self._call(None, at, _conversion.require_printable, "A session's name", name)
             for place, (key, value) in enumerate(zip(_SESSION, values, strict=True)):
                 alone = [value if at_ == place else None for at_ in range(len(_SESSION))]
-                self._call(key, at, _arguments.quota, name, *alone)
+                self._call(key, at, _conversion.quota, name, *alone)
             if all(value is None for value in values):
                 self._fail(None, at, f"it needs at least one of {', '.join(_SESSION)}.")
             quotas.append(quota(name, *values))

@@ -1,1 +1,0 @@
-"""Pictures of recordings, by matplotlib: the extra `plot`."""
