@@ -288,6 +288,22 @@ def test_the_mount_of_the_root_is_the_first_in_whatever_order_they_are_named():
     assert storage.permille == 400
 
 
+def test_the_agent_starts_beside_a_file_whose_name_is_no_text():
+    if sys.implementation.name != "micropython" or sys.platform != "linux":
+        skip("os.system() is the unix port's")
+    import os
+
+    import warden
+
+    assert os.system("touch $(printf 'caf\\351')") == 0
+    try:
+        warden.start(link=False, protect=False)
+        assert warden.status()["running"]
+    finally:
+        warden.stop()
+        assert os.system("rm $(printf 'caf\\351')") == 0
+
+
 def test_the_start_measures_no_storage_where_that_takes_long_on_micropython():
     import os
 

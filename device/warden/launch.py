@@ -24,9 +24,10 @@ def launch(interval_ms, budget_permille, limits, link, storage, steps):
             return
         board = detect()
         link = open_link(board, link)
-        try:  # not where it took longer than 20 ms once
-            storage = storage and _SLOW_STORAGE not in os.listdir()
-        except (AttributeError, OSError):  # nothing is mounted
+        try:
+            os.stat(_SLOW_STORAGE)
+            storage = False  # it took longer than 20 ms once
+        except (AttributeError, OSError):  # it did not, or nothing is mounted
             pass
         try:
             agent = make_agent(board, interval_ms, budget_permille, link, limits, storage, steps)
