@@ -157,9 +157,8 @@ def test_a_first_deploy_goes_on_in_the_way_in_which_it_was_cut_off(tmp_path, use
     ReplBoard(tmp_path, "lfs", blocks=128).put({"main.py": tiny_agent.APP})
     use(1)
     wishes = deploying.Wishes(way=way)
-    with ReplBoard(tmp_path, "lfs", blocks=128, cut_write=30) as board:
-        with pytest.raises(LinkLost):
-            deploying.deploy(board.port, "main.py", Quiet(), wishes)
+    with ReplBoard(tmp_path, "lfs", blocks=128, cut_write=30) as board, pytest.raises(LinkLost):
+        deploying.deploy(board.port, "main.py", Quiet(), wishes)
     with ReplBoard(tmp_path, "lfs", blocks=128) as board:
         found = deploying.plan(board.port, Quiet())
     assert (found.installed, found.choice.way) == (way, way)
