@@ -149,11 +149,11 @@ class Load:
                     self.wrapped += 1
                 else:  # a task comes next, as with -1, of which the agent's own leave none
                     task = core.cur_task
-                    if task is None or not task.state:
-                        # The main task as its loop begins, or one that has ended; if it was awaited
-                        # after it had failed, it is run once more, with no data.
-                        if core._stop_task is None if task is None else task.data:
-                            self.tasks -= 1
+                    if task is None:
+                        if core._stop_task is None:  # its loop begins with the main task,
+                            self.tasks -= 1  # which is not one of these
+                    elif not task.state and task.data:  # it has ended. One that is awaited after
+                        self.tasks -= 1  # it had failed is run once more, with no data
                     for _ in poll(0):
                         wait(queue, 0)
                         break
