@@ -181,7 +181,7 @@ def told_of_samples(step, count, value):
 
 
 def test_a_leak_is_told_after_ten_samples_however_seldom_they_are():
-    for step in (6, 8, 15, 30, 60):
+    for step in (6, 8, 15, 30, 60, 400, 600):
         rate = 1200 // step
 
         def value(s, step=step, rate=rate):
@@ -194,6 +194,21 @@ def test_a_leak_is_told_after_ten_samples_however_seldom_they_are():
             assert abs(found[at] - left) <= 0.2 * left, (step, at, found[at], left)
 
 
+def test_a_leak_is_told_where_samples_come_in_groups():
+    """As where the application holds up its loop for some seconds, again and again."""
+    past = Past()
+    found = []
+    for s in range(200):
+        if s % 12 < 3:
+            past.add(10_000 + 200 * s)
+            found.append(past.forecast.seconds(MEMORY, _LIMIT))
+            left = (_LIMIT - 10_000 - 200 * s) / 200
+            assert s < 132 or abs(found[-1] - left) <= 0.2 * left, (s, found[-1], left)
+        else:
+            past.s += 1
+    assert NEVER not in found
+
+
 def test_what_is_seldom_sampled_and_steady_or_noisy_is_no_leak():
     chance = Chance(815)
     for step in (8, 20):
@@ -202,10 +217,9 @@ def test_what_is_seldom_sampled_and_steady_or_noisy_is_no_leak():
 
 
 def test_a_saw_that_is_seldom_sampled_is_no_leak_once_it_has_had_a_few():
-    for step, period in ((8, 120), (10, 180), (20, 400), (30, 600)):
-        slope = 36_000 // period
+    for step, period in ((8, 120), (10, 180), (20, 400), (30, 600), (30, 1360), (60, 1600)):
         found = told_of_samples(
-            step, 6 * period // step, lambda s, p=period, slope=slope: 10_000 + slope * (s % p)
+            step, 9 * period // step, lambda s, p=period: 10_000 + 36_000 * (s % p) // p
         )
         assert set(found[4 * period // step :]) == {NEVER}, (step, period)
 

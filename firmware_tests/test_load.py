@@ -354,6 +354,7 @@ async def test_detaching_leaves_asyncio_as_it_was():
     assert core.create_task is not create_task
     assert asyncio.create_task is core.create_task
     load.detach()
+    assert load.wait_hook is None  # else who keeps a load keeps the tasks that came later
     assert core.create_task is create_task
     assert asyncio.create_task is create_task
     assert "wait_io_event" not in core._io_queue.__dict__

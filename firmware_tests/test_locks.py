@@ -173,6 +173,20 @@ def test_a_gate_in_which_a_thread_takes_long_stays_shut():
     assert gate.acquire(0)
 
 
+def test_a_gate_that_two_threads_release_is_released_once():
+    gate = Rig(interval_ms=1000).agent.gate
+    released = []
+
+    def release():
+        released.append(gate.release())  # as another thread that comes just then
+
+    gate.acquire(0)
+    gate.releases = (bool, release)
+    assert not gate.release()
+    assert gate.release()
+    assert released == [False]
+
+
 def test_a_gate_that_was_found_shut_between_two_calls_stays_shut():
     rig = Rig(interval_ms=1000)
     gate = rig.agent.gate

@@ -34,7 +34,7 @@ class Gate:
         Whose it is, is not asked: the number of a thread may take heap.
         """
         again = self.again and not self.running
+        self.again = not again  # first: another thread may call this, too
         if again:
             self.releases[1]()
-        self.again = not again
         return again

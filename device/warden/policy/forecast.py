@@ -1,10 +1,11 @@
 """Forecasts when memory or storage is exhausted. Integers only; allocates nothing.
 
 Loaded when a threshold on a forecast is set. The last minute and the last hour of the history are
-each read as up to fourteen points, of one slot and of four; of memory that is sampled less often
-than each fifth second the last fourteen samples are, too. `warden_schema.rise` tells whether they
-rise. What was as high before, and rises again and again, is no leak; nor is a tooth of a saw that
-is a little higher than those before: how fast they become so, longer slots tell.
+each read as up to fourteen points, of one slot and of four; where memory is sampled too seldom for
+those of seconds, the last fourteen samples that are six seconds apart or more are read, too.
+`warden_schema.rise` tells whether they rise. What was as high before, and rises again and again, is
+no leak; nor is a tooth of a saw that is a little higher than those before: how fast they become so,
+longer slots tell.
 """
 
 from micropython import const
@@ -30,7 +31,7 @@ _OPEN = const(4)  # values of the open slot, of which the third and the fourth a
 _SUM = const(2)
 _COUNT = const(3)
 _NO_VALUE = const(0xFFFF)
-_LONGEST_REST_S = const(300)  # between two samples that are compared
+_LONGEST_REST_S = const(610)  # between two samples that are compared: the longest interval, late
 _LEAK_RENEW_SHIFT = const(6)  # live memory is measured again when a 64th of the heap was used
 NEVER = 0x3FFFFFFF
 
@@ -57,7 +58,7 @@ class Forecast:
         self.calm_slot = self.calm_fall = 0
         self.begin = 0  # in the ring: of the tier
         # Samples of memory that are more than LONGEST_GAP seconds apart, the newest first: values
-        # and uptimes, of which the first is that of the last sample.
+        # and uptimes. Those between them are left out.
         self.sparse = [0] * POINTS
         self.sparse_s = [0] * POINTS
         self.sparse_count = 0
@@ -126,9 +127,9 @@ class Forecast:
         values = self.sparse
         times = self.sparse_s
         place = self.history.numbers[0] - times[0]  # how long ago the last one was
-        if place:
+        if not 0 <= place <= LONGEST_GAP:
             self.sparse_count += 1
-            if not LONGEST_GAP < place <= _LONGEST_REST_S:
+            if not 0 < place <= _LONGEST_REST_S:
                 self.sparse_count = 0
             place = POINTS - 1
             while place:
@@ -149,6 +150,7 @@ class Forecast:
         rise = rise_of(values, min(POINTS, self.sparse_count))
         if rise:
             self.width = 1
+            self.points[0] -= rise // STEPS  # the tops before may have been between two samples
             self.turn_to(_MINUTES)
             if (values[0] - values[3]) * 9 < 2 * rise or self.was_higher(rise):
                 return 0

@@ -88,7 +88,7 @@ class Load:
             if core.create_task == self.create_task:  # else there is one of the application's
                 self.set_create_task(core.create_task, self.uncounted_create_task)
             core.Loop.call_exception_handler = self.on_exception
-            self.core = self.queue = None
+            self.core = self.queue = self.wait_hook = None  # that has the last task
 
     def set_create_task(self, former, function):
         """Put a create_task where applications find it: in each module that has the former one.
