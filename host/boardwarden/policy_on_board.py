@@ -1,6 +1,6 @@
 """The policy of one board: what it stores, and putting another on it, whole or not at all.
 
-Whether the board got worse by that is found out, too.
+Finds out, too, whether the board got worse by it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Simulated boards: `sim:app.py` is MicroPython's unix port, `qemu:firmware.elf` a Cortex-M3.
 
-That one's application is started over its raw REPL, of which RawRepl speaks what that takes:
+An application in QEMU is started over the firmware's raw REPL; RawRepl has as much as that needs:
 https://docs.micropython.org/en/latest/reference/repl.html#raw-mode
 """
 
