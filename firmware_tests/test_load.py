@@ -188,8 +188,12 @@ async def test_a_task_that_fails_is_counted_until_it_has_ended_awaited_or_not():
     on_error = asyncio.get_event_loop().get_exception_handler()
     asyncio.get_event_loop().set_exception_handler(lambda loop, context: None)
 
-    async def fail():
-        raise ValueError("on purpose")
+    class Nothing(Exception):
+        def __bool__(self):
+            return False
+
+    async def fail(error=ValueError):
+        raise error("on purpose")
 
     async def rest():
         await asyncio.sleep_ms(20)
@@ -203,6 +207,7 @@ async def test_a_task_that_fails_is_counted_until_it_has_ended_awaited_or_not():
 
     rests = asyncio.create_task(rest())
     asyncio.create_task(fail())  # noqa: RUF006, nobody awaits it
+    asyncio.create_task(fail(Nothing))  # noqa: RUF006
     await asyncio.sleep_ms(2)
     found = [_read(load, 10)[3]]
     task = asyncio.create_task(fail())
