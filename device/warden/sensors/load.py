@@ -152,8 +152,9 @@ class Load:
                     if task is None:
                         if core._stop_task is None:  # its loop begins with the main task,
                             self.tasks -= 1  # which is not one of these
-                    elif not task.state and task.data is not None:  # it has ended. One awaited after
-                        self.tasks -= 1  # it had failed is run once more, with no data
+                    # One that is awaited after it had failed is run once more, with no data.
+                    elif not task.state and task.data is not None:
+                        self.tasks -= 1  # it has ended
                     for _ in poll(0):
                         wait(queue, 0)
                         break
