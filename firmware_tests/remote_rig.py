@@ -1,7 +1,7 @@
 """A program for MicroPython: an agent in a virtual time that does what lines on stdin say.
 
 For the tests on CPython that compare the real board code with a model, and join it to the real
-host; `tests/model/board.py` is the other end.
+host; `tests/support/model/board.py` is the other end.
 
 Each request is a line with the length of what follows, then a JSON array of commands; the answer
 is one line, a JSON array with the result of each. A command is [name, arguments …]; a result is
