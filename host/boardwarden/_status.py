@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from warden_schema import ids
 
-from ._conversion import from_thousandths
+from ._conversion import Row, from_thousandths
 from .models import (
     AgentWrites,
     Capability,
@@ -27,7 +27,6 @@ from .models import (
 )
 
 Figure = int | None
-Row = tuple[Any, ...]  # the fields of STORAGE from `mount` on
 
 NOTHING: tuple[Figure, ...] = (None,) * len(ids.SAMPLE_VALUES)
 _UNKNOWN = Capability(False, "this board's agent does not know of it")
@@ -38,7 +37,7 @@ class State(NamedTuple):
 
     hello: tuple[Any, ...] = ()
     values: tuple[Figure, ...] = NOTHING
-    rows: tuple[Row | None, ...] = ()
+    rows: tuple[Row | None, ...] = ()  # the fields of STORAGE from `mount` on
     received_at: float | None = None  # by passed_s()
     updated_at: float | None = None  # seconds since the epoch
     used_bytes: Figure = None  # of the first row

@@ -167,6 +167,9 @@ async def _put_back(board: Board, before: Policy, what: str, denied: bool) -> Pr
     return Problem(f"{what} Nothing was changed.", denied, unchanged=True)
 
 
+# --- whether it got worse -------------------------------------------------------------------------
+
+
 class Health:
     """How a board was before a change, to be made then; worse() compares.
 

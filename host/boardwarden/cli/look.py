@@ -206,6 +206,9 @@ def _print_event(event: Event, as_json: bool) -> None:
     print_json(event.to_dict()) if as_json else print_line(tables.event_line(event))
 
 
+# --- top ------------------------------------------------------------------------------------------
+
+
 def top(
     board: BoardOption = "",
     once: Annotated[bool, typer.Option("--once", help="Print once and exit.")] = False,
@@ -258,6 +261,9 @@ async def _two_samples(board: Board) -> None:
     await board.wait_sample()
 
 
+# --- crashes and safe mode ------------------------------------------------------------------------
+
+
 def crashes(
     board: BoardOption = "",
     source: Annotated[
@@ -272,17 +278,6 @@ def crashes(
     run(_crashes(given(board), source, as_json))
 
 
-def safe(
-    board: BoardOption = "",
-    leave: Annotated[
-        bool, typer.Option("--leave", help="Have the board try its application again, now.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Tell whether the board is in safe mode, where its application does not run."""
-    run(_safe(given(board), leave, as_json))
-
-
 async def _crashes(address: str, source: Path | None, as_json: bool) -> None:
     async with connect(address) as board:
         resets, exceptions = board.resets, board.exceptions
@@ -293,6 +288,17 @@ async def _crashes(address: str, source: Path | None, as_json: bool) -> None:
         print_line(line)
     if not resets and not exceptions:
         print_line(_NO_CRASHES)
+
+
+def safe(
+    board: BoardOption = "",
+    leave: Annotated[
+        bool, typer.Option("--leave", help="Have the board try its application again, now.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell whether the board is in safe mode, where its application does not run."""
+    run(_safe(given(board), leave, as_json))
 
 
 async def _safe(address: str, leave: bool, as_json: bool) -> None:
@@ -307,6 +313,9 @@ async def _safe(address: str, leave: bool, as_json: bool) -> None:
         print_json({"safe": is_safe})
     else:
         print_line(text)
+
+
+# --- watch ----------------------------------------------------------------------------------------
 
 
 def watch(board: BoardsOption = None, as_json: JsonOption = False) -> None:
@@ -344,7 +353,7 @@ def numbered(names: Sequence[str]) -> Iterator[str]:
         yield f"{name} ({before + 1})" if before else name
 
 
-# --- watch, line by line ------------------------------------------------------------------------
+# --- watch, line by line --------------------------------------------------------------------------
 
 
 async def _print_all(addresses: Sequence[str], as_json: bool) -> None:
@@ -383,7 +392,7 @@ async def _print_objects(board: Board, name: str) -> None:
             print_json({**known, **board.status.to_dict()})
 
 
-# --- watch, on a terminal -----------------------------------------------------------------------
+# --- watch, on a terminal -------------------------------------------------------------------------
 
 
 async def _show(addresses: Sequence[str]) -> None:

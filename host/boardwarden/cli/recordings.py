@@ -91,13 +91,13 @@ def _plot(
         title = f"{path.name}: {', '.join(short_names(drawn.boards))}"
         picture = draw(drawn, title, out.suffix[1:].lower())
     try:
-        _write(out, picture)
+        _write_picture(out, picture)
     except OSError as error:
         raise Failure(f"{out} cannot be written: {reason(error)}.") from None
     _print_drawn(out, drawn, len(picture), as_json)
 
 
-def _write(out: Path, picture: bytes) -> None:
+def _write_picture(out: Path, picture: bytes) -> None:
     """Write a picture completely or not at all; an existing one stays until then."""
     part = out.with_name(f".{out.name}.part")
     try:
@@ -190,7 +190,7 @@ def _replay(
         window = recording.window(*times, addresses)
         found = replay_recording(recording, policy, addresses, window, passed)
     if as_json:
-        _print_json(path, policy, found)
+        _print_replayed_json(path, policy, found)
     else:
         _print_replayed(policy, found)
 
@@ -264,7 +264,7 @@ def _notes(policy: Policy) -> Iterator[str]:
         yield "Its interval and budget are not replayed: samples are as they were recorded."
 
 
-def _print_json(path: Path, policy: Policy, found: Replayed) -> None:
+def _print_replayed_json(path: Path, policy: Policy, found: Replayed) -> None:
     for decision in found.decisions:
         print_json({**decision.to_dict(), "at": utc(decision.at)})
     print_json(

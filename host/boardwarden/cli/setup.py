@@ -48,7 +48,7 @@ PortArgument = Annotated[
         help=f"Such as {SERIAL_FORMS}. Else the only USB serial port.",
     ),
 ]
-_STARTS = ("main.py", "boot.py")
+_START_FILES = ("main.py", "boot.py")
 _WAYS = ("files", "romfs", "bytecode")
 # What the table of --plan calls them.
 _LABELS = {
@@ -58,10 +58,10 @@ _LABELS = {
     "frozen": "frozen",
 }
 _KEY_ACTIONS = ("new", "put", "check", "renew", "forget")
-_RIGHTS = ids.RIGHTS[ids.OBSERVE :]
+_KEY_RIGHTS = ids.RIGHTS[ids.OBSERVE :]
 BROKERS = ("mosquitto",)
 _RULE_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
-_HEAD = """\
+_RULES = """\
 # Access rules for mosquitto: save them as /etc/mosquitto/boardwarden.acl. In mosquitto.conf:
 #
 #   allow_anonymous false
@@ -86,13 +86,13 @@ pattern write boardwarden/%u/up
 pattern write boardwarden/%u/state
 pattern read boardwarden/%u/down
 """
-_OBSERVER = """
+_OBSERVER_RULES = """
 # {name} observes: sees all boards, and changes nothing.
 user {name}
 topic read boardwarden/+/up
 topic read boardwarden/+/state
 """
-_OPERATOR = """
+_OPERATOR_RULES = """
 # {name} operates: sees all boards, and requests of them what they allow.
 user {name}
 topic read boardwarden/+/up
@@ -139,7 +139,7 @@ def deploy(
     mode.
     """
     if start:
-        check_word("--start", start, _STARTS)
+        check_word("--start", start, _START_FILES)
     if way:
         check_word("--as", way, _WAYS)
     if start and remove:
@@ -218,7 +218,7 @@ def _cell(option: Option) -> str:
     return f"{size(option.takes_bytes)}{verdict}"
 
 
-# --- keys and rules -------------------------------------------------------------------------------
+# --- keys -----------------------------------------------------------------------------------------
 
 
 def key(
@@ -239,7 +239,7 @@ def key(
         typer.Option(
             metavar="RIGHT",
             help="For new: what the secret is good for, control or only observe.",
-            autocompletion=one_of(_RIGHTS),
+            autocompletion=one_of(_KEY_RIGHTS),
         ),
     ] = "control",
 ) -> None:
@@ -252,7 +252,7 @@ def key(
     to each board, `forget` drops the old one, and `put` takes it off each board.
     """
     check_word("key", action, _KEY_ACTIONS)
-    check_word("--right", right, _RIGHTS)
+    check_word("--right", right, _KEY_RIGHTS)
     with reported():
         if action == "new":
             keys.save(file, keys.new_secret(right))
@@ -260,9 +260,9 @@ def key(
             return
         secret = keys.load(file)
         if action == "put":
-            _put(given(board, forms=SERIAL_FORMS), secret)
+            _put_keys(given(board, forms=SERIAL_FORMS), secret)
         elif action == "check":
-            _check(given(board), file, secret)
+            _check_keys(given(board), file, secret)
         elif action == "renew":
             keys.save(file, keys.renewed(secret), replace=True)
             print_line(f"{file} has a new secret, and the former: put both on each board.")
@@ -277,20 +277,20 @@ def key(
             print_line(f"{file} has only the new secret: put it on each board.")
 
 
-def _put(address: str, secret: Secret) -> None:
+def _put_keys(address: str, secret: Secret) -> None:
     if not is_serial(address):
         raise Failure(f"{address} is no serial port: keys are written over one only.")
     require("boardwarden key put", "mpremote", "mpremote", "deploy")
     from boardwarden.deploy.installing import put_keys
 
     unique_id = put_keys(address, secret)
-    print_line(f"The board {_name(unique_id)} has its keys; its program was started anew.")
+    print_line(f"The board {_board_name(unique_id)} has its keys; its program was started anew.")
 
 
-def _check(address: str, file: str, secret: Secret) -> None:
+def _check_keys(address: str, file: str, secret: Secret) -> None:
     if is_network(address) or is_mqtt(address):
         unique_id = asyncio.run(_prove(address, file))
-        print_line(f"The board {_name(unique_id)} proves its key.")
+        print_line(f"The board {_board_name(unique_id)} proves its key.")
         return
     if not is_serial(address):
         raise Failure(f"{address} is neither a serial port nor on a network.")
@@ -298,7 +298,7 @@ def _check(address: str, file: str, secret: Secret) -> None:
     from boardwarden.deploy.installing import has_keys
 
     found, unique_id = has_keys(address, secret)
-    print_line(f"The board {_name(unique_id)} has {'' if found else 'not all of '}its keys.")
+    print_line(f"The board {_board_name(unique_id)} has {'' if found else 'not all of '}its keys.")
     if not found:
         raise typer.Exit(FAILED)
 
@@ -310,8 +310,11 @@ async def _prove(address: str, file: str) -> bytes:
         return bytes.fromhex(board.status.board.unique_id or "")
 
 
-def _name(unique_id: bytes) -> str:
+def _board_name(unique_id: bytes) -> str:
     return unique_id.hex() or "without a unique id"
+
+
+# --- a broker's rules -----------------------------------------------------------------------------
 
 
 def broker_rules(
@@ -335,9 +338,9 @@ def broker_rules(
     wrong = [name for name in names if not _RULE_NAME.fullmatch(name)]
     if wrong:
         fail(f"{wrong[0]!r} is no name for a rule: letters, digits and . _ @ - only.")
-    text = _HEAD
+    text = _RULES
     for name in observers or ([] if operators else ["observer"]):
-        text += _OBSERVER.format(name=name)
+        text += _OBSERVER_RULES.format(name=name)
     for name in operators or ([] if observers else ["operator"]):
-        text += _OPERATOR.format(name=name)
+        text += _OPERATOR_RULES.format(name=name)
     print_line(text.rstrip())

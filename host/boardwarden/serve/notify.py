@@ -93,6 +93,9 @@ def check_url(url: str) -> str:
     return url
 
 
+# --- the webhook ----------------------------------------------------------------------------------
+
+
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """A POST that is redirected would arrive as a GET, with nothing in it."""
 
@@ -101,8 +104,9 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 class _Limit:
-    """Ends a request after so many seconds, whatever its server does: a timeout of a socket is of
-    each read alone. A context manager; `is_over` once it has.
+    """Ends a request after so many seconds, whatever its server does; `is_over` once it has.
+
+    A context manager. A timeout of the socket would be of each read alone.
     """
 
     def __init__(self, seconds: float) -> None:

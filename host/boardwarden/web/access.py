@@ -1,4 +1,4 @@
-"""Who may see the page, and from where: the file of users, their sessions, what guards it.
+"""Who may see the page, and from where: the file of users, their sessions, who is let in.
 
 `boardwarden users` writes the file, `boardwarden serve` reads it. It has a scrypt hash of each
 password, never the password. Parameters are stored with each hash, so that a later version can
@@ -113,7 +113,7 @@ def load_users(path: Path) -> dict[str, User]:
 
 
 def _checked(user: User) -> User:
-    """Return a user from a file; raise ValueError where a field is none that add() writes."""
+    """Return a user from a file; raise ValueError where a field is none that new_user() writes."""
     numbers = (user.n, user.r, user.p)
     if not all(type(each) is int for each in numbers) or user.right not in RIGHTS:
         raise ValueError

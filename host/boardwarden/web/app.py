@@ -39,18 +39,18 @@ from .board_view import BoardView
 from .fleet_view import STATES, FleetView
 from .requests import Answer, BadRequest, RequestLog
 
-STATIC = Path(__file__).parent / "static"
+_STATIC = Path(__file__).parent / "static"
 _MAX_BODY = 128 * 1024
 _BODY_S = 10.0  # in which a request's body has to come
 _CHECK_S = 5.0  # how often an open stream looks whether its user may still see it
 # Nothing but what this server itself sends: no inline script, no frame, no other site.
-POLICY = (
+_CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; manifest-src 'self'; frame-ancestors 'none'; base-uri 'none'; "
     "form-action 'self'"
 )
 _HEADERS = {
-    "content-security-policy": POLICY,
+    "content-security-policy": _CONTENT_POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
@@ -59,7 +59,7 @@ _HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 # A page of another site cannot send it without asking first, and is never allowed to.
-OWN_HEADER = "x-boardwarden"
+_OWN_HEADER = "x-boardwarden"
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -89,7 +89,7 @@ class Page:
             Starlette(
                 routes=[
                     Route("/", _index),
-                    Mount("/static", StaticFiles(directory=STATIC)),
+                    Mount("/static", StaticFiles(directory=_STATIC)),
                     Route("/api/session", self._session),
                     Route("/api/login", self._login, methods=["POST"]),
                     Route("/api/logout", self._logout, methods=["POST"]),
@@ -240,7 +240,7 @@ class Page:
 
 
 async def _index(request: Request) -> Response:
-    return FileResponse(STATIC / "index.html")
+    return FileResponse(_STATIC / "index.html")
 
 
 async def _body(request: Request) -> dict[str, Any]:
@@ -299,7 +299,7 @@ class Guard:
         if problem is not None:
             status, sentence = problem
             app = JSONResponse({"error": sentence}, status, {"connection": "close"})
-        await app(scope, receive, _safe(send, scope))
+        await app(scope, receive, _with_headers(send, scope))
 
     def _problem(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         """Return status and sentence of a refusal; None if there is none."""
@@ -324,7 +324,7 @@ class Guard:
         return None
 
     def _problem_of_post(self, origin: str | None, headers: Headers) -> tuple[int, str] | None:
-        if origin is None or OWN_HEADER not in headers:
+        if origin is None or _OWN_HEADER not in headers:
             return 403, "That request does not come from this page."
         if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             return 415, "A request is JSON."
@@ -347,7 +347,7 @@ class Guard:
         return scheme == ("https" if self._access.tls else "http") and place.lower() == host.lower()
 
 
-def _safe(send: Send, scope: Scope) -> Send:
+def _with_headers(send: Send, scope: Scope) -> Send:
     """Return a send that puts the headers of every answer."""
     is_api = scope["path"].startswith("/api/")
 
