@@ -35,6 +35,7 @@ class Gate:
         """
         again = self.again and not self.running
         if again:
+            self.acquire(0)  # it may have been released since
             self.releases[1]()
         self.again = not again
         return again
