@@ -150,9 +150,7 @@ class Peer:
         self.has_failed = False
         self.transcript = None  # of a handshake that has begun
         self.proof = None  # the board's, for a PROOF that comes again before anything signed does
-        self.receive_key = (
-            None  # the session's key and direction, of what comes, once it was proved,
-        )
+        self.receive_key = None  # the session's key and direction, once proved: of what comes
         self.send_key = None  # and of what goes
         self.received = 0  # the highest counter that came
         self.sent = 0  # the last one that went
