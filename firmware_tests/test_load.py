@@ -247,6 +247,30 @@ def test_the_main_task_counts_as_long_as_its_loop_runs():
         asyncio.new_event_loop()
 
 
+def test_in_a_new_loop_after_ctrl_c_no_task_of_the_former_one_counts():
+    load = _load()
+    asyncio.new_event_loop()
+    load.attach()
+
+    async def fail(error):
+        raise error
+
+    async def main(error):
+        asyncio.create_task(fail(error))  # noqa: RUF006, nobody awaits it
+        await asyncio.sleep_ms(5)
+
+    try:
+        for error in (KeyboardInterrupt, SystemExit):
+            for coro in (fail(error), main(error)):
+                raises(error, lambda coro=coro: asyncio.run(coro))
+                asyncio.new_event_loop()
+                for _ in range(2):
+                    assert _run_main(load)[3] == 3
+    finally:
+        load.detach()
+        asyncio.new_event_loop()
+
+
 def test_a_loop_that_runs_forever_has_no_main_task():
     load = _load()
     loop = asyncio.new_event_loop()

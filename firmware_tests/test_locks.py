@@ -201,3 +201,11 @@ def test_a_gate_that_was_found_shut_between_two_calls_stays_shut():
     assert not gate.acquire(0)
     gate.release()
     assert gate.acquire(0)
+
+
+def test_a_gate_that_its_thread_has_left_meanwhile_can_be_released():
+    gate = Rig(interval_ms=1000).agent.gate
+    gate.again = True  # found shut before
+    assert gate.release()
+    gate.function = bool
+    assert gate.enter()

@@ -36,5 +36,6 @@ class Gate:
         again = self.again and not self.running
         self.again = not again  # first: another thread may call this, too
         if again:
+            self.acquire(0)  # it may have been released since
             self.releases[1]()
         return again

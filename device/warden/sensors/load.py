@@ -11,7 +11,9 @@ steps of tasks. What stands there sees all idle time and the length of every ste
 
 Tasks are counted when they are made, and when the wait after their last step finds them ended:
 asyncio runs the application's own coroutines. The main one, whose end ends the loop, is there as
-long as the loop runs. With `start(steps=False)` none of that is known, and asyncio runs as it is.
+long as the loop runs. One that Ctrl-C or SystemExit has ended, which asyncio takes for one that
+runs, counts until there is a new event loop. With `start(steps=False)` none of that is known, and
+asyncio runs as it is.
 
 What runs with each step of the application is written for few look-ups and calls: each is a
 twentieth of the step. docs/cost.md has what is left.
@@ -104,24 +106,28 @@ class Load:
     def watch_loop(self, core):
         """Watch the event loop that there is now; none of its tasks was seen to begin."""
         queue = core._io_queue
-        if queue is not self.queue:
+        former = self.queue
+        if queue is not former:
             self.queue = queue
             self.wait_hook = None
             self.changed = True
             self.tasks = 0 if self.steps else _NOT_SEEN
         if self.steps and self.wait_hook is None:
-            watch = self.watch(queue, type(queue).wait_io_event, core)
+            again = former and former is not queue
+            watch = self.watch(queue, type(queue).wait_io_event, core, again)
             next(watch)
             self.wait_hook = queue.wait_io_event = watch.send
             self.in_task = False
 
-    def watch(self, queue, wait, core):
+    def watch(self, queue, wait, core, again=None):
         """Wait for each dt that this is sent, as asyncio does; note long steps and idle time.
 
         A generator, as its variables need no look-up: after next() its send() is the hook. Where
         nothing is to be waited for, streams are polled first, which saves the call of asyncio's
         function for those that are ready. Then the task that ran last is looked at: before
         a longer wait it would be found again.
+
+        again: whether there was another loop, in which Ctrl-C may have left a task that runs.
         """
         ticks_us = self.board.ticks_us
         ticks_diff = self.board.ticks_diff
@@ -129,6 +135,8 @@ class Load:
         began = ticks_us()
         try:
             dt = yield
+            if again:
+                core.cur_task = None
             while True:
                 now = ticks_us()
                 step = ticks_diff(now, began)
@@ -164,7 +172,6 @@ class Load:
             if queue is self.queue:
                 del queue.wait_io_event
                 self.wait_hook = None
-                self.in_task = False
             raise
 
     # --- tasks ----------------------------------------------------------------------------------
@@ -179,9 +186,8 @@ class Load:
             self.watch_loop(core)
             if self.on_create is not None:
                 self.on_create()  # has the agent's own tasks in this event loop
-        if self.steps:
-            self.wrapped += 1
-            self.tasks += 1
+        self.wrapped += 1
+        self.tasks += 1  # below 0 without `steps`
         if self.names is None:
             return self.uncounted_create_task(coro)
         task = core.Task(coro, self.names)  # what asyncio's own does, without its call
@@ -211,9 +217,8 @@ class Load:
         period_ms = sample.period_ms
         figures = sample.figures
         figures[_CPU_FIGURE] = figures[_LAG_FIGURE] = figures[_WORST_LAG_FIGURE] = _UNKNOWN
-        if not 0 < period_ms < _MAX_LOAD_MS or self.idle_us < 0:  # ticks have jumped back
-            was_in_task = False
-        if was_in_task and self.in_task:
+        # Where ticks have jumped back, a time is below 0.
+        if was_in_task and self.in_task and 0 < period_ms < _MAX_LOAD_MS and self.idle_us >= 0:
             figures[_CPU_FIGURE] = max(0, 1000 - self.idle_us // period_ms)
             figures[_WORST_LAG_FIGURE] = (self.worst_us + 500) // 1000
             if self.squares < _MAX_SQUARES:
