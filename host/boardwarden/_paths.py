@@ -1,10 +1,11 @@
-"""Files and folders: whether one is there, why not, and whether others may read it."""
+"""Files and folders: whether one is there, why not, whether others may read it; and new ones."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from os import PathLike
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +31,22 @@ def absence(path: Path, what: str) -> str | None:
         return f"Cannot look at {path}: {reason(error)}."
     is_it = stat.S_ISDIR if what == "folder" else stat.S_ISREG
     return None if is_it(mode) else f"There is no {what} {path}: that is something else."
+
+
+def write_new(path: str | PathLike[str], text: str, mode: int = 0o666) -> None:
+    """Write a text to a file that is not there yet, all of it or none; raise OSError.
+
+    mode: the file's, less the process's mask.
+    """
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(number)
+    except BaseException:
+        os.unlink(path)  # now it is this one's
+        raise
 
 
 def is_shared(file: IO[Any]) -> bool:

@@ -5,17 +5,15 @@ docs/security.md has their form. No secret is ever in a message, a log or a proc
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import secrets
 from importlib import import_module
 from pathlib import Path
 
-from boardwarden._paths import reason
 from warden_schema import ids
 
-from ._paths import is_shared
+from ._paths import is_shared, reason, write_new
 from ._protocol.keys import KEY_ENVIRONMENT, Secret, board_key
 from .errors import KeyFileError
 
@@ -81,18 +79,16 @@ def save(place: str | Path, secret: Secret, replace: bool = False) -> None:
     final = os.path.realpath(name)  # a link stays one
     target = f"{final}.{secrets.token_hex(4)}.new" if replace else name
     try:
-        number = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(number, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(number)
+        write_new(target, text, 0o600)
         if replace:
-            os.replace(target, final)
+            try:
+                os.replace(target, final)
+            except OSError:
+                os.unlink(target)
+                raise
     except FileExistsError:
         raise KeyFileError(f"{name} is there already; nothing was changed.", name) from None
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(target)  # part of it may be there; what was there before is FileExistsError
         raise KeyFileError(f"{name} cannot be written: {reason(error)}.", name) from None
 
 

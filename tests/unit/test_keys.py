@@ -347,6 +347,19 @@ def test_a_key_file_that_cannot_be_written_leaves_nothing_behind(tmp_path):
     assert keys.load(file) == SECRET
 
 
+def test_a_key_file_that_cannot_be_opened_stays_as_it_is(tmp_path):
+    file = tmp_path / "fleet.key"
+    keys.save(file, SECRET)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        with pytest.raises(KeyFileError, match="cannot be written: too many open files"):
+            keys.save(file, SECRET)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert keys.load(file) == SECRET
+
+
 class Keyring(dict):
     """Stands in for the module; broken: as where there is no desktop. Else it may keep nothing."""
 

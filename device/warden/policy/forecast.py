@@ -126,10 +126,10 @@ class Forecast:
         """Return when the limit is reached by the samples, of which the seconds have too few."""
         values = self.sparse
         times = self.sparse_s
-        place = self.history.numbers[0] - times[0]  # how long ago the last one was
-        if not 0 <= place <= LONGEST_GAP:
+        rest_s = self.history.numbers[0] - times[0]  # since the last one
+        if not 0 <= rest_s <= LONGEST_GAP:
             self.sparse_count += 1
-            if not 0 < place <= _LONGEST_REST_S:
+            if not 0 < rest_s <= _LONGEST_REST_S:
                 self.sparse_count = 0
             place = POINTS - 1
             while place:
@@ -140,8 +140,8 @@ class Forecast:
             values[0] = self.points[0] = self.mean
             self.sparse_rise = self.rise_of_samples()
         if self.sparse_rise:
-            place = max(0, self.limit - self.mean)
-            return place * (times[0] - times[STEPS]) // self.sparse_rise
+            took_s = times[0] - times[STEPS]
+            return max(0, self.limit - self.mean) * took_s // self.sparse_rise
         return None if self.sparse_rise is None else NEVER
 
     def rise_of_samples(self):

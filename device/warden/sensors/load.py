@@ -43,8 +43,6 @@ _WORST_LAG_FIGURE = const(5)
 _LAG_FIGURE = const(6)
 _TASKS_FIGURE = const(9)
 
-generator = type(_ for _ in ())  # of what a generator and an async function return
-
 
 def imported_asyncio():
     """Return asyncio's core if the application has imported it, all of it; else None."""

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from boardwarden import policy_file, policy_on_board
-from boardwarden._paths import reason
+from boardwarden._paths import reason, write_new
 from boardwarden._program import (
     DENIED,
     FAILED,
@@ -277,13 +277,10 @@ def _print_undo(backup: Path | None, stored: StoredPolicy | int) -> None:
 
 def _save(path: Path, text: str) -> None:
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+        write_new(path, text)
     except FileExistsError:
         raise Failure(f"{path} exists; nothing was changed. Name another file.") from None
     except OSError as error:
-        with contextlib.suppress(OSError):
-            path.unlink()  # no part of a policy; what was there before is FileExistsError
         raise Failure(f"Cannot write {path}: {reason(error)}; nothing was changed.") from None
 
 
